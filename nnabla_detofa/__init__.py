@@ -1,0 +1,1 @@
+"""DetOFA for NNablaNAS: one training run, a Pareto front of CenterNet detectors."""

@@ -1,0 +1,61 @@
+"""Everything this package raises on purpose; the command line prints the message as one line and exits with 2.
+
+DetOFAError
+├── ConfigError     a name, key or value that the configuration may not have
+├── SpaceError      a cost range, budget or pruning that leaves no path
+├── DataError       a data set that cannot be read as asked
+├── WeightsError    weights, or a path filter, of another network or space
+├── RunFolderError  a run folder that belongs to another configuration
+├── HostError       something that nnabla, nnabla-nas or the device does not offer
+└── NumericError    training met a loss that is not finite
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class DetOFAError(Exception):
+    """Root of the tree; its message says what was given, what is wrong and what is allowed."""
+
+
+class ConfigError(DetOFAError, ValueError):
+    """A name, key or value that the configuration may not have."""
+
+
+class SpaceError(DetOFAError, ValueError):
+    """A cost range, budget or pruning that leaves no path."""
+
+
+class DataError(DetOFAError, ValueError):
+    """A data set that cannot be read as asked."""
+
+
+class WeightsError(DetOFAError, ValueError):
+    """Weights, or a path filter, of another network or space."""
+
+
+class RunFolderError(DetOFAError):
+    """A run folder that belongs to another configuration."""
+
+
+class HostError(DetOFAError, RuntimeError):
+    """Something that nnabla, nnabla-nas or the device does not offer."""
+
+
+class NumericError(DetOFAError, ArithmeticError):
+    """Training met a loss that is not finite."""
+
+
+def unknown(kind: str, given: object, known: Iterable[str]) -> ConfigError:
+    """The error for a name that is not among the known ones; names the closest when one is close."""
+    names = sorted(str(name) for name in known)
+    close = get_close_matches(str(given), names, n=1)
+    hint = f" (did you mean '{close[0]}'?)" if close else ""
+    return ConfigError(f"unknown {kind} '{given}'; known: {', '.join(names) or 'none'}{hint}")
+
+
+def require_ratio(name: str, value: float) -> float:
+    """`value` as a float in [0, 1); raises ConfigError otherwise."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
+        raise ConfigError(f"{name} is {value!r}; it must be a number in [0, 1)")
+    return float(value)
