@@ -1,0 +1,52 @@
+"""What detectors say and what annotators said, as flat arrays over all images (4.1, AP)."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..errors import DataError
+
+
+class Detections(NamedTuple):
+    """n detections: `image` (n,) int, `label` (n,) int, `box` (n, 4) x1 y1 x2 y2 in pixels, `score` (n,) float."""
+
+    image: np.ndarray
+    label: np.ndarray
+    box: np.ndarray
+    score: np.ndarray
+
+
+class GroundTruth(NamedTuple):
+    """n objects: `image` (n,) int, `label` (n,) int, `box` (n, 4) as annotated, `difficult` (n,) bool."""
+
+    image: np.ndarray
+    label: np.ndarray
+    box: np.ndarray
+    difficult: np.ndarray
+
+
+def check_boxes(boxes: np.ndarray, what: str) -> np.ndarray:
+    """`boxes` as (n, 4) float64; any empty list is (0, 4). DataError for another shape."""
+    boxes = np.asarray(boxes, np.float64)
+    if boxes.size == 0:
+        return boxes.reshape(0, 4)
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise DataError(f"{what} have shape {boxes.shape}; they must be (n, 4): x1 y1 x2 y2")
+    return boxes
+
+
+def check_column(column: np.ndarray, n: int, what: str, dtype: type) -> np.ndarray:
+    """`column` as (n,) of `dtype`; DataError for another length."""
+    column = np.asarray(column)
+    if column.shape != (n,) and (n or column.size):
+        raise DataError(f"{what} has shape {column.shape}, but there are {n} boxes; it must be ({n},)")
+    return column.reshape(n).astype(dtype)
+
+
+def check_labels(labels: np.ndarray, n: int, n_classes: int, what: str) -> np.ndarray:
+    """`labels` as (n,) int64 in 0 .. n_classes - 1; DataError otherwise."""
+    labels = check_column(labels, n, what, np.int64)
+    wrong = labels[(labels < 0) | (labels >= n_classes)]
+    if wrong.size:
+        raise DataError(f"{what} holds {wrong[0]}; with {n_classes} classes it must be 0 to {n_classes - 1}")
+    return labels
