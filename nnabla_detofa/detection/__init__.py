@@ -2,16 +2,25 @@
 
 from .affine import affine, invert, letterbox, transform_boxes, transform_points
 from .boxes import Detections, GroundTruth
+from .coco_ap import coco_ap, to_coco
+from .decode import Peaks, decode, to_detections
 from .targets import Targets, encode
+from .voc_ap import voc_ap
 
 __all__ = [
     "Detections",
     "GroundTruth",
+    "Peaks",
     "Targets",
     "affine",
+    "coco_ap",
+    "decode",
     "encode",
     "invert",
     "letterbox",
+    "to_coco",
+    "to_detections",
     "transform_boxes",
     "transform_points",
+    "voc_ap",
 ]

@@ -26,12 +26,15 @@ class GroundTruth(NamedTuple):
 
 
 def check_boxes(boxes: np.ndarray, what: str) -> np.ndarray:
-    """`boxes` as (n, 4) float64; any empty list is (0, 4). DataError for another shape."""
+    """`boxes` as (n, 4) float64; any empty list is (0, 4). DataError for another shape or a number not finite."""
     boxes = np.asarray(boxes, np.float64)
     if boxes.size == 0:
         return boxes.reshape(0, 4)
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise DataError(f"{what} have shape {boxes.shape}; they must be (n, 4): x1 y1 x2 y2")
+    broken = np.flatnonzero(~np.isfinite(boxes).all(axis=1))
+    if broken.size:
+        raise DataError(f"{what} row {broken[0]} is {boxes[broken[0]].tolist()}; all four must be finite")
     return boxes
 
 
@@ -43,10 +46,10 @@ def check_column(column: np.ndarray, n: int, what: str, dtype: type) -> np.ndarr
     return column.reshape(n).astype(dtype)
 
 
-def check_labels(labels: np.ndarray, n: int, n_classes: int, what: str) -> np.ndarray:
-    """`labels` as (n,) int64 in 0 .. n_classes - 1; DataError otherwise."""
+def check_labels(labels: np.ndarray, n: int, limit: int, what: str, of: str = "classes") -> np.ndarray:
+    """`labels` as (n,) int64 in 0 .. limit - 1; DataError otherwise."""
     labels = check_column(labels, n, what, np.int64)
-    wrong = labels[(labels < 0) | (labels >= n_classes)]
+    wrong = labels[(labels < 0) | (labels >= limit)]
     if wrong.size:
-        raise DataError(f"{what} holds {wrong[0]}; with {n_classes} classes it must be 0 to {n_classes - 1}")
+        raise DataError(f"{what} holds {wrong[0]}; with {limit} {of} it must be 0 to {limit - 1}")
     return labels

@@ -20,7 +20,7 @@ class Targets(NamedTuple):
     heatmap: np.ndarray
     size: np.ndarray
     offset: np.ndarray
-    index: np.ndarray
+    index: np.ndarray  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
     mask: np.ndarray
     dropped: int
 
@@ -63,10 +63,10 @@ def _empty(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 def gaussian_radius(size: np.ndarray) -> np.ndarray:
     """CornerNet's radius (n,) int, in cells, of objects of `size` (n, 2).
 
-    The rule takes the least root of three quadratics a r² + b r + c, one for each way in which two boxes can overlap
-    by `IOU`. Its public code divides (b + √(b² − 4ac)) by 2 where the root needs 2a, and every published CenterNet was
-    trained so: a square of side s gets 0.273 s instead of 0.082 s. We keep that. Divided so, the third case (the shifted
-    box inside the object) is at most 0.14 (w + h) and the others at least 0.5 (w + h), so it alone is computed.
+    The rule takes the least of three quadratics' roots, one for each way in which two boxes can overlap by `IOU`.
+    Its public code takes (b + √(b² − 4ac)) / 2 where the roots need / 2a, and every published CenterNet was trained
+    so: a square of side s gets 0.273 s instead of 0.082 s. We keep that. Divided so, the third case is at most
+    0.14 (w + h) and the other two at least 0.5 (w + h), so it alone is computed.
     """
     total, area = size.sum(axis=1), size.prod(axis=1)
     a, b, c = 4 * IOU, -2 * IOU * total, (IOU - 1) * area
@@ -74,12 +74,12 @@ def gaussian_radius(size: np.ndarray) -> np.ndarray:
 
 
 def draw(heatmap: np.ndarray, labels: np.ndarray, cell: np.ndarray, radius: np.ndarray) -> None:
-    """Raise `heatmap` (C, h, w) in place to a Gaussian of σ = (2r + 1) / 6, cut off at r, around each cell (n, 2) x y."""
+    """Raise `heatmap` (C, h, w) in place to a Gaussian round each `cell` (n, 2): σ = (2r + 1) / 6, cut off at r."""
     height, width = heatmap.shape[1:]
     for label, (x, y), r in zip(labels, cell.tolist(), radius.tolist(), strict=True):
         left, right, top, bottom = max(x - r, 0), min(x + r + 1, width), max(y - r, 0), min(y + r + 1, height)
-        steep = -18 / (2 * r + 1) ** 2  # −1 / 2σ²
-        column = np.exp(steep * (np.arange(top, bottom) - y) ** 2)
-        row = np.exp(steep * (np.arange(left, right) - x) ** 2)
+        decay = 18 / (2 * r + 1) ** 2  # 1 / 2σ²
+        column = np.exp(-decay * (np.arange(top, bottom) - y) ** 2)
+        row = np.exp(-decay * (np.arange(left, right) - x) ** 2)
         patch = heatmap[label, top:bottom, left:right]
         np.maximum(patch, column[:, None] * row, out=patch, casting="same_kind")

@@ -1,0 +1,119 @@
+"""Average precision as the PASCAL VOC development kit computes it (4.1)."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..errors import ConfigError, DataError, unknown
+from .boxes import Detections, GroundTruth, check_boxes, check_column, check_labels
+
+
+def voc_ap(
+    detections: Detections,
+    truth: GroundTruth,
+    *,
+    n_classes: int,
+    iou: float = 0.5,
+    interpolation: str = "11-point",
+) -> np.ndarray:
+    """Average precision of each class, (n_classes,) float64 in 0..1; nan for a class without (easy) objects.
+
+    As in VOCdevkit's `VOCevaldet.m`: a detection belongs to the object of its image and class that it overlaps most,
+    pixels counted inclusively (width = x2 − x1 + 1); it is right if that overlap reaches `iou` (equality counts) and
+    no higher score had the object before, ignored if the object is difficult, else wrong. Equal scores keep the order
+    given. `interpolation` is "11-point" (VOC 2007; recall levels 0, .1 … 1) or "area" (VOC 2010 on).
+
+    ConfigError for an unknown interpolation or an `iou` outside (0, 1]; DataError for arrays that do not fit together,
+    a label outside 0 .. n_classes − 1, a box or score that is not finite.
+    """
+    if interpolation not in _INTERPOLATIONS:
+        raise unknown("interpolation", interpolation, _INTERPOLATIONS)
+    if not 0 < iou <= 1:
+        raise ConfigError(f"iou is {iou!r}; it must be in (0, 1]")
+    detections, truth = _checked(detections, truth, n_classes)
+    order = np.argsort(-detections.score, kind="stable")
+    detections = Detections(*(column[order] for column in detections))
+    counts, right = _judge(detections, truth, n_classes, iou)
+    average, positives = _INTERPOLATIONS[interpolation], np.bincount(truth.label[~truth.difficult], minlength=n_classes)
+    return np.array([average(right[counts & (detections.label == c)], positives[c]) for c in range(n_classes)])
+
+
+class _Pairs(NamedTuple):
+    """Every detection with every object of its image and class, sorted by detection; both (p,) row numbers."""
+
+    detection: np.ndarray
+    object: np.ndarray
+
+
+def _judge(detections: Detections, truth: GroundTruth, n_classes: int, iou: float) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each detection (best first) counts, that is, did not find a difficult object; and whether it is right."""
+    pairs = _pair(detections, truth, n_classes)
+    overlap = inclusive_iou(detections.box[pairs.detection], truth.box[pairs.object])
+    # Of one detection's pairs the greatest overlap, and of equal overlaps the object annotated first.
+    order = np.lexsort((pairs.object, -overlap, pairs.detection))
+    order = order[np.unique(pairs.detection[order], return_index=True)[1]]
+    order = order[overlap[order] >= iou]
+    detection, found = pairs.detection[order], pairs.object[order]
+
+    counts, right = np.ones((2, len(detections.score)), bool)
+    counts[detection[truth.difficult[found]]] = False
+    right[:] = False
+    right[detection[np.unique(found, return_index=True)[1]]] = True  # later finders of one object are duplicates
+    return counts, right
+
+
+def _pair(detections: Detections, truth: GroundTruth, n_classes: int) -> _Pairs:
+    key = truth.image * n_classes + truth.label
+    order = np.argsort(key, kind="stable")
+    wanted = detections.image * n_classes + detections.label
+    first = np.searchsorted(key[order], wanted, side="left")
+    n = np.searchsorted(key[order], wanted, side="right") - first
+    detection = np.repeat(np.arange(len(wanted)), n)
+    nth = np.arange(len(detection)) - np.repeat(np.cumsum(n) - n, n)
+    return _Pairs(detection, order[first[detection] + nth])
+
+
+def inclusive_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Intersection over union (n,) of boxes (n, 4) row by row, a box's last pixel belonging to it."""
+    sides = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2]) + 1
+    common = np.where((sides > 0).all(axis=1), sides.prod(axis=1), 0)
+    areas = [(box[:, 2:] - box[:, :2] + 1).prod(axis=1) for box in (a, b)]
+    return common / np.where(common > 0, areas[0] + areas[1] - common, 1)
+
+
+def _precision(right: np.ndarray) -> np.ndarray:
+    """The greatest precision at this rank or any later one."""
+    precision = np.cumsum(right) / np.arange(1, len(right) + 1)
+    return np.maximum.accumulate(precision[::-1])[::-1]
+
+
+def _eleven_point(right: np.ndarray, positives: int) -> float:
+    """Mean over eleven recall levels of the greatest precision at that recall or more."""
+    if not positives:
+        return np.nan
+    # k / 10 rather than k · 0.1: 3 of 10 objects do reach the level .3, which 3 · 0.1 > .3 would deny.
+    rank = np.searchsorted(np.cumsum(right) / positives, np.arange(11) / 10)
+    return float(np.append(_precision(right), 0)[rank].mean())
+
+
+def _area(right: np.ndarray, positives: int) -> float:
+    """Area under the precision envelope: each object found adds 1 / positives to the recall."""
+    return float(_precision(right)[right].sum() / positives) if positives else np.nan
+
+
+_INTERPOLATIONS = {"11-point": _eleven_point, "area": _area}
+
+
+def _checked(detections: Detections, truth: GroundTruth, n_classes: int) -> tuple[Detections, GroundTruth]:
+    box = check_boxes(detections.box, "detections.box")
+    score = check_column(detections.score, len(box), "detections.score", np.float64)
+    if not np.isfinite(score).all():
+        raise DataError(f"detections.score row {np.argmin(np.isfinite(score))} is not finite; scores must be numbers")
+    image = check_column(detections.image, len(box), "detections.image", np.int64)
+    label = check_labels(detections.label, len(box), n_classes, "detections.label")
+    checked = Detections(image, label, box, score)
+
+    box = check_boxes(truth.box, "truth.box")
+    image = check_column(truth.image, len(box), "truth.image", np.int64)
+    label = check_labels(truth.label, len(box), n_classes, "truth.label")
+    return checked, GroundTruth(image, label, box, check_column(truth.difficult, len(box), "truth.difficult", np.bool_))
