@@ -3,13 +3,14 @@
 Importing this room repairs the host first and registers nothing; `nnabla_detofa.register()` does that.
 """
 
+from .quiet import quiet
 from .repair import repair
 
-repair()
-
-import nnabla_nas.module as Mo  # noqa: E402, N812
-from nnabla_nas.contrib.model import Model  # noqa: E402
-from nnabla_nas.optimizer import Optimizer  # noqa: E402
-from nnabla_nas.runner.runner import Runner  # noqa: E402
+with quiet():
+    repair()
+    import nnabla_nas.module as Mo  # noqa: N812
+    from nnabla_nas.contrib.model import Model
+    from nnabla_nas.optimizer import Optimizer
+    from nnabla_nas.runner.runner import Runner
 
 __all__ = ["Mo", "Model", "Optimizer", "Runner", "repair"]

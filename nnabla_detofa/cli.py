@@ -1,0 +1,184 @@
+"""The command: `-c FILE` and Hydra's overrides to `host/launch.py` (an addition; not in the paper).
+
+Hydra composes FILE, which may stand in any folder, from its own folder and from the shipped groups. What a user can get
+wrong is answered with one line and exit code 2; anything else keeps its traceback.
+"""
+
+import logging
+import os
+import sys
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from yaml import YAMLError
+
+from .errors import ConfigError, DetOFAError, unknown
+
+DONE, WRONG_INPUT, INTERRUPTED = 0, 2, 75
+SHIPPED = Path(str(files("nnabla_detofa.conf")))
+CONFIG_OPTIONS = ("-c", "--config")
+HYDRA_CONFIG_OPTIONS = ("--config-name", "-cn")
+PATH_KEYS = ("root", "pretrained")  # values that name a file or folder, relative to where the command was started
+INPUT_ERRORS = (DetOFAError, HydraException, OmegaConfBaseException, YAMLError)
+
+USAGE = """usage: nnabla_detofa -c FILE [OVERRIDE ...] [HYDRA OPTION ...]    (nnabla_nas is the same command)
+
+  -c, --config FILE   a configuration file, or the name of a shipped one: {shipped}
+  OVERRIDE            GROUP=OPTION or KEY=VALUE, e.g. pruning=flops pruning.path_ratio=0.4 name=trial
+  --cfg job           print the composed configuration and stop; --info and --resolve likewise
+  -m, --multirun      run every combination of comma-separated overrides
+  --hydra-help        Hydra's other options
+
+Results go to log/NAME in the folder where the command is started. Exit codes: 0 done, 2 wrong input,
+75 interrupted: the same command goes on from the last checkpoint."""
+
+
+class ShippedConfigs(SearchPathPlugin):
+    """Lets a configuration in any folder use the shipped groups."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Look in the shipped folder last, so that a user's own file of the same name wins."""
+        search_path.append("nnabla_detofa", SHIPPED.as_uri())
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if {"-h", "--help"} & set(arguments):
+        print(USAGE.format(shipped=", ".join(shipped_configs())))
+        return DONE
+    logging.getLogger("nnabla").setLevel(logging.WARNING)
+    try:
+        file, hydra_arguments = split_arguments(arguments)
+        failures = run_hydra(file, hydra_arguments)
+    except INPUT_ERRORS as error:
+        failures = [error]
+    except KeyboardInterrupt:
+        tell("interrupted; run the same command again to go on")
+        return INTERRUPTED
+    for failure in failures:
+        tell(one_line(failure))
+    return WRONG_INPUT if failures else DONE
+
+
+def tell(message: str) -> None:
+    """One line on standard error."""
+    print(f"nnabla_detofa: {message}", file=sys.stderr)
+
+
+def shipped_configs() -> list[str]:
+    """File names of the configurations that come with the package."""
+    return sorted(file.name for file in SHIPPED.glob("*.yaml"))
+
+
+def split_arguments(arguments: list[str]) -> tuple[Path | None, list[str]]:
+    """Our `-c FILE`, resolved, and what is left for Hydra. (Hydra's own `-c` is spelt `--cfg` here.)
+
+    FILE is None where Hydra's own option names the configuration.
+    """
+    given, rest = [], []
+    waiting = iter(arguments)
+    for argument in waiting:
+        option, equals, value = argument.partition("=")
+        if option not in CONFIG_OPTIONS:
+            rest.append(argument)
+        elif (value := value if equals else next(waiting, "")) and not given:
+            given.append(value)
+        else:
+            raise ConfigError(f"{option} must be given once, with one file")
+    if given:
+        return find_config(given[0]), rest
+    if any(argument.partition("=")[0] in HYDRA_CONFIG_OPTIONS for argument in rest):
+        return None, rest
+    raise ConfigError(f"no configuration given: -c FILE; shipped: {', '.join(shipped_configs())}")
+
+
+def find_config(given: str) -> Path:
+    """The file that `-c` means: below the current folder first, then among the shipped ones (`conf/` may precede)."""
+    name = given if given.endswith(".yaml") else f"{given}.yaml"
+    if (file := Path(name).expanduser().absolute()).is_file():
+        return file
+    shipped = SHIPPED / Path(name).name
+    if Path(name).parent in (Path(), Path("conf")) and shipped.is_file():
+        return shipped
+    raise unknown("configuration", given, shipped_configs())
+
+
+def run_hydra(file: Path | None, arguments: list[str]) -> list[Exception]:
+    """Compose and run; returns the input errors of the jobs (several with --multirun)."""
+    failures: list[Exception] = []
+
+    def job(config: DictConfig) -> None:
+        try:
+            run(config)
+        except INPUT_ERRORS as error:  # kept from Hydra, which would print its own lines about it
+            failures.append(error)
+
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what is wrong instead of printing it and leaving
+    Plugins.instance().register(ShippedConfigs)
+    sys.argv = [sys.argv[0], *arguments]  # the only place where Hydra reads them
+    folder, name = (file.parent, file.stem) if file else (SHIPPED, None)
+    hydra.main(version_base="1.3", config_path=str(folder), config_name=name)(job)()
+    return failures
+
+
+def run(config: DictConfig) -> None:
+    """Hand a composed configuration on as plain data; nothing behind this line sees Hydra."""
+    plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    from .host.launch import launch  # imports nnabla, which printing a configuration does not need
+
+    launch(absolute_paths(plain, Path(hydra.utils.get_original_cwd())))
+
+
+def absolute_paths(config: Any, start: Path) -> Any:
+    """`config` with every relative `root` and `pretrained` made absolute: runs change into their own folder."""
+    if isinstance(config, list):
+        return [absolute_paths(value, start) for value in config]
+    if not isinstance(config, dict):
+        return config
+    return {
+        key: str(start / Path(value).expanduser())
+        if key in PATH_KEYS and isinstance(value, str) and value
+        else absolute_paths(value, start)
+        for key, value in config.items()
+    }
+
+
+def one_line(error: Exception) -> str:
+    """What is wrong and what is allowed, in one line."""
+    cause = error.__cause__ or error
+    message: object = error
+    if isinstance(error, MissingConfigException):
+        message = unknown_config(error)
+    elif isinstance(error, OverrideParseException):
+        message = f"cannot read the override '{error.override}': {error.message.splitlines()[0]}"
+    elif isinstance(cause, (ConfigAttributeError, ConfigKeyError)) and isinstance(cause.parent_node, DictConfig):
+        message = unknown("key", cause.full_key, siblings(cause))
+    elif isinstance(cause, OmegaConfBaseException) and cause.msg:
+        message = f"{cause.full_key or 'configuration'}: {cause.msg.splitlines()[0]}"
+    return " ".join(str(message).split())
+
+
+def unknown_config(error: MissingConfigException) -> Exception:
+    """The error for an option that its group lacks, or for a configuration that is not there."""
+    group, _, option = str(error.missing_cfg_file).rpartition("/")
+    known = error.options or ([] if group else shipped_configs())
+    return unknown(group or "configuration", option, known) if known else error
+
+
+def siblings(error: ConfigAttributeError | ConfigKeyError) -> list[str]:
+    """Full names of the keys beside the one that was not found."""
+    prefix = str(error.full_key).removesuffix(str(error.key))
+    return [f"{prefix}{key}" for key in error.parent_node if key != "hydra"]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

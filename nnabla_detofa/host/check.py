@@ -1,0 +1,100 @@
+"""Answers to what the host would meet with a bare KeyError or a failed assert (an addition; not in the paper)."""
+
+import inspect
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from nnabla import solvers
+
+from ..errors import ConfigError, unknown
+
+SOLVERS = {name: make for name, make in vars(solvers).items() if name[:1].isupper() and not isinstance(make, type)}
+# keywords of the host's Optimizer itself; it hands the others to nnabla's solver
+OPTIMIZER_KEYS = ("name", "lr_scheduler", "weight_decay", "grad_clip", "retain_state")
+# the schedulers that the host can build, and what each reads from hparams
+SCHEDULERS = {
+    "CosineScheduler": (),
+    "CosineSchedulerWarmup": ("cosine_warmup_epoch", "warmup_lr"),
+    "StepScheduler": ("step_decay_rate", "epoch_steps"),
+}
+
+
+def need(config: Mapping[str, Any], *path: str) -> Any:
+    """The value at `path` of a nested configuration; ConfigError when it is not there."""
+    value: Any = config
+    for depth, key in enumerate(path, start=1):
+        if not isinstance(value, Mapping) or key not in value:
+            raise ConfigError(f"the configuration lacks {'.'.join(path[:depth])}")
+        value = value[key]
+    return value
+
+
+def only_entry(config: Mapping[str, Any], group: str) -> tuple[str, dict[str, Any]]:
+    """Name and options of the one entry that `network` or `dataloader` holds."""
+    entries = need(config, group)
+    if not isinstance(entries, Mapping) or len(entries) != 1:
+        raise ConfigError(f"{group} must hold exactly one entry, a name and its options; it is {entries!r}")
+    name, options = next(iter(entries.items()))
+    return name, dict(options or {})
+
+
+def check_keywords(
+    where: str, call: Callable, given: Collection[str], *, supplied: Collection[str] = (), also: Collection[str] = ()
+) -> None:
+    """Raise ConfigError where `call` would refuse `given`: an unknown keyword, or a missing one.
+
+    `supplied` are keywords that the launcher adds itself; `also` are allowed beside those of `call`.
+    """
+    parameters = inspect.signature(call).parameters.values()
+    named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name not in supplied]
+    known = [p.name for p in named] + list(also)
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    for key in given:
+        if key not in known and not takes_any:
+            raise unknown(f"key in {where}:", key, known)
+    missing = [p.name for p in named if p.default is p.empty and p.name not in given]
+    if missing:
+        raise ConfigError(f"{where} lacks {', '.join(missing)}")
+
+
+def check_batches(hparams: Mapping[str, Any], n_procs: int) -> None:
+    """Each global batch must divide evenly into processes and mini-batches."""
+    for split in ("train", "valid"):
+        batch, mini = (_positive(hparams, f"{kind}_{split}") for kind in ("batch_size", "mini_batch"))
+        if batch % (n_procs * mini):
+            raise ConfigError(
+                f"hparams.batch_size_{split} is {batch}; it must be a multiple of"
+                f" hparams.mini_batch_{split} ({mini}) x processes ({n_procs})"
+            )
+
+
+def check_optimizers(config: Mapping[str, Any]) -> None:
+    """Solver, keywords and scheduler of every entry of `optimizer`."""
+    for name, options in need(config, "optimizer").items():
+        where = f"optimizer.{name}"
+        solver = options.get("name", "Sgd")
+        if solver not in SOLVERS:
+            raise unknown(f"{where}.name", solver, SOLVERS)
+        passed_on = [key for key in options if key not in OPTIMIZER_KEYS]
+        check_keywords(where, SOLVERS[solver], passed_on, also=OPTIMIZER_KEYS)
+        if options.get("lr_scheduler") is not None:
+            _check_scheduler(name, options, need(config, "hparams"))
+
+
+def _check_scheduler(name: str, options: Mapping[str, Any], hparams: Mapping[str, Any]) -> None:
+    scheduler = options["lr_scheduler"]
+    if scheduler not in SCHEDULERS:
+        raise unknown(f"optimizer.{name}.lr_scheduler", scheduler, SCHEDULERS)
+    for key in ("epoch" if "train" in name else "warmup", *SCHEDULERS[scheduler]):
+        need({"hparams": hparams}, "hparams", key)
+    # with a negative hparams.warmup_lr the host starts the warm-up at `lr` and does not look for Adam's `alpha`
+    rates = ("lr",) if scheduler == "CosineSchedulerWarmup" and hparams["warmup_lr"] < 0 else ("lr", "alpha")
+    if not any(rate in options for rate in rates):
+        raise ConfigError(f"optimizer.{name} has an lr_scheduler and lacks its start rate: {' or '.join(rates)}")
+
+
+def _positive(hparams: Mapping[str, Any], key: str) -> int:
+    value = need({"hparams": hparams}, "hparams", key)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ConfigError(f"hparams.{key} is {value!r}; it must be a whole number, 1 or more")
+    return value

@@ -1,0 +1,84 @@
+"""The device and the processes of a run: `args.context`, `args.device_id`, MPI (an addition; not in the paper)."""
+
+import os
+from types import ModuleType
+from typing import Any
+
+import nnabla as nn
+from nnabla.ext_utils import get_extension_context
+from nnabla_nas.utils.helper import CommunicatorWrapper
+
+from ..errors import HostError, unknown
+from .quiet import quiet
+
+CONTEXTS = ("auto", "cpu", "cudnn")
+TYPE_CONFIGS = ("float", "half", "mixed_half")
+# how Open MPI, MPICH (and Intel's MPI) and MVAPICH tell a process how many were started
+MPI_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
+
+
+class NoStreamEvent:
+    """Stands in for CUDA's `StreamEventHandler` on a CPU, where every call has finished when it returns."""
+
+    def add_default_stream_event(self) -> None:
+        """Do nothing: there is no stream."""
+
+    def default_stream_synchronize(self) -> None:
+        """Do nothing: there is no stream."""
+
+
+def open_device(
+    *, context: str = "auto", device_id: str | int = "-1", type_config: str = "float"
+) -> tuple[CommunicatorWrapper, Any]:
+    """Make the asked device nnabla's default; returns the host's communicator and a stream-event handler.
+
+    `context` is `cpu`, `cudnn`, or `auto`: cudnn where its extension imports and a device answers, else the CPU.
+    `device_id` restricts the visible GPUs, "-1" leaves them as they are.
+    Raises ConfigError for an unknown name, and HostError for a cudnn that is not there or processes that cannot talk.
+    """
+    if context not in CONTEXTS:
+        raise unknown("args.context", context, CONTEXTS)
+    if type_config not in TYPE_CONFIGS:
+        raise unknown("args.type_config", type_config, TYPE_CONFIGS)
+    if str(device_id) != "-1":
+        os.environ["CUDA_VISIBLE_DEVICES"] = str(device_id)  # read when the CUDA extension is first imported
+    cuda = None if context == "cpu" else _cuda(required=context == "cudnn")
+    asked = get_extension_context("cudnn" if cuda else "cpu", device_id="0", type_config=type_config)
+    communicator = _communicator(asked)
+    nn.set_default_context(communicator.ctx)
+    event = cuda.StreamEventHandler(int(communicator.ctx.device_id)) if cuda else NoStreamEvent()
+    return communicator, event
+
+
+def _cuda(*, required: bool) -> ModuleType | None:
+    """nnabla's CUDA extension if it and a device are there; else None, or HostError if it is `required`."""
+    try:
+        with quiet():
+            import nnabla_ext.cuda as cuda
+            import nnabla_ext.cudnn  # noqa: F401
+
+            devices = cuda.get_device_count()
+        reason = "" if devices else "no GPU answers"
+    except Exception as error:  # a missing package, library, driver or GPU: each raises something else
+        reason = " ".join(str(error).split())
+    if not reason:
+        return cuda
+    if required:
+        raise HostError(
+            f"args.context is 'cudnn', but CUDA is not usable here: {reason};"
+            " use args.context=cpu, or install an extra: pip install 'nnabla-detofa[cuda120]' (or cuda116, cuda110)"
+        )
+    return None
+
+
+def _communicator(context: nn.Context) -> CommunicatorWrapper:
+    """The host's communicator; a single process where nnabla offers none, HostError if MPI started several."""
+    with quiet():
+        communicator = CommunicatorWrapper(context)
+    started = max(int(os.environ.get(size, 1)) for size in MPI_SIZES)
+    if started > communicator.n_procs:
+        raise HostError(
+            f"MPI started {started} processes, but nnabla offers no communicator on '{context.backend[0]}':"
+            f" all {started} would do the same; start one process, or use args.context=cudnn where MPI and NCCL are"
+        )
+    return communicator

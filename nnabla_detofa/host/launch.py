@@ -1,0 +1,112 @@
+"""Run one configuration as the host's own launcher does, on a CPU too (an addition; not in the paper).
+
+`nnabla_nas.utils.cli.cli` exits where CUDA is missing, so its few lines are told again here; names are looked up where
+it looks them up, so that it can run our configurations on a CUDA machine after `nnabla_detofa.register()`.
+"""
+
+import copy
+import random
+from types import ModuleType
+from typing import Any
+
+import nnabla as nn
+import numpy as np
+
+from ..errors import ConfigError, unknown
+from .check import check_batches, check_keywords, check_optimizers, need, only_entry
+from .device import open_device
+from .plugin import register
+from .quiet import quiet
+from .repair import MissingModule
+
+with quiet():
+    from nnabla_nas import contrib, dataset, runner
+    from nnabla_nas.utils.cli.args import Configuration
+
+LOADER_KEYS = ("searching", "training", "batch_size", "communicator")  # the host's Configuration gives these
+
+
+def launch(config: dict[str, Any]) -> None:
+    """Open the device, build data, optimizers and network, and run `args.algorithm`.
+
+    `config` is plain data with the host's groups `args`, `hparams`, `network`, `dataloader` and `optimizer`; it is not
+    changed. Has to run inside a live Hydra job, which the host's Runner asks for its folders.
+    Raises ConfigError for what the configuration may not hold, HostError for a device that is not there.
+    """
+    register()
+    config = copy.deepcopy(config)
+    args, hparams = need(config, "args"), need(config, "hparams")
+    algorithm = _algorithm(need(config, "args", "algorithm"))
+    network, network_options = _network(config)
+    check_keywords(f"network.{only_entry(config, 'network')[0]}", network, network_options)
+    _check_dataloader(config)
+    check_optimizers(config)
+
+    args["comm"], args["event"] = open_device(
+        **{key: args[key] for key in ("context", "device_id", "type_config") if key in args}
+    )
+    check_batches(hparams, args["comm"].n_procs)
+    _seed(hparams.get("seed"))
+    parts = Configuration(_for_the_host(config))  # data first: what is wrong with it is known before a network is built
+    algorithm(
+        network(**network_options),
+        optimizer=parts.optimizer,
+        regularizer=parts.regularizer,
+        dataloader=parts.dataloader,
+        hparams=hparams,
+        args=args,
+    ).run()
+
+
+def _algorithm(name: str) -> type:
+    known = [key for key, value in vars(runner).items() if isinstance(value, type)]
+    if name not in known:
+        raise unknown("args.algorithm", name, known)
+    return vars(runner)[name]
+
+
+def _network(config: dict[str, Any]) -> tuple[type, dict[str, Any]]:
+    """The class that the configuration names, for search or for training, and its options."""
+    name, options = only_entry(config, "network")
+    if name not in (known := _modules(contrib, "SearchNet", "TrainNet")):
+        raise unknown("network", name, known)
+    kind = "SearchNet" if need(config, "args", "search") else "TrainNet"
+    network = getattr(vars(contrib)[name], kind, None)
+    if network is None:
+        raise ConfigError(f"network.{name} has no {kind}; args.search is {config['args']['search']}, try the other")
+    return network, options
+
+
+def _check_dataloader(config: dict[str, Any]) -> None:
+    name, options = only_entry(config, "dataloader")
+    if name not in (known := _modules(dataset, "DataLoader")):
+        raise unknown("dataloader", name, known)
+    check_keywords(f"dataloader.{name}", vars(dataset)[name].DataLoader, options, supplied=LOADER_KEYS)
+
+
+def _modules(package: ModuleType, *classes: str) -> list[str]:
+    """Names of the modules of a host's package that hold one of `classes`; stand-ins too, which raise on use."""
+    return [
+        name
+        for name, value in vars(package).items()
+        if isinstance(value, MissingModule)
+        or (isinstance(value, ModuleType) and any(each in vars(value) for each in classes))
+    ]
+
+
+def _seed(seed: int | None) -> None:
+    """Seed the global generators that the host's initializers and runners draw from; our own code uses none of them."""
+    if seed is not None:
+        nn.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        random.seed(seed)
+
+
+def _for_the_host(config: dict[str, Any]) -> dict[str, Any]:
+    """A copy for the host's Configuration, which writes into it and takes `lr_scheduler: null` for a name."""
+    optimizer = {
+        name: {key: value for key, value in options.items() if (key, value) != ("lr_scheduler", None)}
+        for name, options in config["optimizer"].items()
+    }
+    dataloader = dict([only_entry(config, "dataloader")])
+    return {**config, "optimizer": optimizer, "dataloader": dataloader}

@@ -1,0 +1,42 @@
+"""Put our network, runner and data sets where the host looks its own up (an addition; not in the paper).
+
+nnabla-nas has no registry: its launcher takes `contrib.__dict__[name]`, `runner.__dict__[name]` and
+`dataset.__dict__[name]`, so a plugin sets attributes on these packages.
+"""
+
+from types import ModuleType
+from typing import Any
+
+from ..algorithm import DetOFASearcher
+from ..data import coco, voc
+from ..errors import HostError
+from ..supernet import detector
+from .quiet import quiet
+from .repair import MissingModule
+
+with quiet():
+    from nnabla_nas import contrib, dataset, runner
+
+COMPONENTS: tuple[tuple[ModuleType, str, Any], ...] = (
+    (contrib, "ofa_resnet50_centernet", detector),
+    (runner, "DetOFASearcher", DetOFASearcher),
+    (dataset, "voc", voc),
+    (dataset, "coco", coco),
+)
+
+
+def register() -> None:
+    """Register everything; idempotent. Raises HostError, and registers nothing, where a name is someone else's."""
+    for package, name, ours in COMPONENTS:
+        _check_free(package, name, ours)
+    for package, name, ours in COMPONENTS:
+        setattr(package, name, ours)
+
+
+def _check_free(package: ModuleType, name: str, ours: Any) -> None:
+    present = vars(package).get(name)
+    if present is not None and present is not ours and not isinstance(present, MissingModule):
+        raise HostError(
+            f"{package.__name__} already has a '{name}' that is not ours: {present!r};"
+            " another plugin or a newer nnabla-nas brought it, and it is not overwritten"
+        )
