@@ -1,0 +1,51 @@
+"""FLOPs buckets (Section 3.1.1): intervals of equal width between the cheapest and the dearest path of 𝒜."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import ConfigError, SpaceError
+
+if TYPE_CHECKING:
+    from .cost import CostModel
+
+
+@dataclass(frozen=True, eq=False)
+class Budgets:
+    """Bucket b holds the costs from edges[b] to below edges[b + 1]; the last one also holds the largest cost."""
+
+    edges: np.ndarray
+
+    def __init__(self, edges: Iterable[float]) -> None:
+        """`edges` (n + 1,), ascending."""
+        array = np.array(tuple(edges), np.float64)
+        if array.ndim != 1 or len(array) < 2 or not np.isfinite(array).all() or not (np.diff(array) > 0).all():
+            raise ConfigError(f"the bucket edges are {array.tolist()}; they must be at least two ascending numbers")
+        array.setflags(write=False)
+        object.__setattr__(self, "edges", array)
+
+    @classmethod
+    def equal_width(cls, cost: "CostModel", *, n: int = 5) -> "Budgets":
+        """`n` buckets between the exact smallest and largest cost of the unpruned space."""
+        if not isinstance(n, (int, np.integer)) or n < 1:
+            raise ConfigError(f"the number of buckets is {n!r}; it must be a whole number of at least 1")
+        low, high = cost.range(cost.space)
+        if low == high:
+            raise SpaceError(f"every path costs {low:,.0f}; buckets need paths of different cost")
+        return cls(np.linspace(low, high, n + 1))
+
+    def __len__(self) -> int:
+        return len(self.edges) - 1
+
+    def bucket(self, costs: np.ndarray) -> np.ndarray:
+        """The bucket of each cost, int64; costs outside the edges belong to the first or the last bucket."""
+        return np.searchsorted(self.edges[1:-1], costs, side="right")
+
+    def range(self, bucket: int) -> tuple[float, float]:
+        """(low, high) of a bucket for `SearchSpace.sample`, which takes low <= cost < high."""
+        last = bucket == len(self) - 1
+        return float(self.edges[bucket]), float(
+            np.nextafter(self.edges[-1], np.inf) if last else self.edges[bucket + 1]
+        )

@@ -1,0 +1,164 @@
+"""Paths within a cost range (Section 3.1.2's "m paths for each FLOPs bucket"): exact counts and exactly uniform draws.
+
+Meet in the middle: stem and first two stages on one side, the last two on the other. For each choice of the first side
+the matching choices of the second, sorted by cost, are an interval, so the paths of a range are numbered 0 .. count - 1
+without a gap; a uniform whole number is a uniform path. Nothing is rounded, nothing is rejected.
+"""
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from ..errors import SpaceError
+
+if TYPE_CHECKING:
+    from .cost import CostModel
+    from .search_space import SearchSpace
+
+MOST_PAIRS = 40_000_000  # combinations that one side may have
+RANGES_KEPT = 8  # prepared ranges; the five buckets and a few budgets
+
+
+class _Table:
+    """Rows of genes gathered into groups of equal (width before, width after, cost)."""
+
+    def __init__(self, rows: np.ndarray, start: np.ndarray, end: np.ndarray, cost: np.ndarray) -> None:
+        order = np.lexsort((cost, end, start))
+        start, end, cost = start[order], end[order], cost[order]
+        new = np.r_[True, (np.diff(start) != 0) | (np.diff(end) != 0) | (np.diff(cost) != 0)]
+        self._rows, self._first = rows[order], np.flatnonzero(new)
+        self.start, self.end, self.cost = start[new], end[new], cost[new]
+        self.count = np.diff(np.r_[self._first, len(order)])
+
+    def genes(self, group: np.ndarray, member: np.ndarray) -> list[np.ndarray]:
+        return [self._rows[self._first[group] + member]]
+
+
+class _Join:
+    """Every pair of two sides that agree on the width where they meet, sorted by (key, cost)."""
+
+    def __init__(self, left: "_Table | _Join", right: "_Table | _Join", *, key: str) -> None:
+        widths = np.unique(right.start)
+        matching = [(np.flatnonzero(left.end == w), np.flatnonzero(right.start == w)) for w in widths]
+        pairs = sum(len(a) * len(b) for a, b in matching)
+        if pairs > MOST_PAIRS:
+            raise SpaceError(
+                f"the space has {pairs:,} half paths of different cost; at most {MOST_PAIRS:,} are allowed"
+            )
+        a = np.concatenate([np.repeat(a, len(b)) for a, b in matching])
+        b = np.concatenate([np.tile(b, len(a)) for a, b in matching])
+        cost = left.cost[a] + right.cost[b]
+        order = np.lexsort((cost, left.start[a] if key == "start" else right.end[b]))
+        self._left, self._right, self._a, self._b = left, right, a[order], b[order]
+        self.start, self.end, self.cost = left.start[self._a], right.end[self._b], cost[order]
+        self.count = left.count[self._a] * right.count[self._b]
+
+    def genes(self, pair: np.ndarray, member: np.ndarray) -> list[np.ndarray]:
+        a, b = self._a[pair], self._b[pair]
+        of_left, of_right = np.divmod(member, self._right.count[b])
+        return self._left.genes(a, of_left) + self._right.genes(b, of_right)
+
+
+class _Range(NamedTuple):
+    """First-side choices that reach the range; `until` counts their paths up, `skipped` those below the range."""
+
+    choice: np.ndarray
+    ways: np.ndarray
+    skipped: np.ndarray
+    until: np.ndarray
+
+
+class PathsByCost:
+    """The paths of one space in the order of one cost; see `SearchSpace.sample` and `.count`."""
+
+    def __init__(self, space: "SearchSpace", cost: "CostModel") -> None:
+        if cost.space.structure != space.structure:
+            raise SpaceError("the cost model was built for a space of another structure")
+        if space.size() >= 2**62:
+            raise SpaceError(f"the space has {space.size():,} paths; ranges of cost are drawn from at most 2**62")
+        self._structure = space.structure
+        layers = cost.layers
+        stem = space.stem_rows
+        parts: list[_Table] = [_Table(stem, np.zeros(len(stem), np.int8), stem[:, 2], layers.stem[tuple(stem.T)])]
+        for stage, rows in enumerate(space.stage_rows):
+            costs = layers.stage(stage, rows) + (layers.tail[rows[:, 1]] if stage == 3 else 0)
+            n_widths = len(costs)
+            start = np.repeat(np.arange(n_widths, dtype=np.int8), len(rows))
+            rows = np.tile(rows, (n_widths, 1))
+            parts.append(_Table(rows, start, rows[:, 1], costs.ravel()))
+        self._head = _Join(_Join(parts[0], parts[1], key="end"), parts[2], key="end")
+        self._rest = _Join(parts[3], parts[4], key="start")
+        self._below = np.r_[0, np.cumsum(self._rest.count)]  # paths of the second side before each of its choices
+        self._ranges: OrderedDict[tuple[float, float], _Range] = OrderedDict()
+
+    def _meeting(self) -> list[tuple[slice, slice]]:
+        """For each width where the sides meet, its choices on the first and on the second side."""
+        widths = np.intersect1d(self._head.end, self._rest.start)
+        return [
+            (
+                slice(*np.searchsorted(self._head.end, [w, w + 1])),
+                slice(*np.searchsorted(self._rest.start, [w, w + 1])),
+            )
+            for w in widths
+        ]
+
+    def _position(self, limit: float) -> np.ndarray:
+        """For each first-side choice, where the second side's choices reach `limit` in all."""
+        position = np.zeros(len(self._head.cost), np.intp)
+        for head, rest in self._meeting():
+            position[head] = rest.start + np.searchsorted(self._rest.cost[rest], limit - self._head.cost[head])
+        return position
+
+    def _prepare(self, low: float, high: float) -> _Range:
+        key = (float(low), float(high))
+        if key not in self._ranges:
+            skipped, end = self._below[self._position(low)], self._below[self._position(high)]
+            choice = np.flatnonzero(end > skipped)
+            ways = (end - skipped)[choice]
+            until = np.cumsum(ways * self._head.count[choice])
+            self._ranges[key] = _Range(choice, ways, skipped[choice], until)
+            if len(self._ranges) > RANGES_KEPT:
+                self._ranges.popitem(last=False)
+        self._ranges.move_to_end(key)
+        return self._ranges[key]
+
+    def count(self, low: float, high: float) -> int:
+        """The exact number of paths with low <= cost < high."""
+        until = self._prepare(low, high).until
+        return int(until[-1]) if len(until) else 0
+
+    def numbered(self, numbers: np.ndarray, low: float, high: float) -> np.ndarray:
+        """The paths of these numbers, 0 .. count - 1, among those with low <= cost < high; each path has one number."""
+        choice, ways, skipped, until = self._prepare(low, high)
+        index = np.searchsorted(until, numbers, side="right")
+        within = numbers - np.r_[0, until][index]
+        of_head, of_rest = np.divmod(within, ways[index])
+        of_rest = of_rest + skipped[index]
+        pair = np.searchsorted(self._below, of_rest, side="right") - 1
+        stem, *stages = self._head.genes(choice[index], of_head) + self._rest.genes(pair, of_rest - self._below[pair])
+        return self._structure.assemble(stem, stages)
+
+    def sample(self, n: int, rng: np.random.Generator, low: float, high: float) -> np.ndarray:
+        """`n` paths exactly uniform over low <= cost < high, (n, genes); SpaceError where there is none."""
+        count = self.count(low, high)
+        if not count:
+            below, above = self.nearest(low, high)
+            known = " and ".join(f"{cost:,.12g}" for cost in (below, above) if cost is not None)
+            raise SpaceError(f"no path costs from {low:,.12g} to below {high:,.12g}; the nearest costs are {known}")
+        return self.numbered(rng.integers(count, size=n), low, high)
+
+    def nearest(self, low: float, high: float) -> tuple[float | None, float | None]:
+        """The largest cost below `low` and the smallest of at least `high`; None where there is none."""
+        below, above = [], []
+        for head, rest in self._meeting():
+            ours, theirs = self._head.cost[head], self._rest.cost[rest]
+            under, over = np.searchsorted(theirs, low - ours) - 1, np.searchsorted(theirs, high - ours)
+            below += (ours + theirs[under])[under >= 0].max(initial=-np.inf, keepdims=True).tolist()
+            above += (
+                (ours[over < len(theirs)] + theirs[over[over < len(theirs)]])
+                .min(initial=np.inf, keepdims=True)
+                .tolist()
+            )
+        most, least = max(below), min(above)
+        return (most if most > -np.inf else None), (least if least < np.inf else None)

@@ -1,0 +1,60 @@
+"""Channel numbers of every elastic choice (Table 1, rounded as in OFA); supernet and cost model read them here."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+STEM = 64
+STAGES = (256, 512, 1024, 2048)
+
+
+class Channels(NamedTuple):
+    """Channel numbers by choice index, ascending as the choices are.
+
+    stem_mid[w1] feeds the stem's second half, stem_out[w2] leaves it; stage_out[stage][w]; middle[stage][w][e] is the
+    width inside a bottleneck.
+    """
+
+    stem_mid: tuple[int, ...]
+    stem_out: tuple[int, ...]
+    stage_out: tuple[tuple[int, ...], ...]
+    middle: tuple[tuple[tuple[int, ...], ...], ...]
+
+
+def make_divisible(value: float, divisor: int = 8) -> int:
+    """The multiple of `divisor` nearest to `value`, one higher where that would lose more than a tenth of it."""
+    nearest = max(divisor, int(value + divisor / 2) // divisor * divisor)
+    return nearest if nearest >= 0.9 * value else nearest + divisor
+
+
+def channel_table(
+    widths: Iterable[float], expands: Iterable[float], *, width_scale: float = 1.0, divisor: int = 8
+) -> Channels:
+    """Channels of the stem and of the four stages for each W and E, all stages narrowed by `width_scale`."""
+    widths, expands = tuple(widths), tuple(expands)
+    stem_out = tuple(make_divisible(STEM * w * width_scale, divisor) for w in widths)
+    stage_out = tuple(tuple(make_divisible(base * w * width_scale, divisor) for w in widths) for base in STAGES)
+    return Channels(
+        stem_mid=tuple(make_divisible(out // 2, divisor) for out in stem_out),
+        stem_out=stem_out,
+        stage_out=stage_out,
+        middle=tuple(
+            tuple(tuple(make_divisible(round(out * e), divisor) for e in expands) for out in outs) for outs in stage_out
+        ),
+    )
+
+
+def coinciding_choices(channels: Channels, widths: tuple[float, ...], expands: tuple[float, ...]) -> list[str]:
+    """One line for each pair of neighbouring choices that rounding gives the same channels."""
+    rows = [
+        ("stem, first width", "W", widths, channels.stem_mid),
+        ("stem, second width", "W", widths, channels.stem_out),
+    ]
+    for stage, (outs, middles) in enumerate(zip(channels.stage_out, channels.middle, strict=True), start=1):
+        rows.append((f"stage {stage}", "W", widths, outs))
+        rows += [(f"stage {stage}, W {w}", "E", expands, middle) for w, middle in zip(widths, middles, strict=True)]
+    return [
+        f"{place}: {letter} {choices[i]} and {choices[i + 1]} both give {numbers[i]} channels"
+        for place, letter, choices, numbers in rows
+        for i in range(len(numbers) - 1)
+        if numbers[i] == numbers[i + 1]
+    ]

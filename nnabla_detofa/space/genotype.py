@@ -1,0 +1,87 @@
+"""Paths and spaces as others write them: the host's genotype {"d", "e", "w"}, and JSON."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import ConfigError, SpaceError, WeightsError
+from .structure import STEM_GENES, Structure
+
+if TYPE_CHECKING:
+    from .search_space import SearchSpace
+
+
+def _stem_on(structure: Structure) -> int:
+    """The depth that stands for a stem with its residual block: the host keeps it for the largest depth alone."""
+    return structure.depths[-1] or 1
+
+
+def to_genotype(space: "SearchSpace", path: np.ndarray) -> dict[str, list]:
+    """Depths and expands by value, widths by index; unused expands, which the host needs filled, at their smallest."""
+    structure = space.structure
+    path = np.asarray(path)
+    if path.ndim != 1 or not space.contains(path[None])[0]:
+        raise SpaceError(f"{path.tolist()} is not one path of this space")
+    stages = [path[columns] for columns in structure.stage_columns]
+    return {
+        "d": [_stem_on(structure) * int(path[0]), *(structure.depths[genes[0]] for genes in stages)],
+        "e": [structure.expands[max(e, 0)] for genes in stages for e in genes[2:]],
+        "w": [int(path[1]), int(path[2]), *(int(genes[1]) for genes in stages)],
+    }
+
+
+def from_genotype(space: "SearchSpace", given: Mapping[str, Sequence]) -> np.ndarray:
+    """The row of a genotype; expands of blocks that the depth leaves out are not looked at."""
+    structure = space.structure
+    lengths = {"d": 5, "e": sum(structure.layers), "w": 6}
+    for key, length in lengths.items():
+        if not isinstance(given, Mapping) or not isinstance(given.get(key), Sequence) or len(given[key]) != length:
+            raise ConfigError(
+                f"genotype {given!r} is not of the form {{d: 5 depths, e: {lengths['e']} expands, w: 6 indices}}"
+            )
+    depth = [_index("d", value, structure.depths) for value in given["d"][1:]]
+    width = [_index("w", value, range(len(structure.widths))) for value in given["w"]]
+    path = np.full(structure.n_genes, -1, np.int8)
+    path[:STEM_GENES] = given["d"][0] == _stem_on(structure), width[0], width[1]
+    expands = iter(given["e"])
+    for stage, columns in enumerate(structure.stage_columns):
+        blocks = structure.base_depths[stage] + structure.depths[depth[stage]]
+        values = [next(expands) for _ in range(structure.layers[stage])][:blocks]
+        path[columns[: 2 + blocks]] = (
+            depth[stage],
+            width[2 + stage],
+            *(_index("e", v, structure.expands) for v in values),
+        )
+    if not space.contains(path[None])[0]:
+        raise SpaceError(f"genotype {dict(given)!r} is not a path of this space; pruning or coupling excludes it")
+    return path
+
+
+def _index(key: str, value: object, choices: Sequence) -> int:
+    for index, choice in enumerate(choices):
+        if value == choice:
+            return index
+    raise ConfigError(f"genotype has {value!r} in {key}; allowed: {', '.join(map(str, choices))}")
+
+
+def space_from_dict(cls: type, given: Mapping, within: "SearchSpace | None") -> "SearchSpace":
+    """See `SearchSpace.from_dict`."""
+    try:
+        structure = Structure(**given["structure"])
+        dropped = np.array(given["dropped"], np.intp).reshape(-1, 5)
+        allowed = structure.operations().copy()
+        if not ((dropped >= 0) & (dropped < allowed.shape)).all() or not allowed[tuple(dropped.T)].all():
+            raise ConfigError("it drops an operation that the structure does not have")
+        allowed[tuple(dropped.T)] = False
+        space = cls(structure, allowed)
+        size = given["size"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"this is not the description of a search space: {error}") from None
+    if space.size() != size:
+        raise ConfigError(f"the description says {size} paths but its operations make {space.size()}")
+    if within is not None and within.structure != structure:
+        ours, theirs = within.structure.to_dict(), structure.to_dict()
+        differing = "; ".join(f"{key} is {theirs[key]}, not {ours[key]}" for key in ours if ours[key] != theirs[key])
+        raise WeightsError(f"the described space is another one: {differing}")
+    return space

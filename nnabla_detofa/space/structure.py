@@ -1,0 +1,183 @@
+"""What a path is made of (Table 1): the choices, the columns of a row of genes, and the integer code of each part."""
+
+from dataclasses import dataclass, fields
+from functools import cached_property
+from itertools import product
+
+import numpy as np
+
+from ..errors import ConfigError
+
+STEM_GENES = 3  # residual block off or on, first width, second width
+MOST_CONFIGURATIONS = 4_000_000  # of one stage; its configurations are kept in tables
+
+
+def _ascending(name: str, values: object, kind: type, least: float) -> tuple:
+    try:
+        given = tuple(kind(v) for v in values)
+    except (TypeError, ValueError):
+        raise ConfigError(f"{name} is {values!r}; it must be a list of numbers") from None
+    if not given or len(given) > 100 or list(given) != sorted(set(given)) or given != tuple(values) or given[0] < least:
+        raise ConfigError(f"{name} is {values!r}; it must be ascending, without repeats, none below {least}")
+    return given
+
+
+@dataclass(frozen=True)
+class Structure:
+    """The choices of an OFA-ResNet50 space, and where each stands in a row of genes.
+
+    Genes are indices into the ascending choices, -1 where the path has no such block:
+    stem depth, stem widths 1 and 2, then depth and width of each of four stages, then one expand for each block.
+    """
+
+    base_depths: tuple[int, ...] = (2, 2, 4, 2)
+    depths: tuple[int, ...] = (0, 1, 2)
+    widths: tuple[float, ...] = (0.65, 0.8, 1.0)
+    expands: tuple[float, ...] = (0.2, 0.25, 0.35)
+    elastic_stem: bool = True
+    width_scale: float = 1.0
+    channel_divisor: int = 8
+    coupled: bool = False
+
+    def __post_init__(self) -> None:
+        def settle(name: str, value: object) -> None:
+            object.__setattr__(self, name, value)
+
+        settle("depths", _ascending("depths", self.depths, int, 0))
+        settle("widths", _ascending("widths", self.widths, float, 1e-3))
+        settle("expands", _ascending("expands", self.expands, float, 1e-3))
+        bases = tuple(self.base_depths) if isinstance(self.base_depths, (list, tuple)) else ()
+        if len(bases) != 4 or not all(isinstance(b, (int, np.integer)) and b >= 1 for b in bases):
+            raise ConfigError(f"base_depths is {self.base_depths!r}; it must be four whole numbers of at least 1")
+        settle("base_depths", tuple(int(b) for b in bases))
+        if not self.width_scale > 0:
+            raise ConfigError(f"width_scale is {self.width_scale!r}; it must be above 0")
+        settle("width_scale", float(self.width_scale))
+        if not isinstance(self.channel_divisor, int) or self.channel_divisor < 1:
+            raise ConfigError(f"channel_divisor is {self.channel_divisor!r}; it must be a whole number of at least 1")
+        if self.coupled and len(self.depths) != len(self.widths):
+            raise ConfigError(
+                f"depths {self.depths} and widths {self.widths} cannot be coupled; they must be equally many"
+            )
+        largest = (len(self.expands) + 1) ** max(self.layers) * len(self.depths) * len(self.widths) ** 2
+        if largest > MOST_CONFIGURATIONS:
+            raise ConfigError(
+                f"a stage of {max(self.layers)} blocks with {len(self.expands)} expands has {largest:,} table entries; "
+                f"at most {MOST_CONFIGURATIONS:,} are allowed"
+            )
+
+    def to_dict(self) -> dict[str, object]:
+        """The options, as JSON holds them."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The most blocks each stage can have."""
+        return tuple(base + self.depths[-1] for base in self.base_depths)
+
+    @cached_property
+    def stage_columns(self) -> tuple[np.ndarray, ...]:
+        """Columns of each stage's genes: depth, width, expands in order."""
+        first = STEM_GENES + 2 * 4 + np.cumsum((0, *self.layers))
+        return tuple(
+            np.r_[STEM_GENES + 2 * s, STEM_GENES + 2 * s + 1, first[s] : first[s + 1]]
+            for s in range(len(self.base_depths))
+        )
+
+    @property
+    def n_genes(self) -> int:
+        """Columns of a path: 29 for the paper's space."""
+        return STEM_GENES + 2 * 4 + sum(self.layers)
+
+    @cached_property
+    def gene_names(self) -> tuple[str, ...]:
+        """A name for each column, for tables people read."""
+        names = ["stem_depth", "stem_width1", "stem_width2"]
+        names += [f"stage{s}_{gene}" for s in range(1, 5) for gene in ("depth", "width")]
+        return (*names, *(f"stage{s}_expand{b}" for s in range(1, 5) for b in range(1, self.layers[s - 1] + 1)))
+
+    @cached_property
+    def upper(self) -> np.ndarray:
+        """The largest index each gene can hold, (n_genes,)."""
+        d, w, e = len(self.depths) - 1, len(self.widths) - 1, len(self.expands) - 1
+        return np.array([1, w, w] + [d, w] * 4 + [e] * sum(self.layers), np.int8)
+
+    @cached_property
+    def lower(self) -> np.ndarray:
+        """The smallest value each gene can hold: -1 for expands, 0 for the others."""
+        return np.array([0] * (STEM_GENES + 8) + [-1] * sum(self.layers), np.int8)
+
+    def stage_entries(self, stage: int) -> int:
+        """How many codes a stage's genes have, unused ones included and the width before it left out."""
+        return len(self.depths) * len(self.widths) * (len(self.expands) + 1) ** self.layers[stage]
+
+    def _stage_digits(self, stage: int) -> np.ndarray:
+        radix = len(self.expands) + 1
+        powers = radix ** np.arange(self.layers[stage] - 1, -1, -1)
+        return np.r_[len(self.widths) * radix ** self.layers[stage], radix ** self.layers[stage], powers]
+
+    def stage_codes(self, stage: int, rows: np.ndarray) -> np.ndarray:
+        """The code of each row of one stage's genes (depth, width, expands); (n,) int."""
+        return rows @ self._stage_digits(stage) + self._stage_digits(stage)[2:].sum()
+
+    @cached_property
+    def _code_matrix(self) -> tuple[np.ndarray, np.ndarray]:
+        matrix = np.zeros((self.n_genes, 5), np.float32)  # every code is below 2**24, so float32 holds it exactly
+        n_widths = len(self.widths)
+        matrix[:STEM_GENES, 0] = n_widths**2, n_widths, 1
+        for stage, columns in enumerate(self.stage_columns):
+            matrix[columns, stage + 1] = self._stage_digits(stage)
+            before = self.stage_columns[stage - 1][1] if stage else STEM_GENES - 1
+            matrix[before, stage + 1] = self.stage_entries(stage)
+        shift = [0] + [self._stage_digits(s)[2:].sum() for s in range(4)]  # expands count from -1
+        return matrix, np.array(shift, np.float32)
+
+    def codes(self, paths: np.ndarray) -> np.ndarray:
+        """The code of the stem and of each stage with the width before it, linear in the genes; (n, 5) int."""
+        matrix, shift = self._code_matrix
+        return (paths.astype(np.float32) @ matrix + shift).astype(np.intp)
+
+    def stem_rows(self) -> np.ndarray:
+        """Every choice of the stem's three genes; only the largest where the stem is not elastic."""
+        w = len(self.widths)
+        if not self.elastic_stem:
+            return np.array([[1, w - 1, w - 1]], np.int8)
+        return np.array(list(product(range(2), range(w), range(w))), np.int8)
+
+    def stage_rows(self, stage: int, allowed: np.ndarray) -> np.ndarray:
+        """Every allowed choice of one stage's genes, canonical; (m, 2 + blocks) int8, depths ascending.
+
+        `allowed` (blocks, depths, widths, expands) says which operations may be used.
+        """
+        return np.concatenate(
+            [
+                self._rows_of(stage, d, w, allowed[:, d, w])
+                for d in range(len(self.depths))
+                for w in range(len(self.widths))
+            ]
+        )
+
+    def _rows_of(self, stage: int, d: int, w: int, allowed: np.ndarray) -> np.ndarray:
+        blocks = self.base_depths[stage] + self.depths[d]
+        choices = [np.flatnonzero(allowed[block]) for block in range(blocks)]
+        expands = np.stack(np.meshgrid(*choices, indexing="ij"), axis=-1).reshape(-1, blocks)
+        rows = np.full((len(expands), 2 + self.layers[stage]), -1, np.int8)
+        rows[:, 0], rows[:, 1], rows[:, 2 : 2 + blocks] = d, w, expands
+        return rows
+
+    def operations(self) -> np.ndarray:
+        """Which operations exist at all: bool (stages, blocks, depths, widths, expands)."""
+        shape = (4, max(self.layers), len(self.depths), len(self.widths), len(self.expands))
+        blocks = np.add.outer(self.base_depths, self.depths)  # (stages, depths)
+        exists = np.arange(shape[1])[None, :, None] < blocks[:, None, :]
+        coupling = np.eye(shape[2], shape[3], dtype=bool) if self.coupled else np.ones(shape[2:4], bool)
+        return np.broadcast_to(exists[..., None, None] & coupling[None, None, ..., None], shape)
+
+    def assemble(self, stem: np.ndarray, stages: list[np.ndarray]) -> np.ndarray:
+        """Paths (n, genes) from the genes of the stem and of the stages."""
+        paths = np.empty((len(stem), self.n_genes), np.int8)
+        paths[:, :STEM_GENES] = stem
+        for columns, genes in zip(self.stage_columns, stages, strict=True):
+            paths[:, columns] = genes
+        return paths
