@@ -1,0 +1,47 @@
+# Each target does all the set-up it needs: .venv, built from the first CPython 3.10 that really runs.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+# a CPython 3.10 of your own choice: make venv PYTHON=/path/to/python3.10
+PYTHON ?=
+PYENV_ROOT ?= $(HOME)/.pyenv
+WORKERS ?= 2
+
+.PHONY: help venv demo test lint
+
+help:  ## what can be made
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1  \t\2/p' Makefile
+
+venv: .venv/stamp  ## .venv with everything for running and testing; again only when setup.cfg changes
+
+demo: venv  ## the whole method on generated pictures, in minutes and without a GPU; results in log/
+	$(BIN)/nnabla_nas -c conf/detofa_demo.yaml
+
+test: lint  ## lint and all tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+
+lint: venv  ## ruff's rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# A pyenv shim named python3.10 may be on PATH and not run, so every candidate is asked.
+.venv/stamp: setup.cfg
+	@is_310() { "$$1" -c 'import ensurepip, sys; sys.exit(sys.implementation.name != "cpython" or sys.version_info[:2] != (3, 10))' 2>/dev/null; }; \
+	python=; \
+	if ! is_310 $(BIN)/python; then \
+	    for candidate in $(PYTHON) python3.10 "$(PYENV_ROOT)"/versions/3.10*/bin/python3.10 "$$(uv python find 3.10 2>/dev/null)"; do \
+	        if is_310 "$$candidate"; then python=$$candidate; break; fi; \
+	    done; \
+	    if [ -z "$$python" ] && command -v uv >/dev/null && uv python install 3.10; then python=$$(uv python find 3.10); fi; \
+	    if [ -z "$$python" ]; then \
+	        echo "no CPython 3.10 with venv found (nnabla 1.39 has none newer): 'uv python install 3.10', 'pyenv install 3.10' or 'apt-get install python3.10-venv', or make $(or $(MAKECMDGOALS),venv) PYTHON=/path/to/python3.10" >&2; \
+	        exit 2; \
+	    fi; \
+	    echo "building .venv with $$python; a minute or two"; \
+	    "$$python" -m venv --clear .venv; \
+	fi
+	$(BIN)/python -m pip install -q -e '.[test,dev]'
+	@# nnabla-nas brings a command nnabla_nas too; ours is written last
+	grep -q nnabla_detofa $(BIN)/nnabla_nas || $(BIN)/python -m pip install -q --no-deps --force-reinstall -e .
+	touch $@

@@ -1,0 +1,106 @@
+"""What a configuration may not hold is answered with the place, the value and what is allowed."""
+
+import pytest
+
+from nnabla_detofa.errors import ConfigError
+from nnabla_detofa.host.check import check_batches, check_keywords, check_optimizers, need, only_entry
+
+BATCHES = {"batch_size_train": 16, "mini_batch_train": 4, "batch_size_valid": 8, "mini_batch_valid": 8}
+
+
+def make_network(*, width: int, depth: int = 1, communicator: object = None) -> None: ...
+
+
+def message(call, *args, **kwargs) -> str:
+    with pytest.raises(ConfigError) as caught:
+        call(*args, **kwargs)
+    return str(caught.value)
+
+
+def test_need_finds_nested_values_and_names_the_first_missing_part():
+    config = {"args": {"search": True}}
+    assert need(config, "args", "search") is True
+    assert message(need, config, "args", "algorithm") == "the configuration lacks args.algorithm"
+    assert message(need, config, "hparams", "seed") == "the configuration lacks hparams"
+    assert message(need, config, "args", "search", "x") == "the configuration lacks args.search.x"
+
+
+@pytest.mark.parametrize("group", [{}, {"a": {}, "b": {}}, None, "voc"])
+def test_only_entry_refuses_anything_but_one(group):
+    assert message(only_entry, {"network": group}, "network") == (
+        f"network must hold exactly one entry, a name and its options; it is {group!r}"
+    )
+
+
+def test_only_entry_takes_a_name_without_options():
+    assert only_entry({"network": {"toy": None}}, "network") == ("toy", {})
+
+
+def test_keywords():
+    check_keywords("network.toy", make_network, {"width": 1})
+    check_keywords("network.toy", lambda **anything: anything, {"whatever": 1})
+    assert message(check_keywords, "network.toy", make_network, {"width": 1, "dept": 2}) == (
+        "unknown key in network.toy: 'dept'; known: communicator, depth, width (did you mean 'depth'?)"
+    )
+    assert message(
+        check_keywords, "network.toy", make_network, ["width", "communicator"], supplied=["communicator"]
+    ) == ("unknown key in network.toy: 'communicator'; known: depth, width")
+    assert message(check_keywords, "network.toy", make_network, []) == "network.toy lacks width"
+
+
+def test_batches_divide_into_processes_and_mini_batches():
+    check_batches(BATCHES, n_procs=1)
+    assert message(check_batches, BATCHES, n_procs=2) == (
+        "hparams.batch_size_valid is 8; it must be a multiple of hparams.mini_batch_valid (8) x processes (2)"
+    )
+    assert message(check_batches, {**BATCHES, "batch_size_train": 18}, n_procs=1) == (
+        "hparams.batch_size_train is 18; it must be a multiple of hparams.mini_batch_train (4) x processes (1)"
+    )
+
+
+@pytest.mark.parametrize("value", [0, -4, 2.5, "16", True, None])
+def test_batch_sizes_are_whole_numbers(value):
+    assert message(check_batches, {**BATCHES, "batch_size_train": value}, n_procs=1) == (
+        f"hparams.batch_size_train is {value!r}; it must be a whole number, 1 or more"
+    )
+
+
+def test_batch_size_left_out():
+    assert message(check_batches, {}, n_procs=1) == "the configuration lacks hparams.batch_size_train"
+
+
+def optimizer(hparams=None, **options):
+    return {"optimizer": {"train": options}, "hparams": hparams or {}}
+
+
+def test_optimizers_the_host_can_build():
+    check_optimizers(optimizer(name="Adam", alpha=1e-3, weight_decay=1e-4, grad_clip=1.0))
+    check_optimizers(optimizer(lr=0.1, lr_scheduler=None))
+    check_optimizers(optimizer({"epoch": 2}, name="Adam", alpha=1e-3, lr_scheduler="CosineScheduler"))
+
+
+def test_unknown_solver_and_keyword():
+    assert message(check_optimizers, optimizer(name="Adm")).startswith(
+        "unknown optimizer.train.name 'Adm'; known: AMSBound"
+    )
+    assert message(check_optimizers, optimizer(name="Adam", lr=0.1)).startswith(
+        "unknown key in optimizer.train: 'lr'; known:"
+    )
+
+
+def test_schedulers():
+    assert message(check_optimizers, optimizer(lr=0.1, lr_scheduler="CosineSchedule")) == (
+        "unknown optimizer.train.lr_scheduler 'CosineSchedule';"
+        " known: CosineScheduler, CosineSchedulerWarmup, StepScheduler (did you mean 'CosineScheduler'?)"
+    )
+    steps = optimizer({"epoch": 2, "step_decay_rate": 0.1}, lr=0.1, lr_scheduler="StepScheduler")
+    assert message(check_optimizers, steps) == "the configuration lacks hparams.epoch_steps"
+    assert message(check_optimizers, optimizer({"epoch": 2}, lr_scheduler="CosineScheduler")) == (
+        "optimizer.train has an lr_scheduler and lacks its start rate: lr or alpha"
+    )
+
+
+def test_warmup_from_a_negative_rate_needs_lr():
+    hparams = {"epoch": 2, "cosine_warmup_epoch": 1, "warmup_lr": -1}
+    adam = optimizer(hparams, name="Adam", alpha=1e-3, lr_scheduler="CosineSchedulerWarmup")
+    assert message(check_optimizers, adam) == "optimizer.train has an lr_scheduler and lacks its start rate: lr"
