@@ -1,0 +1,136 @@
+"""OFA-ResNet50 (Section 4.1, the paper's [22]): the elastic backbone, with the host's parameter names."""
+
+from collections import OrderedDict
+
+import nnabla as nn
+import nnabla.functions as F  # noqa: N812
+import numpy as np
+
+from ..errors import ConfigError, unknown
+from ..host import Mo, Model
+from ..space import SearchSpace
+from .architecture import Layers, layers
+from .elastic import RELU, RELU6, Bottleneck, ConvNorm, ElasticBatchNorm
+from .kernels import Window
+
+STEM_ACTIVATIONS = {"relu6": RELU6, "relu": RELU}  # the host's and MIT's
+KERNELS = ("auto", "numpy", "nnabla")
+
+
+class OFAResNet50(Model):
+    """The elastic backbone; heads are added by subclasses.
+
+    Args:
+        space: what a path may be, and the channels of its choices.
+        only: a row of genes; the network then holds that path's layers alone, at its sizes. None holds the supernet.
+        stem_activation: "relu6" as in the host, or "relu" as in MIT's network.
+        stem_pool: whether the stem ends in its 3×3 max-pooling; without it, every map is twice as large.
+        zero_last_gamma: start the last normalisation of each block at 0.
+        kernels: "numpy" for the CPU kernels, "nnabla" for NNabla's functions, "auto" by the context of the call.
+        rng: draws the initial weights.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        *,
+        only: np.ndarray | None = None,
+        stem_activation: str = "relu6",
+        stem_pool: bool = True,
+        zero_last_gamma: bool = False,
+        kernels: str = "auto",
+        rng: np.random.Generator,
+    ):
+        super().__init__()
+        if stem_activation not in STEM_ACTIVATIONS:
+            raise unknown("stem_activation", stem_activation, STEM_ACTIVATIONS)
+        if kernels not in KERNELS:
+            raise unknown("kernels", kernels, KERNELS)
+        self.space = space
+        self._stem_pool, self._kernels = stem_pool, kernels
+        path = space.largest() if only is None else only
+        with nn.parameter_scope("", OrderedDict()):  # the host registers parameters globally and never lets go
+            self._build(layers(space, path), STEM_ACTIVATIONS[stem_activation], 0.0 if zero_last_gamma else 1.0, rng)
+        self.activate(path)
+
+    def _build(self, shape: Layers, ceiling: float | None, last_gamma: float, rng) -> None:
+        n_first, n_stem = shape.stem_mid, shape.stem_out
+        plain = Window(3, 1, 1)
+        self.input_stem = Mo.ModuleList()
+        self.input_stem.modules["0"] = ConvNorm(3, n_first, Window(3, 2, 1), rng, ceiling=ceiling)
+        if shape.stem_residual:
+            self.input_stem.modules["1"] = StemResidual(n_first, rng, ceiling)
+        self.input_stem.modules["2"] = ConvNorm(n_first, n_stem, plain, rng, ceiling=ceiling)
+        self.blocks = Mo.ModuleList()
+        for layer in shape.blocks:
+            self.blocks.modules[str(layer.index)] = Bottleneck(
+                layer.n_in,
+                layer.n_middle,
+                layer.n_out,
+                layer.stride,
+                rng,
+                projection=layer.projection,
+                last_gamma=last_gamma,
+            )
+
+    def activate(self, path: np.ndarray) -> None:
+        """Choose the path (a row of genes) that the next `call` computes; ConfigError where the space lacks it."""
+        if not self.space.contains(np.atleast_2d(path)).all():
+            raise ConfigError(f"path {np.asarray(path).tolist()} is not in the network's search space")
+        self.path = np.array(path, np.int8)
+        self._layers = layers(self.space, self.path)
+
+    def features(self, images):
+        """Backbone's last map for images (B, 3, S, S), in the layout that the network's layers work in."""
+        channel_major = self._channel_major()
+        self.apply(channel_major=channel_major)
+        x = F.transpose(images, (1, 0, 2, 3)) if channel_major else images
+        x = self._stem(x)
+        for layer in self._layers.blocks:
+            x = self.blocks.modules[str(layer.index)](x, n_middle=layer.n_middle, n_out=layer.n_out)
+        return x
+
+    def batch_first(self, x):
+        """A map of the layers' layout as (B, C, H, W)."""
+        return F.transpose(x, (1, 0, 2, 3)) if self.channel_major else x
+
+    def _channel_major(self) -> bool:
+        if self._kernels == "auto":
+            return nn.get_current_context().backend[0].startswith("cpu")
+        return self._kernels == "numpy"
+
+    def _stem(self, x):
+        n_first, n_stem = self._layers.stem_mid, self._layers.stem_out
+        x = self.input_stem.modules["0"](x, n_out=n_first)
+        if self._layers.stem_residual:
+            x = self.input_stem.modules["1"](x, n_channels=n_first)
+        x = self.input_stem.modules["2"](x, n_out=n_stem)
+        return F.max_pooling(x, (3, 3), (2, 2), pad=(1, 1)) if self._stem_pool else x
+
+    def batch_norms(self) -> list[ElasticBatchNorm]:
+        """Every elastic normalisation of the network."""
+        return [module for _, module in self.get_modules() if isinstance(module, ElasticBatchNorm)]
+
+    def flush_statistics(self) -> None:
+        """Take over the running statistics of the last forward pass; call it after every one that trains."""
+        for layer in self.batch_norms():
+            layer.flush()
+
+    def get_net_parameters(self, grad_only=False):
+        """All parameters, by name (the host's protocol)."""
+        return self.get_parameters(grad_only)
+
+    def get_arch_parameters(self, grad_only=False):  # noqa: ARG002 - the host's protocol
+        """No architecture parameters: the path filter chooses paths."""
+        return OrderedDict()
+
+
+class StemResidual(Mo.Module):
+    """x + conv(x): the stem's optional block."""
+
+    def __init__(self, n_channels: int, rng: np.random.Generator, ceiling: float | None):
+        super().__init__()
+        self.conv = ConvNorm(n_channels, n_channels, Window(3, 1, 1), rng, ceiling=ceiling)
+
+    def call(self, x, n_channels: int):
+        return self.conv(x, n_out=n_channels) + x

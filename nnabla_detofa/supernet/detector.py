@@ -1,0 +1,215 @@
+"""The once-for-all CenterNet (Sections 3 and 4.1): OFA-ResNet50, up-convolutions and three heads."""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from inspect import signature
+
+import numpy as np
+
+from ..errors import ConfigError, unknown
+from ..host import Mo
+from ..space import CostModel, SearchSpace, Structure
+from .backbone import OFAResNet50
+from .elastic import RELU, ElasticBatchNorm, ElasticConv, ElasticDeconv, activate
+from .kernels import Window
+from .losses import centre_l1_loss, focal_loss
+from .weights import transfer_weights
+
+HEADS = {"heatmap": None, "size": 2, "offset": 2}  # channels; the heat map has one a class
+HEATMAP_BIAS = -2.19  # σ(−2.19) ≈ 0.1: a fresh network predicts few centres
+LOSS_WEIGHTS = (1.0, 0.1, 1.0)  # heat map, size, offset
+
+
+class UpConvolution(Mo.Module):
+    """Transposed convolution, batch normalisation, ReLU: twice the size."""
+
+    def __init__(self, n_in: int, n_out: int, rng: np.random.Generator, *, deviation: float):
+        super().__init__()
+        self.conv = ElasticDeconv(n_in, n_out, rng, deviation=deviation)
+        self.bn = ElasticBatchNorm(n_out)
+
+    def call(self, x):
+        return self.bn(self.conv(x), ceiling=RELU)
+
+
+class Head(Mo.Module):
+    """3×3 convolution, ReLU, 1×1 convolution; only the last one's bias starts off zero."""
+
+    def __init__(
+        self, n_in: int, n_hidden: int, n_out: int, rng: np.random.Generator, *, deviation: float, bias: float
+    ):
+        super().__init__()
+        self._n_hidden, self._n_out = n_hidden, n_out
+        self.hidden = ElasticConv(n_in, n_hidden, Window(3, 1, 1), rng, deviation=deviation, bias=0.0)
+        self.output = ElasticConv(n_hidden, n_out, Window(1, 1, 0), rng, deviation=deviation, bias=bias)
+
+    def call(self, x):
+        return self.output(activate(self.hidden(x, n_out=self._n_hidden), RELU), n_out=self._n_out)
+
+
+class CenterNet(OFAResNet50):
+    """OFA-ResNet50 with CenterNet's neck and heads.
+
+    Args:
+        space: the search space of the backbone.
+        n_classes: object classes.
+        neck: channels of the three up-convolutions. head: hidden channels of each head.
+        head_deviation: of the normal initial weights of neck and heads.
+        rng: draws the initial weights.
+        backbone: the keywords of `OFAResNet50`.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        *,
+        n_classes: int,
+        neck: Sequence[int] = (256, 256, 256),
+        head: int = 64,
+        head_deviation: float | None = 0.001,
+        rng: np.random.Generator,
+        **backbone,
+    ):
+        self._neck, self._head, self.n_classes = tuple(neck), head, n_classes
+        self._head_deviation = head_deviation
+        self.options = {
+            "n_classes": n_classes,
+            "neck": neck,
+            "head": head,
+            "head_deviation": head_deviation,
+            **backbone,
+        }
+        if n_classes < 1 or not self._neck or min(*self._neck, head) < 1:
+            raise ConfigError(f"n_classes {n_classes}, neck {self._neck}, head {head}: each must be at least 1")
+        super().__init__(space, rng=rng, **backbone)
+
+    def _build(self, shape, ceiling, last_gamma, rng) -> None:
+        super()._build(shape, ceiling, last_gamma, rng)
+        widths = (shape.blocks[-1].n_out, *self._neck)
+        deviation = self._head_deviation
+        self.neck = Mo.ModuleList(
+            [UpConvolution(a, b, rng, deviation=deviation) for a, b in zip(widths, self._neck, strict=False)]
+        )
+        self.heads = Mo.Module()
+        for name, n_out in HEADS.items():
+            setattr(
+                self.heads,
+                name,
+                Head(
+                    widths[-1],
+                    self._head,
+                    n_out or self.n_classes,
+                    rng,
+                    deviation=deviation if n_out else None,  # as upstream: the heat map's are drawn as a convolution's
+                    bias=0.0 if n_out else HEATMAP_BIAS,
+                ),
+            )
+
+    def call(self, images):
+        """Heat-map logits (B, classes, h, w), sizes and offsets (B, 2, h, w) of images (B, 3, S, S)."""
+        x = self.features(images)
+        for layer in self.neck:
+            x = layer(x)
+        return tuple(self.batch_first(getattr(self.heads, name)(x)) for name in HEADS)
+
+    def loss(self, outputs, targets, loss_weights=None, *_):
+        """Weighted sum of the three losses, a scalar; targets as the loaders give them."""
+        terms = self.metrics(outputs, targets).values()
+        return sum(weight * term for weight, term in zip(loss_weights or LOSS_WEIGHTS, terms, strict=True))
+
+    def metrics(self, outputs, targets):
+        """The three losses by name (the host's protocol: lower is better)."""
+        logits, sizes, offsets = outputs
+        heatmap, size, offset, index, mask = targets
+        return {
+            "heatmap": focal_loss(logits, heatmap),
+            "size": centre_l1_loss(sizes, size, index, mask),
+            "offset": centre_l1_loss(offsets, offset, index, mask),
+        }
+
+    @property
+    def output_stride(self) -> int:
+        """Input pixels to a cell of the output maps."""
+        return (32 if self._stem_pool else 16) >> len(self._neck)
+
+    def input_shapes(self, image_size: int) -> list[list[int]]:
+        """Shapes of one image, for the host's placeholders."""
+        return [[3, image_size, image_size]]
+
+    def target_shapes(self, image_size: int, max_objects: int) -> list[list[int]]:
+        """Shapes of one image's targets, in the loaders' order."""
+        side = image_size // self.output_stride
+        return [[self.n_classes, side, side], [max_objects, 2], [max_objects, 2], [max_objects], [max_objects]]
+
+    def flops(self, image_size: int) -> CostModel:
+        """MACs of the whole detector at this input size, by path."""
+        return CostModel.flops(
+            self.space,
+            image_size=image_size,
+            n_classes=self.n_classes,
+            neck=self._neck,
+            head=self._head,
+            stem_pool=self._stem_pool,
+        )
+
+
+SPACES = {"ofa_resnet50": SearchSpace.ofa_resnet50, "comp_ofa": SearchSpace.comp_ofa}
+SPACE_OPTIONS = [field.name for field in fields(Structure) if field.name != "coupled"]
+
+
+def search_space(name: str = "ofa_resnet50", **options) -> SearchSpace:
+    """The named space with its options; ConfigError for an unknown name or option."""
+    if name not in SPACES:
+        raise unknown("search space", name, SPACES)
+    for key in options:
+        if key not in SPACE_OPTIONS:
+            raise unknown(f"option of the search space {name}:", key, SPACE_OPTIONS)
+    return SPACES[name](**options)
+
+
+def require_known(options: dict) -> None:
+    """ConfigError for an option that neither `CenterNet` nor its backbone knows."""
+    calls = signature(CenterNet), signature(OFAResNet50)
+    known = {p.name for call in calls for p in call.parameters.values() if p.kind is p.KEYWORD_ONLY} - {"rng", "only"}
+    for key in options:
+        if key not in known:
+            raise unknown("option of the network:", key, known)
+
+
+class SearchNet(CenterNet):
+    """The supernet, as the host builds it from a configuration.
+
+    Args:
+        n_classes: object classes.
+        space: name and options of the search space.
+        pretrained: HDF5 file of parameters, by the host's names; those that the network knows are taken over.
+        seed: of the initial weights.
+        options: the other keywords of `CenterNet` and `OFAResNet50`.
+    """
+
+    def __init__(self, n_classes: int, *, space: dict | None = None, pretrained=None, seed: int = 0, **options):
+        require_known(options)
+        super().__init__(search_space(**(space or {})), n_classes=n_classes, rng=np.random.default_rng(seed), **options)
+        self.transfer = transfer_weights(self, pretrained) if pretrained else None
+
+
+class TrainNet(CenterNet):
+    """One path as a network of its own, with that path's layers alone; `genotype` is the host's {"d", "e", "w"} form."""
+
+    def __init__(
+        self, n_classes: int, *, genotype, space: dict | None = None, pretrained=None, seed: int = 0, **options
+    ):
+        require_known(options)
+        whole = search_space(**(space or {}))
+        path = whole.from_genotype(genotype)
+        super().__init__(whole, n_classes=n_classes, only=path, rng=np.random.default_rng(seed), **options)
+        self.transfer = transfer_weights(self, pretrained) if pretrained else None
+
+
+def extract(supernet: CenterNet, path: np.ndarray) -> CenterNet:
+    """The path as a network of its own, with the supernet's weights and statistics: the same function, to float noise."""
+    network = CenterNet(supernet.space, only=path, rng=np.random.default_rng(0), **supernet.options)
+    shared = supernet.get_parameters()
+    for name, parameter in network.get_parameters().items():
+        parameter.d = shared[name].d[tuple(slice(n) for n in parameter.shape)]
+    return network

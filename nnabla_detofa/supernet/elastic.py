@@ -1,0 +1,199 @@
+"""Elastic layers (Once-for-All): every path of the supernet uses the leading channels of the same weights.
+
+On a CPU the layers run the kernels of `kernels.py` on channel-major maps (C, B, H, W); elsewhere NNabla's own functions on
+(B, C, H, W). A network says which to all its layers with `apply(channel_major=…)`; pooling, addition and activation
+treat the two leading axes alike and need not know.
+"""
+
+import nnabla as nn
+import nnabla.functions as F  # noqa: N812
+import numpy as np
+
+from ..host import Mo
+from . import kernels
+from .kernels import Window
+
+RELU, RELU6, LINEAR = np.inf, 6.0, None  # the ceiling of an activation
+
+
+def activate(x, ceiling):
+    """Clip x to [0, ceiling]; None leaves it as it is."""
+    if ceiling is None:
+        return x
+    return F.relu(x) if np.isinf(ceiling) else F.minimum_scalar(F.relu(x), ceiling)
+
+
+class ElasticConv(Mo.Module):
+    """Convolution with the leading (n_out, channels of x) corner of its weight.
+
+    Args:
+        deviation: of the normal initial weights; He's by fan-out, as OFA's `he_fout`, where it is not given.
+        bias: initial value of the bias; None for no bias.
+    """
+
+    channel_major = False
+
+    def __init__(self, n_in, n_out, window: Window, rng: np.random.Generator, *, deviation=None, bias=None):
+        super().__init__()
+        self._window = window
+        self.conv = Mo.Conv(
+            n_in,
+            n_out,
+            (window.kernel, window.kernel),
+            w_init=normal(rng, np.sqrt(2 / (n_out * window.kernel**2)) if deviation is None else deviation),
+            b_init=None if bias is None else constant(bias),
+            with_bias=bias is not None,
+        )
+
+    def call(self, x, n_out: int):
+        weight, bias, (_, stride, pad) = self.conv._W, self.conv._b, self._window
+        if self.channel_major:
+            return kernels.Convolution(n_out, self._window)(x, weight, *([] if bias is None else [bias]))
+        return F.convolution(x, corner(weight, n_out, x.shape[1]), bias, pad=(pad, pad), stride=(stride, stride))
+
+
+class ElasticDeconv(Mo.Module):
+    """Transposed convolution of an elastic input to `n_out` channels, twice the size: 4×4, stride 2, without bias."""
+
+    channel_major = False
+    WINDOW = Window(kernel=4, stride=2, pad=1)
+
+    def __init__(self, n_in, n_out, rng: np.random.Generator, *, deviation: float | None = None):
+        super().__init__()
+        side = self.WINDOW.kernel
+        if deviation is None:  # He's: every output pixel sums (side / stride)² taps of each input channel
+            deviation = np.sqrt(2 / (n_in * (side / self.WINDOW.stride) ** 2))
+        self._W = Mo.Parameter((n_in, n_out, side, side), initializer=normal(rng, deviation))
+
+    def call(self, x):
+        weight, (_, stride, pad) = self._W, self.WINDOW
+        if self.channel_major:
+            return kernels.Deconvolution(self.WINDOW)(x, weight)
+        weight = corner(weight, x.shape[1], weight.shape[1])
+        return F.deconvolution(x, weight, None, pad=(pad, pad), stride=(stride, stride))
+
+
+class ElasticBatchNorm(Mo.Module):
+    """Batch normalisation of the leading channels, with an optional shortcut added and an activation behind.
+
+    While `recording`, every forward pass appends its batch's (mean, variance) to `records` and leaves the running
+    statistics alone; see `statistics.py`. With NNabla's functions the statistics of a pass arrive with `flush()`.
+    """
+
+    channel_major = False
+    recording = False
+
+    def __init__(self, n_features: int, gamma: float = 1.0):
+        super().__init__()
+        self.bn = Mo.BatchNormalization(n_features, 4, param_init={"gamma": constant(gamma)})
+        self.records: list[tuple[np.ndarray, np.ndarray]] = []
+        self._pending: tuple | None = None
+
+    def call(self, x, ceiling=LINEAR, shortcut=None):
+        if self.channel_major:
+            return self._kernel(ceiling)(x, self.bn._beta, self.bn._gamma, *([] if shortcut is None else [shortcut]))
+        y = self._nnabla(x)
+        return activate(y if shortcut is None else y + shortcut, ceiling)
+
+    def _kernel(self, ceiling):
+        bn = self.bn
+        return kernels.BatchNormalization(
+            bn._mean.d.reshape(-1),
+            bn._var.d.reshape(-1),
+            batch_stat=self.training or self.recording,
+            decay_rate=bn._decay_rate,
+            eps=bn._eps,
+            ceiling=ceiling,
+            record=self._record if self.recording else None,
+        )
+
+    def _record(self, mean: np.ndarray, variance: np.ndarray) -> None:
+        self.records.append((mean, variance))
+
+    def _nnabla(self, x):
+        bn, n = self.bn, x.shape[1]
+        beta, gamma, mean, variance = (corner(p, 1, n) for p in (bn._beta, bn._gamma, bn._mean, bn._var))
+        if self.recording:
+            y, *self._pending = F.batch_normalization(
+                x, beta, gamma, mean, variance, eps=bn._eps, batch_stat=True, output_stat=True
+            )
+            for statistic in self._pending:
+                statistic.apply(persistent=True)
+            return y
+        if self.training:  # the slice of a running statistic is a copy, which `flush` writes back
+            mean, variance = (nn.Variable.from_numpy_array(p.d[:, :n]) for p in (bn._mean, bn._var))
+            self._pending = mean, variance
+        return F.batch_normalization(
+            x, beta, gamma, mean, variance, decay_rate=bn._decay_rate, eps=bn._eps, batch_stat=self.training
+        )
+
+    def flush(self) -> None:
+        """Take over the statistics of the last forward pass; nothing to do on a CPU."""
+        if self._pending is None:
+            return
+        mean, variance = (statistic.d.reshape(-1).copy() for statistic in self._pending)
+        if self.recording:
+            self._record(mean, variance)
+            return
+        self.bn._mean.d[:, : len(mean)] = mean.reshape(1, -1, 1, 1)
+        self.bn._var.d[:, : len(mean)] = variance.reshape(1, -1, 1, 1)
+        self._pending = None
+
+
+class ConvNorm(Mo.Module):
+    """Convolution, batch normalisation, optional shortcut and activation, under the host's parameter names."""
+
+    def __init__(self, n_in, n_out, window, rng, *, ceiling=RELU, gamma=1.0):
+        super().__init__()
+        self._ceiling = ceiling
+        self.conv = ElasticConv(n_in, n_out, window, rng)
+        self.bn = ElasticBatchNorm(n_out, gamma)
+
+    def call(self, x, n_out: int, shortcut=None):
+        return self.bn(self.conv(x, n_out=n_out), ceiling=self._ceiling, shortcut=shortcut)
+
+
+class Bottleneck(Mo.Module):
+    """ResNet's bottleneck: 1×1, 3×3 with the stride, 1×1; a block that changes stage has a projection shortcut.
+
+    Args:
+        n_in, n_middle, n_out: channels of the weights; `call` takes those of the path.
+        projection: whether the shortcut is average pooling and a 1×1 convolution.
+        last_gamma: initial scale of the last normalisation; 0 makes a fresh block the identity of its shortcut.
+    """
+
+    def __init__(self, n_in, n_middle, n_out, stride, rng, *, projection, last_gamma):
+        super().__init__()
+        pointwise = Window(1, 1, 0)
+        self._stride = stride
+        self.conv1 = ConvNorm(n_in, n_middle, pointwise, rng)
+        self.conv2 = ConvNorm(n_middle, n_middle, Window(3, stride, 1), rng)
+        self.conv3 = ConvNorm(n_middle, n_out, pointwise, rng, gamma=last_gamma)
+        self.downsample = ConvNorm(n_in, n_out, pointwise, rng, ceiling=LINEAR) if projection else Mo.Identity()
+
+    def call(self, x, n_middle: int, n_out: int):
+        y = self.conv2(self.conv1(x, n_out=n_middle), n_out=n_middle)
+        return self.conv3(y, n_out=n_out, shortcut=self._shortcut(x, n_out))
+
+    def _shortcut(self, x, n_out: int):
+        if isinstance(self.downsample, Mo.Identity):
+            return x
+        stride = self._stride
+        return self.downsample(
+            x if stride == 1 else F.average_pooling(x, (stride, stride), (stride, stride)), n_out=n_out
+        )
+
+
+def corner(parameter, n_first: int, n_second: int):
+    """The leading corner of a parameter along its two leading axes; the parameter itself where that is all of it."""
+    return parameter if parameter.shape[:2] == (n_first, n_second) else parameter[:n_first, :n_second]
+
+
+def normal(rng: np.random.Generator, deviation: float):
+    """An initialiser that draws N(0, deviation²) from a generator of ours, so that one seed fixes the weights."""
+    return lambda shape: (deviation * rng.standard_normal(tuple(shape))).astype(np.float32)
+
+
+def constant(value: float):
+    """An initialiser that fills with one value."""
+    return lambda shape: np.full(tuple(shape), value, np.float32)

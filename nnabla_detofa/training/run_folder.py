@@ -1,0 +1,117 @@
+"""Stages of a run and the files they leave: a stage whose inputs are unchanged is not run again.
+
+The stages form a chain: each is known by a digest of its own settings and of the stage before it. `stages.json` records,
+for every stage, that digest, the settings and the seconds it took.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from ..errors import RunFolderError
+from .files import read_json, write_json
+
+MANIFEST = "stages.json"
+
+
+class RunFolder:
+    """The folder `log/<name>` of one run.
+
+    Args:
+        path: the folder; made where it is missing.
+        say: takes a line for the user.
+        writes: whether this process changes the folder (rank 0 alone does).
+    """
+
+    def __init__(self, path: Path, *, say: Callable[[str], None], writes: bool = True):
+        self.path, self._say, self._writes = path, say, writes
+        path.mkdir(parents=True, exist_ok=True)
+        self._manifest = read_json(path / MANIFEST) if (path / MANIFEST).is_file() else {}
+        self._digest = ""
+        self._first = True
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Seconds that each finished stage took, over all its sessions."""
+        return {name: entry["seconds"] for name, entry in self._manifest.items() if entry["done"]}
+
+    def stage(self, name: str, settings: dict, files: Iterable[str], work: Callable[[], None]) -> bool:
+        """Run `work` unless the stage's `files` are there from the same settings and the same earlier stages.
+
+        What an interrupted `work` left is there when it runs again; what a changed stage left, its own files and those
+        of the stages behind it, is set aside in `previous/`. Returns whether `work` ran.
+
+        Raises RunFolderError where the first stage's settings differ: the folder belongs to another configuration.
+        """
+        files = list(files)
+        settings = json.loads(json.dumps(settings, sort_keys=True))
+        self._digest = hashlib.sha256(
+            f"{self._digest} {name} {json.dumps(settings, sort_keys=True)}".encode()
+        ).hexdigest()
+        known = self._manifest.get(name)
+        if known is not None and known["digest"] != self._digest:
+            if self._first:
+                raise RunFolderError(self._another(known["settings"], settings))
+            self._set_aside(name)
+            known = None
+        self._first = False
+        if known is not None and known["done"] and all((self / file).exists() for file in files):
+            self._say(f"{name}: kept, its inputs are unchanged")
+            return False
+        self._work(name, settings, files, known["seconds"] if known and not known["done"] else 0.0, work)
+        return True
+
+    def _work(self, name, settings, files, seconds, work) -> None:
+        start = time.perf_counter()
+        entry = {"digest": self._digest, "settings": settings, "files": files, "seconds": seconds, "done": False}
+        self._manifest[name] = entry
+        self._save()
+        try:
+            work()
+            entry["done"] = True
+        finally:
+            entry["seconds"] = round(seconds + time.perf_counter() - start, 3)
+            self._save()
+        self._say(f"{name}: done in {entry['seconds']:.1f} s")
+
+    def _set_aside(self, name: str) -> None:
+        """Move the files of the stage and of those recorded after it to a numbered folder, and forget these stages."""
+        names = list(self._manifest)
+        stale = names[names.index(name) :]
+        place = self.path / "previous" / str(sum(1 for _ in self.path.glob("previous/*")) + 1)
+        if self._writes:
+            place.mkdir(parents=True)
+            for file in {file for stage in stale for file in self._manifest[stage]["files"]}:
+                if (self / file).exists():
+                    (self / file).rename(place / file)
+            write_json(place / MANIFEST, {stage: self._manifest[stage] for stage in stale})
+        for stage in stale:
+            del self._manifest[stage]
+        self._say(f"{name}: its settings changed; results from here on were moved to {place}")
+
+    def _another(self, old: dict, new: dict) -> str:
+        differences = list(_differences(old, new))
+        shown = "; ".join(f"{key} was {before!r} and is {after!r}" for key, before, after in differences[:3])
+        more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
+        return (
+            f"run folder {self.path} belongs to another configuration: {shown}{more};"
+            " give this run its own with name=NEW_NAME, or delete the folder"
+        )
+
+    def _save(self) -> None:
+        if self._writes:
+            write_json(self / MANIFEST, self._manifest)
+
+
+def _differences(old, new, prefix: str = ""):
+    """(key, old value, new value) of every leaf that differs, keys joined by dots."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted({*old, *new}):
+            yield from _differences(old.get(key), new.get(key), f"{prefix}.{key}" if prefix else key)
+    elif old != new:
+        yield prefix, old, new

@@ -1,0 +1,55 @@
+"""Tables of paths (CSV): measured ones, with bucket, FLOPs, loss and one column a gene."""
+
+import csv
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ..errors import RunFolderError
+
+
+class MeasuredPaths(NamedTuple):
+    """paths (n, genes) int8, flops (n,), bucket (n,) int, loss (n,): the mean validation loss."""
+
+    paths: np.ndarray
+    flops: np.ndarray
+    bucket: np.ndarray
+    loss: np.ndarray
+
+
+FIELDS = ("bucket", "flops", "loss")
+
+
+class PathTable:
+    """A CSV file that grows by one measured path at a time and is read back where an interruption left it."""
+
+    def __init__(self, file: Path, genes: list[str]):
+        self._file, self._columns = file, [*FIELDS, *genes]
+
+    def read(self) -> MeasuredPaths:
+        """All complete rows; a last row that an interruption cut short is left out. RunFolderError for another table."""
+        rows = self._rows() if self._file.is_file() else []
+        values = np.array([[float(cell) for cell in row] for row in rows]).reshape(len(rows), len(self._columns))
+        bucket, flops, loss = values[:, 0].astype(int), values[:, 1], values[:, 2]
+        return MeasuredPaths(values[:, 3:].astype(np.int8), flops, bucket, loss)
+
+    def _rows(self) -> list[list[str]]:
+        text = self._file.read_text()
+        header, *rows = [*csv.reader(text[: text.rfind("\n") + 1].splitlines())] or [[]]
+        if header != self._columns:
+            raise RunFolderError(f"{self._file} has other columns than this search space; delete it to measure again")
+        return rows
+
+    def start(self, measured: MeasuredPaths) -> None:
+        """Write the header and the rows that are kept."""
+        with self._file.open("w", newline="") as stream:
+            csv.writer(stream).writerow(self._columns)
+        self.append(measured)
+
+    def append(self, measured: MeasuredPaths) -> None:
+        """Add rows and hand them to the disk."""
+        with self._file.open("a", newline="") as stream:
+            writer = csv.writer(stream)
+            for path, flops, bucket, loss in zip(*measured, strict=True):
+                writer.writerow([int(bucket), int(flops), repr(float(loss)), *path.tolist()])
