@@ -1,0 +1,24 @@
+"""VOC, COCO and the generated digits: data sets, augmentation and batches (4.1). Without NNabla."""
+
+from . import coco, digits, voc
+from .augment import Augmentation
+from .coco import read_coco
+from .dataset import DetectionDataset, Image, hold_out
+from .loader import Batch, DetectionLoader
+from .options import LoaderOptions
+from .voc import read_voc
+
+__all__ = [
+    "Augmentation",
+    "Batch",
+    "DetectionDataset",
+    "DetectionLoader",
+    "Image",
+    "LoaderOptions",
+    "coco",
+    "digits",
+    "hold_out",
+    "read_coco",
+    "read_voc",
+    "voc",
+]

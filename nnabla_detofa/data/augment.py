@@ -1,0 +1,124 @@
+"""CenterNet's augmentation and test warp (supplement to 4.1: scale, crop, flip, colour, lighting)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from ..detection import affine, letterbox
+from ..errors import ConfigError, require_ratio
+
+# ImageNet statistics of RGB in 0..1: the backbone is pre-trained with them.
+MEAN = np.array([0.485, 0.456, 0.406])
+DEVIATION = np.array([0.229, 0.224, 0.225])
+# Principal components of ImageNet's RGB (Krizhevsky et al., 2012, section 4.1); one component a column.
+PCA_VALUES = np.array([0.2175, 0.0188, 0.0045])
+PCA_VECTORS = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])
+LUMINANCE = np.array([0.299, 0.587, 0.114])
+NO_COLOUR_CHANGE = np.eye(3, 4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """How far training images are varied. Digits and letters want `flip=0`.
+
+    With `crop`, the crop's side is max(height, width) times one of `scales`, and its centre keeps `border` pixels
+    (halved until it fits) from the image's edge; without, side and centre are jittered by the standard deviations
+    `zoom` and `shift` (cut off at one and two of them). `flip` is a probability, `colour` the greatest relative change
+    of brightness, contrast and saturation, `lighting` the standard deviation of the shift along ImageNet's colour
+    components.
+    """
+
+    crop: bool = True
+    scales: Sequence[float] = (0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3)
+    border: int = 128
+    shift: float = 0.1
+    zoom: float = 0.4
+    flip: float = 0.5
+    colour: float = 0.4
+    lighting: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name in ("shift", "zoom", "colour"):
+            require_ratio(name, getattr(self, name))
+        if not _is_number(self.flip) or not 0 <= self.flip <= 1:
+            raise ConfigError(f"flip is {self.flip!r}; it must be a probability in [0, 1]")
+        if not _is_number(self.lighting) or self.lighting < 0:
+            raise ConfigError(f"lighting is {self.lighting!r}; it must be a number not below 0")
+        if isinstance(self.scales, str) or not self.scales or not all(_is_number(s) and s > 0 for s in self.scales):
+            raise ConfigError(f"scales is {self.scales!r}; it must be a list of numbers above 0")
+        if not isinstance(self.border, int) or self.border < 0:
+            raise ConfigError(f"border is {self.border!r}; it must be a whole number not below 0")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def centred_warp(size: tuple[int, int], image_size: int) -> np.ndarray:
+    """The centred warp (2, 3) of an image of `size` (width, height), its aspect kept."""
+    return letterbox(*size, image_size)
+
+
+def random_warp(
+    size: tuple[int, int], image_size: int, augmentation: Augmentation, rng: np.random.Generator
+) -> np.ndarray:
+    """A random crop (2, 3) of an image of `size` (width, height), pixels counted from 0; perhaps mirrored."""
+    side = max(size)
+    if augmentation.crop:
+        scale = side * rng.choice(augmentation.scales)
+        centre = [rng.integers(low, one - low) for one in size for low in [_border(augmentation.border, one)]]
+    else:
+        zoom, shift = augmentation.zoom, augmentation.shift
+        scale = side * np.clip(1 + zoom * rng.standard_normal(), 1 - zoom, 1 + zoom)
+        centre = np.array(size) / 2 + side * np.clip(shift * rng.standard_normal(2), -2 * shift, 2 * shift)
+    return affine(centre, scale, image_size, flip=rng.random() < augmentation.flip)
+
+
+def _border(border: int, size: int) -> int:
+    """`border` halved until a stretch of `size` has something between its two borders."""
+    while 2 * border >= size and border:
+        border //= 2
+    return border
+
+
+def random_colour(mean: np.ndarray, augmentation: Augmentation, rng: np.random.Generator) -> np.ndarray:
+    """Brightness, contrast and saturation changed in random order, then lighting: one affine map (3, 4) of RGB in 0..1.
+
+    Each step is affine in the pixel, given the `mean` (3,) RGB of the warped image, hence so is the whole: one pass
+    over the pixels instead of five. As in CenterNet, grey is that of the image before all steps.
+    """
+    factors = 1 + rng.uniform(-augmentation.colour, augmentation.colour, size=3)
+    colour = NO_COLOUR_CHANGE.copy()
+    for step in rng.permutation(3):
+        factor = factors[step]
+        colour *= factor
+        if step == 1:  # contrast: towards the mean grey
+            colour[:, 3] += (1 - factor) * (LUMINANCE @ mean)
+        elif step == 2:  # saturation: towards the pixel's grey
+            colour[:, :3] += (1 - factor) * LUMINANCE
+    colour[:, 3] += PCA_VECTORS @ (PCA_VALUES * augmentation.lighting * rng.standard_normal(3))
+    return colour
+
+
+def warp(pixels: np.ndarray, matrix: np.ndarray, image_size: int) -> np.ndarray:
+    """`pixels` (h, w, 3) uint8 under the warp (2, 3): (image_size, image_size, 3), bilinear, black outside."""
+    return cv2.warpAffine(pixels, matrix, (image_size, image_size), flags=cv2.INTER_LINEAR)
+
+
+def mean_rgb(pixels: np.ndarray) -> np.ndarray:
+    """The mean colour (3,) in 0..1 of BGR bytes."""
+    return np.array(cv2.mean(pixels)[2::-1]) / 255
+
+
+def normalise(pixels: np.ndarray, colour: np.ndarray, out: np.ndarray) -> None:
+    """Write BGR bytes (h, w, 3) into `out` (3, h, w) float32: RGB under `colour`, in ImageNet's standard units.
+
+    The change of channel order and of layout is part of the one matrix product.
+    """
+    linear = (colour[:, 2::-1] / 255 / DEVIATION[:, None]).astype(np.float32)
+    constant = ((colour[:, 3] - MEAN) / DEVIATION).astype(np.float32)
+    out = out.reshape(3, -1)
+    np.matmul(linear, pixels.reshape(-1, 3).astype(np.float32).T, out=out)
+    out += constant[:, None]
