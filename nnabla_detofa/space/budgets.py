@@ -45,6 +45,8 @@ class Budgets:
 
     def range(self, bucket: int) -> tuple[float, float]:
         """(low, high) of a bucket for `SearchSpace.sample`, which takes low <= cost < high."""
+        if bucket not in range(len(self)):
+            raise ConfigError(f"bucket {bucket!r} does not exist; there are 0 to {len(self) - 1}")
         last = bucket == len(self) - 1
         return float(self.edges[bucket]), float(
             np.nextafter(self.edges[-1], np.inf) if last else self.edges[bucket + 1]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .cost import CostModel
     from .search_space import SearchSpace
 
-MOST_PAIRS = 40_000_000  # combinations that one side may have
+MOST_PAIRS = 20_000_000  # combinations that one side may have
 RANGES_KEPT = 8  # prepared ranges; the five buckets and a few budgets
 
 
@@ -73,8 +73,7 @@ class PathsByCost:
     """The paths of one space in the order of one cost; see `SearchSpace.sample` and `.count`."""
 
     def __init__(self, space: "SearchSpace", cost: "CostModel") -> None:
-        if cost.space.structure != space.structure:
-            raise SpaceError("the cost model was built for a space of another structure")
+        cost.require_structure(space)
         if space.size() >= 2**62:
             raise SpaceError(f"the space has {space.size():,} paths; ranges of cost are drawn from at most 2**62")
         self._structure = space.structure

@@ -49,7 +49,7 @@ def coinciding_choices(channels: Channels, widths: tuple[float, ...], expands: t
         ("stem, first width", "W", widths, channels.stem_mid),
         ("stem, second width", "W", widths, channels.stem_out),
     ]
-    for stage, (outs, middles) in enumerate(zip(channels.stage_out, channels.middle, strict=True), start=1):
+    for stage, (outs, middles) in enumerate(zip(channels.stage_out, channels.middle, strict=True)):
         rows.append((f"stage {stage}", "W", widths, outs))
         rows += [(f"stage {stage}, W {w}", "E", expands, middle) for w, middle in zip(widths, middles, strict=True)]
     return [

@@ -70,6 +70,12 @@ class CostModel:
             raise _not_a_path(paths, ~np.isnan(backbone))
         return backbone, self.layers.tail[paths[:, self._last_width]]
 
+    def require_structure(self, space: "SearchSpace") -> None:
+        """SpaceError unless this model was built for a space of the same structure as `space`."""
+        ours, given = self.space.structure, space.structure
+        if ours != given:
+            raise SpaceError(f"the cost model was built for {ours} and cannot tell the cost of {given}")
+
     # ---- extremes
 
     def range(self, space: "SearchSpace") -> tuple[float, float]:
@@ -86,6 +92,7 @@ class CostModel:
 
     def _extreme(self, space: "SearchSpace", sign: float) -> np.ndarray:
         """Dynamic programming over the stages: the best path up to each stage for each width it may end with."""
+        self.require_structure(space)
         structure, n_widths = space.structure, len(space.structure.widths)
         best = np.full(n_widths, np.inf)
         path = np.full((n_widths, structure.n_genes), -1, np.int8)

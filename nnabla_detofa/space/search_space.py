@@ -267,5 +267,5 @@ def _only_usable(structure: Structure, allowed: np.ndarray) -> np.ndarray:
     unused = np.arange(allowed.shape[1])[None, :, None] >= blocks[:, None, :]
     complete = (allowed.any(axis=-1) | unused[..., None]).all(axis=1)  # (stages, depths, widths)
     for stage in np.flatnonzero(~complete.any(axis=(1, 2))):
-        raise SpaceError(f"stage {stage + 1} is left without a complete path; some depth and width needs every block")
+        raise SpaceError(f"stage {stage} is left without a complete path; some depth and width needs every block")
     return allowed & complete[:, None, :, :, None]

@@ -50,11 +50,15 @@ class Structure:
         if len(bases) != 4 or not all(isinstance(b, (int, np.integer)) and b >= 1 for b in bases):
             raise ConfigError(f"base_depths is {self.base_depths!r}; it must be four whole numbers of at least 1")
         settle("base_depths", tuple(int(b) for b in bases))
-        if not self.width_scale > 0:
-            raise ConfigError(f"width_scale is {self.width_scale!r}; it must be above 0")
+        if not isinstance(self.width_scale, (int, float)) or not 0 < self.width_scale < 100:
+            raise ConfigError(f"width_scale is {self.width_scale!r}; it must be a number above 0 and below 100")
         settle("width_scale", float(self.width_scale))
         if not isinstance(self.channel_divisor, int) or self.channel_divisor < 1:
             raise ConfigError(f"channel_divisor is {self.channel_divisor!r}; it must be a whole number of at least 1")
+        if not isinstance(self.elastic_stem, bool) or not isinstance(self.coupled, bool):
+            raise ConfigError(
+                f"elastic_stem is {self.elastic_stem!r} and coupled {self.coupled!r}; allowed: true, false"
+            )
         if self.coupled and len(self.depths) != len(self.widths):
             raise ConfigError(
                 f"depths {self.depths} and widths {self.widths} cannot be coupled; they must be equally many"
@@ -92,10 +96,10 @@ class Structure:
 
     @cached_property
     def gene_names(self) -> tuple[str, ...]:
-        """A name for each column, for tables people read."""
+        """A name for each column, for tables people read; stages and blocks count from 0."""
         names = ["stem_depth", "stem_width1", "stem_width2"]
-        names += [f"stage{s}_{gene}" for s in range(1, 5) for gene in ("depth", "width")]
-        return (*names, *(f"stage{s}_expand{b}" for s in range(1, 5) for b in range(1, self.layers[s - 1] + 1)))
+        names += [f"stage{s}_{gene}" for s in range(4) for gene in ("depth", "width")]
+        return (*names, *(f"stage{s}_expand{b}" for s in range(4) for b in range(self.layers[s])))
 
     @cached_property
     def upper(self) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 from .structure import STEM_GENES
 
 if TYPE_CHECKING:
-    from .search_space import SearchSpace
+    from .search_space import Operation, SearchSpace
 
 
 def _draw(allowed: np.ndarray, keys: np.ndarray) -> np.ndarray:
@@ -74,23 +74,14 @@ def crossover(space: "SearchSpace", first: np.ndarray, second: np.ndarray, rng: 
     return settle(space, children, draw_keys(space, len(first), rng))
 
 
-def insert(
-    space: "SearchSpace",
-    paths: np.ndarray,
-    keys: np.ndarray,
-    *,
-    stage: int,
-    layer: int,
-    depth: int,
-    width: int,
-    expand: int,
-) -> np.ndarray:
-    """Paths with one operation put in: depth and width for its whole stage, expand for its block.
+def insert(space: "SearchSpace", paths: np.ndarray, keys: np.ndarray, operation: "Operation") -> np.ndarray:
+    """Paths with one operation, given by its five indices, put in: depth and width for its whole stage, expand for its
+    block.
 
     Blocks that open, and expands the new depth and width do not allow, follow `keys`, so that all operations of a stage
     complete a path in the same way.
     """
-    columns = space.structure.stage_columns[stage]
+    columns = space.structure.stage_columns[operation.stage]
     inserted = paths.copy()
-    inserted[:, columns[0]], inserted[:, columns[1]], inserted[:, columns[2 + layer]] = depth, width, expand
+    inserted[:, columns[[0, 1, 2 + operation.layer]]] = operation.depth, operation.width, operation.expand
     return settle(space, inserted, keys)

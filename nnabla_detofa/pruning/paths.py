@@ -1,0 +1,140 @@
+"""Path pruning (Section 3.2, Algorithm 1 lines 6 and 10-13): thresholds of the buckets, and the paths that pass."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import ConfigError, SpaceError, require_ratio, unknown
+from ..space import Budgets, CostModel, SearchSpace
+from .guards import reachable_buckets
+from .scores import Score, path_scores
+
+MOST_BATCHES = 100  # drawn in a row without one accepted path
+
+
+@dataclass(frozen=True, eq=False)
+class PathThresholds:
+    """Sorted scores of uniform paths of each bucket; any ratio reads its δ off them, nothing is fitted again."""
+
+    scores: tuple[np.ndarray, ...]
+
+    def at(self, path_ratio: float) -> np.ndarray:
+        """δ of each bucket, (n_buckets,): the `path_ratio` quantile; -inf at ratio 0 and for buckets without paths."""
+        ratio = require_ratio("path_ratio", path_ratio)
+        return np.array([np.quantile(s, ratio) if ratio and len(s) else -np.inf for s in self.scores])
+
+
+def path_thresholds(
+    space: SearchSpace,
+    score: Score,
+    cost: CostModel,
+    budgets: Budgets,
+    *,
+    paths_per_bucket: int = 1000,
+    rng: np.random.Generator,
+) -> PathThresholds:
+    """Score `paths_per_bucket` paths drawn uniformly from each bucket of `space` (line 6)."""
+    if isinstance(paths_per_bucket, bool) or not isinstance(paths_per_bucket, int) or paths_per_bucket < 1:
+        raise ConfigError(f"paths_per_bucket is {paths_per_bucket!r}; it must be a whole number of at least 1")
+    scores = [np.empty(0)] * len(budgets)
+    for bucket in reachable_buckets(space, cost, budgets):
+        low, high = budgets.range(bucket)
+        paths = space.sample(paths_per_bucket, rng, cost=cost, low=low, high=high)
+        scores[bucket] = np.sort(path_scores(score, paths))
+    return PathThresholds(tuple(scores))
+
+
+def fixed_random_score(space: SearchSpace, rng: np.random.Generator) -> Score:
+    """A score in [0, 1) that is random from path to path but always the same for one path.
+
+    In place of the filter's it drops the same share of the paths at random (Fig. 8, right); dropping draws instead of
+    paths would leave the distribution as it was.
+    """
+    key = rng.integers(2**63, size=space.structure.n_genes, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+
+    def score(paths: np.ndarray) -> np.ndarray:
+        mixed = ((paths.astype(np.int64) + 1).astype(np.uint64) * key).sum(axis=1, dtype=np.uint64)
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):  # spreads every bit (splitmix64)
+            mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+        return ((mixed ^ (mixed >> np.uint64(31))) >> np.uint64(11)) * 2.0**-53
+
+    return score
+
+
+PATH_STRATEGIES = ("score", "uniform")
+
+
+def pruning_score(strategy: str, score: Score, space: SearchSpace, rng: np.random.Generator) -> Score:
+    """The score that path pruning goes by: the filter's for "score", a fixed random one for "uniform"."""
+    if strategy not in PATH_STRATEGIES:
+        raise unknown("path strategy", strategy, PATH_STRATEGIES)
+    return score if strategy == "score" else fixed_random_score(space, rng)
+
+
+class AcceptedPaths:
+    """Lines 10-13 as a stream: paths a ~ U(𝒜̃) with score at least the δ of their bucket.
+
+    Drawn and scored in batches, accepted ones queued in order, so their distribution is that of the loop.
+    `seconds` holds the time spent drawing and scoring.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        score: Score,
+        cost: CostModel,
+        budgets: Budgets,
+        *,
+        thresholds: np.ndarray,
+        rng: np.random.Generator,
+        batch: int = 256,
+    ) -> None:
+        """`thresholds` (n_buckets,), as `PathThresholds.at` gives them."""
+        thresholds = np.asarray(thresholds, np.float64)
+        if thresholds.shape != (len(budgets),) or np.isnan(thresholds).any():
+            raise ConfigError(
+                f"thresholds are {thresholds.tolist()}; they must be {len(budgets)} numbers, one a bucket"
+            )
+        if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
+            raise ConfigError(f"batch is {batch!r}; it must be a whole number of at least 1")
+        self._space, self._score, self._cost, self._budgets = space, score, cost, budgets
+        self._thresholds, self._rng, self._batch = thresholds, rng, batch
+        self._queue = np.empty((0, space.structure.n_genes), np.int8)
+        self.seconds = 0.0
+
+    def next(self) -> np.ndarray:
+        """One accepted path, (genes,) int8; SpaceError where practically none is accepted."""
+        if not len(self._queue):
+            began = time.perf_counter()
+            self._queue = self._refill()
+            self.seconds += time.perf_counter() - began
+        path, self._queue = self._queue[0], self._queue[1:]
+        return path
+
+    def _refill(self) -> np.ndarray:
+        for _ in range(MOST_BATCHES):
+            paths = self._space.sample(self._batch, self._rng)
+            accepted = path_scores(self._score, paths) >= self._thresholds[self._budgets.bucket(self._cost(paths))]
+            if accepted.any():
+                return paths[accepted]
+        raise SpaceError(
+            f"none of {MOST_BATCHES * self._batch:,} uniform paths reached its bucket's threshold; lower path_ratio"
+        )
+
+    def state(self) -> dict[str, object]:
+        """What a resumed run needs to go on with the same paths, as JSON holds it."""
+        return {"rng": self._rng.bit_generator.state, "queue": self._queue.tolist(), "seconds": self.seconds}
+
+    def restore(self, state: Mapping[str, object]) -> None:
+        """Go on from what `state` gave; ConfigError where it is of another space or generator."""
+        try:
+            queue = np.array(state["queue"], np.int8).reshape(-1, self._space.structure.n_genes)
+            if not self._space.contains(queue).all():
+                raise ValueError("a queued path is not of this space")
+            self._rng.bit_generator.state = state["rng"]
+            self.seconds = float(state["seconds"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigError(f"this state of the accepted paths cannot be restored: {error}") from None
+        self._queue = queue

@@ -1,0 +1,67 @@
+"""Scores of operations (Section 3.2): put each into the same random paths, average the paths' scores and FLOPs."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from ..errors import ConfigError, NumericError
+from ..space import Budgets, CostModel, Operation, SearchSpace, draw_keys, insert
+
+Score = Callable[[np.ndarray], np.ndarray]  # paths (n, genes) -> (n,), higher is better
+
+
+class ScoredOperations(NamedTuple):
+    """What a strategy may look at, one entry an operation: its indices, mean FLOPs, mean score (nan where none was
+    asked for), and bucket, one of `n_buckets` of equal width over the operations' own mean FLOPs."""
+
+    operation: Operation
+    flops: np.ndarray
+    score: np.ndarray
+    bucket: np.ndarray
+    n_buckets: int
+
+
+def path_scores(score: Score, paths: np.ndarray) -> np.ndarray:
+    """`score(paths)` as float64 (n,); ConfigError or NumericError where it is not one finite number a path."""
+    scores = np.asarray(score(paths), np.float64)
+    if scores.shape != (len(paths),):
+        raise ConfigError(f"score gave shape {scores.shape} for {len(paths)} paths; it must give ({len(paths)},)")
+    if not np.isfinite(scores).all():
+        raise NumericError(f"{np.count_nonzero(~np.isfinite(scores))} of {len(paths)} path scores are not finite")
+    return scores
+
+
+def score_operations(
+    space: SearchSpace,
+    score: Score | None,
+    cost: CostModel,
+    *,
+    n_buckets: int,
+    paths_per_operation: int,
+    rng: np.random.Generator,
+) -> ScoredOperations:
+    """Mean score and mean FLOPs of every operation of `space`, over one set of uniform paths for all of them."""
+    if isinstance(paths_per_operation, bool) or not isinstance(paths_per_operation, int) or paths_per_operation < 1:
+        raise ConfigError(f"paths_per_operation is {paths_per_operation!r}; it must be a whole number of at least 1")
+    operations = space.operations()
+    paths, keys = space.sample(paths_per_operation, rng), draw_keys(space, paths_per_operation, rng)
+    flops, scores = np.empty(len(operations.stage)), np.full(len(operations.stage), np.nan)
+    together = np.stack([operations.stage, operations.depth, operations.width])
+    for group in np.unique(together, axis=1).T:  # operations of one group make many equal paths: score those once
+        members = np.flatnonzero((together == group[:, None]).all(axis=0))
+        inserted = np.concatenate([insert(space, paths, keys, _single(operations, i)) for i in members])
+        distinct, where = np.unique(inserted, axis=0, return_inverse=True)
+        flops[members] = cost(distinct)[where].reshape(len(members), -1).mean(axis=1)
+        if score is not None:
+            scores[members] = path_scores(score, distinct)[where].reshape(len(members), -1).mean(axis=1)
+    return ScoredOperations(operations, flops, scores, _own_buckets(flops, n_buckets), n_buckets)
+
+
+def _single(operations: Operation, index: int) -> Operation:
+    return Operation(*(int(column[index]) for column in operations))
+
+
+def _own_buckets(flops: np.ndarray, n: int) -> np.ndarray:
+    low, high = flops.min(), flops.max()
+    return Budgets(np.linspace(low, high, n + 1)).bucket(flops) if high > low else np.zeros(len(flops), np.int64)
