@@ -127,7 +127,7 @@ def _image(row: dict, objects: list, folder: Path, files: Any, flaws: Flaws, fil
 class CocoOptions(LoaderOptions):
     """`train` and `test` are pairs of image folder and instances json in `root`; `classes` null: those of `train`."""
 
-    root: str | Path | None = None
+    root: str | Path = ""
     train: Sequence[str] = ("train2017", "annotations/instances_train2017.json")
     test: Sequence[str] = ("val2017", "annotations/instances_val2017.json")
     classes: Sequence[Any] | None = None
@@ -142,7 +142,7 @@ class CocoOptions(LoaderOptions):
 
     def part(self, pair: Sequence[str], classes: Sequence[Any] | None) -> DetectionDataset:
         """The data set of a pair of image folder and json; DataError that says what to put where if it is not there."""
-        root = Path(self.root or "").expanduser().absolute()
+        root = Path(self.root).expanduser().absolute()
         folder, file = root / pair[0], root / pair[1]
         for path in (folder, file):
             if not path.exists():

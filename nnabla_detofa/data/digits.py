@@ -4,12 +4,10 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from importlib import resources
 from pathlib import Path
-from typing import Any, NamedTuple
-from xml.sax.saxutils import escape
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,12 +15,10 @@ import numpy as np
 from ..errors import ConfigError, DataError, require_ratio
 from .dataset import DIGITS
 from .options import from_mapping, require_int
+from .picture import Box, gather, picture
 
 VERSION = 1  # of the pictures: raise it when the same options would give others
-INK = 0.35  # opacity from which a pixel belongs to the digit and its box
 JPEG_QUALITY = 95
-TRIES = 20  # places tried for an object before the picture does without it
-TEST_SHARE = 0.25  # of the handwritten samples, and of each photograph's width
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +31,7 @@ class DigitsOptions:
     photograph's own contrast that is left.
     """
 
-    classes: Sequence[int] = (0, 1, 4)
+    classes: Sequence[int] = (0, 2, 7)
     n_train: int = 1200
     n_test: int = 200
     image_size: int = 96
@@ -48,33 +44,25 @@ class DigitsOptions:
     def __post_init__(self) -> None:
         for name, low in {"n_train": 1, "n_test": 1, "image_size": 16, "seed": 0}.items():
             require_int(f"generate.{name}", getattr(self, name), low=low)
-        for digit in self.classes:
-            if isinstance(digit, bool) or digit not in range(10):
-                raise ConfigError(f"generate.classes has {digit!r}; the digits 0 to 9 are known")
-        if not self.classes or len(set(self.classes)) < len(self.classes):
-            raise ConfigError(f"generate.classes is {list(self.classes)}; it must list different digits")
+        digits = list(self.classes) if isinstance(self.classes, Sequence) else []
+        if not digits or not all(isinstance(one, int) and one in range(10) for one in digits):
+            raise ConfigError(f"generate.classes is {self.classes!r}; it must list digits from 0 to 9")
+        if len(set(digits)) < len(digits):
+            raise ConfigError(f"generate.classes is {self.classes!r}; each digit may be there once")
         require_ratio("generate.contrast", self.contrast)
-        if not 0 <= self.texture <= 1:
-            raise ConfigError(f"generate.texture is {self.texture!r}; it must be in [0, 1]")
-        for name, least, most in (("objects", 1, 1000), ("scale", 8 / self.image_size, 1)):
-            given = list(getattr(self, name))
-            if len(given) != 2 or not least <= given[0] <= given[1] <= most:
-                raise ConfigError(f"generate.{name} is {given}; it must be [least, most] within {least:.3g} to {most}")
+        if not isinstance(self.texture, (int, float)) or not 0 <= self.texture <= 1:
+            raise ConfigError(f"generate.texture is {self.texture!r}; it must be a number in [0, 1]")
+        _require_range("objects", self.objects, 1, 100, int)
+        _require_range("scale", self.scale, 8 / self.image_size, 1, (int, float))
 
 
-class _Object(NamedTuple):
-    name: str
-    box: tuple[int, int, int, int]  # x1 y1 x2 y2, pixels counted from 0, x2 and y2 not included
+def _require_range(name: str, given: Any, low: float, high: float, kind: type | tuple[type, ...]) -> None:
+    pair = list(given) if isinstance(given, Sequence) else []
+    if len(pair) != 2 or not all(isinstance(one, kind) for one in pair) or not low <= pair[0] <= pair[1] <= high:
+        raise ConfigError(f"generate.{name} is {given!r}; it must be [least, most] from {low:.3g} to {high:.3g}")
 
 
-class _Source(NamedTuple):
-    """What one split is drawn from; no other split has any of it."""
-
-    digits: dict[int, list[np.ndarray]]  # opacities in 0..1, cut to the ink
-    photographs: list[np.ndarray]
-
-
-def generate(root: str | Path | None, **options: Any) -> Path:
+def generate(root: str | Path, **options: Any) -> Path:
     """The VOCdevkit of these `options` (see `DigitsOptions`) in a folder of its own below `root`; written if not there.
 
     The folder's name is a digest of the options, so other options never meet this one's files. It is written under
@@ -83,7 +71,7 @@ def generate(root: str | Path | None, **options: Any) -> Path:
     """
     chosen = from_mapping(DigitsOptions, options, "dataloader.voc.generate")
     manifest = json.dumps({"version": VERSION, **asdict(chosen)}, sort_keys=True, indent=1)
-    root = Path(root or ".").expanduser().absolute()
+    root = Path(root).expanduser().absolute()
     devkit = root / f"digits-{hashlib.sha256(manifest.encode()).hexdigest()[:12]}"
     if not devkit.is_dir():
         _write_once(root, devkit, chosen, manifest)
@@ -119,119 +107,26 @@ def _write(devkit: Path, options: DigitsOptions) -> None:
         (folder / one).mkdir(parents=True)
     number = 0
     for part, (split, n) in enumerate((("trainval", options.n_train), ("test", options.n_test))):
-        source = _source(options, testing=split == "test")
+        material = gather(options, testing=split == "test")
         names = []
         for place in range(n):
             rng = np.random.default_rng(np.random.SeedSequence(options.seed, spawn_key=(DIGITS, part, place)))
             number += 1
             names.append(f"{number:06d}")
-            pixels, objects = _picture(source, options, rng)
+            pixels, placed = picture(material, options, rng)
             jpeg = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
             (folder / "JPEGImages" / f"{names[-1]}.jpg").write_bytes(jpeg.tobytes())
-            (folder / "Annotations" / f"{names[-1]}.xml").write_text(_xml(names[-1], options.image_size, objects))
+            (folder / "Annotations" / f"{names[-1]}.xml").write_text(_xml(names[-1], options.image_size, placed))
         (folder / "ImageSets" / "Main" / f"{split}.txt").write_text("\n".join(names) + "\n")
 
 
-def _source(options: DigitsOptions, *, testing: bool) -> _Source:
-    """The test split's own quarter of each digit's samples and of each photograph, or the rest."""
-    try:
-        from sklearn.datasets import load_digits
-
-        folder = resources.files("sklearn.datasets.images")
-        files = [(folder / name).read_bytes() for name in ("china.jpg", "flower.jpg")]
-    except (ImportError, OSError) as error:
-        raise DataError(
-            f"the digits are scikit-learn's and it cannot be used ({error}); pip install scikit-learn"
-        ) from error
-    samples = load_digits()
-    rng = np.random.default_rng(np.random.SeedSequence(options.seed, spawn_key=(DIGITS,)))
-    digits = {}
-    for digit in sorted(options.classes):
-        own = rng.permutation(np.flatnonzero(samples.target == digit))
-        edge = round(len(own) * TEST_SHARE)
-        digits[digit] = [_cut(samples.images[i] / 16) for i in (own[:edge] if testing else own[edge:])]
-    photographs = [cv2.imdecode(np.frombuffer(one, np.uint8), cv2.IMREAD_COLOR) for one in files]
-    edges = [round(one.shape[1] * (1 - TEST_SHARE)) for one in photographs]
-    parts = [one[:, edge:] if testing else one[:, :edge] for one, edge in zip(photographs, edges, strict=True)]
-    return _Source(digits, parts)
-
-
-def _cut(opacity: np.ndarray) -> np.ndarray:
-    rows, columns = np.nonzero(opacity > INK)
-    return opacity[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].astype(np.float32)
-
-
-def _picture(source: _Source, options: DigitsOptions, rng: np.random.Generator) -> tuple[np.ndarray, list[_Object]]:
-    """Pixels (s, s, 3) uint8 BGR and the objects in them."""
-    canvas = _background(source.photographs, options, rng)
-    objects: list[_Object] = []
-    for _ in range(rng.integers(options.objects[0], options.objects[1], endpoint=True)):
-        digit = int(rng.choice(options.classes))
-        opacity = _enlarged(source.digits[digit][rng.integers(len(source.digits[digit]))], options, rng)
-        place = _place(opacity.shape, options.image_size, [one.box for one in objects], rng)
-        if place is not None:
-            x1, y1, x2, y2 = place
-            canvas[y1:y2, x1:x2] = _painted(canvas[y1:y2, x1:x2], opacity, options.contrast, rng)
-            objects.append(_Object(str(digit), place))
-    return np.clip(np.rint(canvas * 255), 0, 255).astype(np.uint8), objects
-
-
-def _background(photographs: list[np.ndarray], options: DigitsOptions, rng: np.random.Generator) -> np.ndarray:
-    """A random square of a photograph, perhaps mirrored, its contrast reduced; (s, s, 3) in 0..1."""
-    photograph = photographs[rng.integers(len(photographs))]
-    height, width = photograph.shape[:2]
-    side = round(min(height, width) * rng.uniform(0.5, 1))
-    top, left = rng.integers(height - side, endpoint=True), rng.integers(width - side, endpoint=True)
-    square = photograph[top : top + side, left : left + side, :: rng.choice([1, -1])]
-    square = cv2.resize(np.ascontiguousarray(square), [options.image_size] * 2, interpolation=cv2.INTER_AREA) / 255
-    mean = square.mean(axis=(0, 1))
-    return mean + options.texture * (square - mean)
-
-
-def _enlarged(opacity: np.ndarray, options: DigitsOptions, rng: np.random.Generator) -> np.ndarray:
-    """The digit at its size in the picture, cut to its ink."""
-    zoom = options.image_size * rng.uniform(*options.scale) / max(opacity.shape)
-    size = [max(2, round(one * zoom)) for one in opacity.shape[::-1]]
-    large = cv2.resize(
-        np.pad(opacity, 1),
-        None,
-        fx=size[0] / opacity.shape[1],
-        fy=size[1] / opacity.shape[0],
-        interpolation=cv2.INTER_CUBIC,
-    )
-    return np.clip(_cut(np.clip(1.5 * large, 0, 1)), 0, 1)[: options.image_size, : options.image_size]
-
-
-def _place(
-    shape: tuple[int, ...], side: int, taken: list[tuple[int, int, int, int]], rng: np.random.Generator
-) -> tuple[int, int, int, int] | None:
-    """A random place for something of `shape` (h, w) that overlaps nothing; None if none was found."""
-    for _ in range(TRIES):
-        y, x = (int(rng.integers(side - one, endpoint=True)) for one in shape)
-        box = (x, y, x + shape[1], y + shape[0])
-        if all(box[0] >= b[2] or b[0] >= box[2] or box[1] >= b[3] or b[1] >= box[3] for b in taken):
-            return box
-    return None
-
-
-def _painted(under: np.ndarray, opacity: np.ndarray, contrast: float, rng: np.random.Generator) -> np.ndarray:
-    """`under` (h, w, 3) in 0..1 with the digit in a random colour, brighter or darker by `contrast`."""
-    level = under.mean()
-    brightness = level + contrast if level < 0.5 else level - contrast
-    tint = rng.uniform(-0.15, 0.15, size=3)
-    colour = np.clip(brightness + tint - tint.mean(), 0, 1)
-    return under + opacity[..., None] * (colour - under)
-
-
-def _xml(name: str, side: int, objects: list[_Object]) -> str:
-    return "\n".join(_lines(name, side, objects)) + "\n"
-
-
-def _lines(name: str, side: int, objects: list[_Object]) -> Iterator[str]:
-    yield f"<annotation><folder>VOC2007</folder><filename>{escape(name)}.jpg</filename>"
-    yield f"<size><width>{side}</width><height>{side}</height><depth>3</depth></size>"
-    for one in objects:
-        x1, y1, x2, y2 = one.box
-        box = f"<xmin>{x1 + 1}</xmin><ymin>{y1 + 1}</ymin><xmax>{x2}</xmax><ymax>{y2}</ymax>"  # from 1, inclusive
-        yield f"<object><name>{escape(one.name)}</name><difficult>0</difficult><bndbox>{box}</bndbox></object>"
-    yield "</annotation>"
+def _xml(name: str, side: int, placed: dict[Box, int]) -> str:
+    """The annotation, in VOC's coordinates: pixels counted from 1, the last one included."""
+    lines = [
+        f"<annotation><folder>VOC2007</folder><filename>{name}.jpg</filename>",
+        f"<size><width>{side}</width><height>{side}</height><depth>3</depth></size>",
+    ]
+    for (x1, y1, x2, y2), digit in placed.items():
+        box = f"<xmin>{x1 + 1}</xmin><ymin>{y1 + 1}</ymin><xmax>{x2}</xmax><ymax>{y2}</ymax>"
+        lines.append(f"<object><name>{digit}</name><difficult>0</difficult><bndbox>{box}</bndbox></object>")
+    return "\n".join([*lines, "</annotation>", ""])

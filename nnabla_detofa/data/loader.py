@@ -95,7 +95,7 @@ class DetectionLoader:
         self._stream, self._position = None, require_int("batches", batches, low=0)
 
     def batches(self, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[Batch]:
-        """The images at `indices`, in that order, without augmentation, in batches of `batch_size`, the last one filled.
+        """The images at `indices`, in that order, without augmentation, in batches of `batch_size`; the last is filled.
 
         Without `indices`, every image once; each rank gets its share (from its rank on, every n_ranks-th).
         """

@@ -152,7 +152,7 @@ class VocOptions(LoaderOptions):
     `generate` makes the digits set below `root` first, see `digits.DigitsOptions`.
     """
 
-    root: str | Path | None = None
+    root: str | Path = ""
     train: Sequence[Sequence[Any]] = ((2007, "trainval"),)
     test: Sequence[Sequence[Any]] = ((2007, "test"),)
     classes: Sequence[Any] | None = None
