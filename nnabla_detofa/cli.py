@@ -133,9 +133,14 @@ def run_hydra(file: Path | None, arguments: list[str]) -> list[Exception]:
 def run(config: DictConfig) -> None:
     """Hand a composed configuration on as plain data; nothing behind this line sees Hydra."""
     plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    from .host.launch import launch  # imports nnabla, which printing a configuration does not need
-
     launch(absolute_paths(plain, Path(hydra.utils.get_original_cwd())))
+
+
+def launch(config: dict[str, Any]) -> None:
+    """`host.launch`, imported late: printing a configuration does not need nnabla."""
+    from .host.launch import launch as launch_on_host
+
+    launch_on_host(config)
 
 
 def absolute_paths(config: Any, start: Path) -> Any:

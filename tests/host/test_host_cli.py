@@ -1,0 +1,195 @@
+"""The command: which file `-c` means, what the runner gets, one line and exit code 2 for wrong input."""
+
+import logging
+import sys
+from pathlib import Path
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+from nnabla_detofa import cli
+from nnabla_detofa.errors import ConfigError, DataError
+
+CONFIG = """
+defaults:
+  - pruning: flops
+  - _self_
+  - override hydra/job_logging: none
+  - override hydra/hydra_logging: none
+name: trial
+hparams: {epoch: 1, pruning: "${pruning}"}
+dataloader: {voc: {root: data/voc, years: [2007]}}
+network: {toy: {pretrained: null}}
+hydra:
+  job: {chdir: true}
+  run: {dir: "log/${name}"}
+  output_subdir: .hidden
+"""
+FLOPS = "path_ratio: 0.25\noperation_ratio: 0.1\n"
+
+
+@pytest.fixture(autouse=True)
+def started_in_tmp_path(tmp_path, monkeypatch):
+    """A folder to start in, with a configuration of the user's; the shipped ones lie elsewhere."""
+    shipped = tmp_path / "shipped"
+    (shipped / "pruning").mkdir(parents=True)
+    (shipped / "detofa_demo.yaml").write_text(CONFIG)
+    for option in ("flops", "none"):
+        (shipped / "pruning" / f"{option}.yaml").write_text(FLOPS)
+    start = tmp_path / "start"
+    start.mkdir()
+    (start / "mine.yaml").write_text(CONFIG)
+    monkeypatch.chdir(start)
+    monkeypatch.setattr(cli, "SHIPPED", shipped)
+    monkeypatch.setattr(sys, "argv", ["nnabla_detofa"])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    level = logging.getLogger("nnabla").level
+    yield
+    logging.getLogger("nnabla").setLevel(level)
+    GlobalHydra.instance().clear()
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    """What would be run: pairs of configuration and working folder."""
+    seen = []
+    monkeypatch.setattr(cli, "launch", lambda config: seen.append((config, Path.cwd())))
+    return seen
+
+
+def answer(capfd, *arguments: str) -> str:
+    """The one line on standard error of a command that must end with exit code 2."""
+    assert cli.main(list(arguments)) == cli.WRONG_INPUT
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.startswith("nnabla_detofa: ")
+    assert err.count("\n") == 1
+    return err.removeprefix("nnabla_detofa: ").rstrip()
+
+
+def test_a_run_gets_plain_data_and_its_own_folder(runs):
+    assert cli.main(["-c", "mine.yaml", "pruning.path_ratio=0.4"]) == cli.DONE
+    (config, folder), start = runs[0], Path.cwd()
+    assert folder == start / "log" / "trial"
+    assert type(config["hparams"]["pruning"]) is dict
+    assert config["hparams"] == {"epoch": 1, "pruning": {"path_ratio": 0.4, "operation_ratio": 0.1}}
+
+
+def test_paths_are_relative_to_where_the_command_is_started(runs, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/someone")
+    cli.main(["-c", "mine", "dataloader.voc.root=elsewhere", "network.toy.pretrained='~/w.h5'"])
+    cli.main(["-c", "mine", "dataloader.voc.root=/data/voc"])
+    start = Path.cwd()
+    assert [config["dataloader"]["voc"]["root"] for config, _ in runs] == [f"{start}/elsewhere", "/data/voc"]
+    assert [config["network"]["toy"]["pretrained"] for config, _ in runs] == ["/home/someone/w.h5", None]
+
+
+def test_multirun_runs_every_combination_and_tells_every_failure(runs, capfd, monkeypatch):
+    sweep = ["-c", "mine", "-m", "hydra.sweep.dir=log/many", "pruning=flops,none", "hparams.epoch=1,2"]
+    assert cli.main(sweep) == cli.DONE
+    assert [config["hparams"]["epoch"] for config, _ in runs] == [1, 2, 1, 2]
+
+    def fail(config):
+        raise DataError(f"no data for {config['hparams']['epoch']}")
+
+    monkeypatch.setattr(cli, "launch", fail)
+    assert cli.main(sweep) == cli.WRONG_INPUT
+    lines = [f"nnabla_detofa: no data for {epoch}" for epoch in (1, 2, 1, 2)]
+    assert [line for line in capfd.readouterr().err.splitlines() if "no data" in line] == lines
+
+
+def test_hydra_flags_still_work(capfd):
+    for arguments in (["-c", "mine", "--cfg", "job", "-p", "pruning"], ["--config-name=detofa_demo", "--cfg=job"]):
+        assert cli.main(arguments) == cli.DONE
+        assert "path_ratio: 0.25" in capfd.readouterr().out
+
+
+def test_which_file_is_meant(tmp_path):
+    start, shipped = tmp_path / "start", tmp_path / "shipped"
+    for given, file in {
+        "mine": start / "mine.yaml",
+        "mine.yaml": start / "mine.yaml",
+        str(start / "mine.yaml"): start / "mine.yaml",
+        "detofa_demo": shipped / "detofa_demo.yaml",
+        "detofa_demo.yaml": shipped / "detofa_demo.yaml",
+        "conf/detofa_demo.yaml": shipped / "detofa_demo.yaml",
+    }.items():
+        assert cli.find_config(given) == file
+    (start / "detofa_demo.yaml").touch()
+    assert cli.find_config("detofa_demo") == start / "detofa_demo.yaml"
+    with pytest.raises(ConfigError, match="unknown configuration 'other/detofa_demo'; known: detofa_demo.yaml"):
+        cli.find_config("other/detofa_demo")
+
+
+def test_ways_to_write_the_option(tmp_path):
+    file = tmp_path / "start" / "mine.yaml"
+    for arguments in (["-c", "mine", "a=1"], ["a=1", "--config", "mine"], ["--config=mine", "a=1"], ["a=1", "-c=mine"]):
+        assert cli.split_arguments(arguments) == (file, ["a=1"])
+
+
+def test_help_names_the_shipped_configurations(capfd):
+    assert cli.main(["-c", "x", "--help"]) == cli.DONE
+    assert "a shipped one: detofa_demo.yaml" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "no configuration given: -c FILE; shipped: detofa_demo.yaml"),
+        (["-c"], "-c must be given once, with one file"),
+        (["-c", "mine", "-c", "mine"], "-c must be given once, with one file"),
+        (
+            ["-c", "detofa_dmo"],
+            "unknown configuration 'detofa_dmo'; known: detofa_demo.yaml (did you mean 'detofa_demo.yaml'?)",
+        ),
+        (["--config-name", "other"], "unknown configuration 'other'; known: detofa_demo.yaml"),
+        (["-c", "mine", "pruning=flop"], "unknown pruning 'flop'; known: flops, none (did you mean 'flops'?)"),
+        (
+            ["-c", "mine", "pruning.path_rati=.1"],
+            "unknown key 'pruning.path_rati'; known: pruning.operation_ratio, pruning.path_ratio"
+            " (did you mean 'pruning.path_ratio'?)",
+        ),
+        (
+            ["-c", "mine", "prunning.path_ratio=.1"],
+            "unknown key 'prunning'; known: dataloader, hparams, name, network, pruning (did you mean 'pruning'?)",
+        ),
+        (["-c", "mine", "name=${nme}"], "hydra.run.dir: Interpolation key 'nme' not found"),
+        (["-c", "mine", "hparams.epoch=${nme}"], "hparams.epoch: Interpolation key 'nme' not found"),
+        (["-c", "mine", "hparams.epoch=???"], "hparams.epoch: Missing mandatory value: epoch"),
+        (["-c", "mine", "name=["], "cannot read the override 'name=[': no viable alternative at input '['"),
+        (["-c", "mine", "~nme"], "Could not delete from config. 'nme' does not exist."),
+    ],
+)
+def test_wrong_input_is_one_line(capfd, arguments, said):
+    assert answer(capfd, *arguments) == said
+
+
+def test_broken_yaml_names_file_and_line(capfd):
+    Path("mine.yaml").write_text("name: trial\nhparams: [1,\nseed: 2\n")
+    said = answer(capfd, "-c", "mine")
+    assert "expected ',' or ']'" in said
+    assert f'"{Path.cwd()}/mine.yaml", line 4' in said
+
+
+def test_a_users_group_that_is_nowhere(capfd):
+    Path("mine.yaml").write_text("defaults:\n  - sampler: flat\n")
+    assert answer(capfd, "-c", "mine").startswith("In 'mine': Could not find 'sampler/flat'")
+
+
+def test_unexpected_errors_keep_their_traceback(monkeypatch):
+    def fail(_):
+        raise ZeroDivisionError("a mistake of ours")
+
+    monkeypatch.setattr(cli, "launch", fail)
+    with pytest.raises(ZeroDivisionError, match="a mistake of ours"):
+        cli.main(["-c", "mine"])
+
+
+def test_interrupted(monkeypatch, capfd):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "launch", interrupt)
+    assert cli.main(["-c", "mine"]) == cli.INTERRUPTED == 75
+    assert capfd.readouterr().err == "nnabla_detofa: interrupted; run the same command again to go on\n"
+    assert Path.cwd().name == "start"
