@@ -37,7 +37,7 @@ class Guards:
 
     def _keep(self, dropped: list[Drop]) -> np.ndarray:
         keep = np.ones(len(self._space.operations().stage), bool)
-        keep[[drop.index for drop in dropped]] = False
+        keep[[drop.number for drop in dropped]] = False
         return keep
 
     def admit(self, drops: list[Drop]) -> tuple[SearchSpace, list[Drop], list[Drop]]:
@@ -56,7 +56,7 @@ class Guards:
                     harmful = middle
                 else:
                     harmless = middle
-            kept.append(Drop(rest[harmless].index, f"kept: {self.harm(admitted + rest[:harmful])}"))
+            kept.append(Drop(rest[harmless].number, f"kept: {self.harm(admitted + rest[:harmful])}"))
             admitted, rest = admitted + rest[:harmless], rest[harmful:]
         admitted += rest
         return self._space.restrict(self._keep(admitted)), admitted, kept

@@ -108,5 +108,5 @@ def _result(space: SearchSpace, left: SearchSpace, scored: ScoredOperations, dec
     kept = left.allowed[space.allowed]
     reason = np.where(kept, "", "no path is left that uses it").tolist()
     for drop in decided:
-        reason[drop.index] = drop.reason
+        reason[drop.number] = drop.reason
     return PruningResult(left, scored, kept, tuple(reason))

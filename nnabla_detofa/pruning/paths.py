@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -127,7 +128,7 @@ class AcceptedPaths:
         """What a resumed run needs to go on with the same paths, as JSON holds it."""
         return {"rng": self._rng.bit_generator.state, "queue": self._queue.tolist(), "seconds": self.seconds}
 
-    def restore(self, state: Mapping[str, object]) -> None:
+    def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` gave; ConfigError where it is of another space or generator."""
         try:
             queue = np.array(state["queue"], np.int8).reshape(-1, self._space.structure.n_genes)

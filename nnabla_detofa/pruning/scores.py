@@ -58,8 +58,8 @@ def score_operations(
     return ScoredOperations(operations, flops, scores, _own_buckets(flops, n_buckets), n_buckets)
 
 
-def _single(operations: Operation, index: int) -> Operation:
-    return Operation(*(int(column[index]) for column in operations))
+def _single(operations: Operation, number: int) -> Operation:
+    return Operation(*(column[number] for column in operations))
 
 
 def _own_buckets(flops: np.ndarray, n: int) -> np.ndarray:

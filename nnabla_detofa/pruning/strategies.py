@@ -18,9 +18,9 @@ class Ratios(NamedTuple):
 
 
 class Drop(NamedTuple):
-    """An operation to prune, by its index, and why."""
+    """An operation to prune, by its number, and why."""
 
-    index: int
+    number: int
     reason: str
 
 
@@ -42,7 +42,7 @@ def _weakest(operations: ScoredOperations, members: np.ndarray, ratio: float, re
 
 
 def _worst_first(operations: ScoredOperations, drops: list[Drop]) -> list[Drop]:
-    return sorted(drops, key=lambda drop: (operations.score[drop.index], drop.index))
+    return sorted(drops, key=lambda drop: (operations.score[drop.number], drop.number))
 
 
 def none(_operations: ScoredOperations, _ratios: Ratios, _rng: np.random.Generator) -> list[Drop]:
@@ -76,7 +76,7 @@ def flops_score_all(operations: ScoredOperations, ratios: Ratios, _rng: np.rando
 
 def _per_bucket(operations: ScoredOperations, gone: list[Drop], ratio: float) -> list[Drop]:
     left = np.ones(len(operations.flops), bool)
-    left[[drop.index for drop in gone]] = False
+    left[[drop.number for drop in gone]] = False
     return [
         drop
         for bucket, members in _buckets(operations, left)

@@ -26,10 +26,12 @@ class _Table:
     def __init__(self, rows: np.ndarray, start: np.ndarray, end: np.ndarray, cost: np.ndarray) -> None:
         order = np.lexsort((cost, end, start))
         start, end, cost = start[order], end[order], cost[order]
-        new = np.r_[True, (np.diff(start) != 0) | (np.diff(end) != 0) | (np.diff(cost) != 0)]
+        new: np.ndarray = np.r_[True, (np.diff(start) != 0) | (np.diff(end) != 0) | (np.diff(cost) != 0)]
         self._rows, self._first = rows[order], np.flatnonzero(new)
-        self.start, self.end, self.cost = start[new], end[new], cost[new]
-        self.count = np.diff(np.r_[self._first, len(order)])
+        self.start: np.ndarray = start[new]
+        self.end: np.ndarray = end[new]
+        self.cost: np.ndarray = cost[new]
+        self.count: np.ndarray = np.diff(np.r_[self._first, len(order)])
 
     def genes(self, group: np.ndarray, member: np.ndarray) -> list[np.ndarray]:
         return [self._rows[self._first[group] + member]]
@@ -51,8 +53,10 @@ class _Join:
         cost = left.cost[a] + right.cost[b]
         order = np.lexsort((cost, left.start[a] if key == "start" else right.end[b]))
         self._left, self._right, self._a, self._b = left, right, a[order], b[order]
-        self.start, self.end, self.cost = left.start[self._a], right.end[self._b], cost[order]
-        self.count = left.count[self._a] * right.count[self._b]
+        self.start: np.ndarray = left.start[self._a]
+        self.end: np.ndarray = right.end[self._b]
+        self.cost: np.ndarray = cost[order]
+        self.count: np.ndarray = left.count[self._a] * right.count[self._b]
 
     def genes(self, pair: np.ndarray, member: np.ndarray) -> list[np.ndarray]:
         a, b = self._a[pair], self._b[pair]

@@ -1,5 +1,6 @@
 """What a path costs (FLOPs(a) of Section 3): sums of table look-ups over the stem, the four stages and the tail."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,21 +29,35 @@ class CostModel:
         self._last_width = self.space.structure.stage_columns[-1][1]
 
     @classmethod
-    def flops(cls, space: "SearchSpace", *, image_size: int, n_classes: int, **options: object) -> "CostModel":
+    def flops(
+        cls,
+        space: "SearchSpace",
+        *,
+        image_size: int,
+        n_classes: int,
+        neck: Sequence[int] = (256, 256, 256),
+        head: int = 64,
+        stem_pool: bool = True,
+    ) -> "CostModel":
         """Multiply-accumulates of convolutions and transposed convolutions of the whole detector; 1 MAC = 1 FLOP here.
 
-        Options: neck (256, 256, 256), widths of the up-convolutions; head 64, width of each head; stem_pool True,
-        whether the stem ends in a max-pooling. ConfigError where `image_size` is not a multiple of 32.
+        For one image of (3, image_size, image_size). `neck`: widths of the up-convolutions; `head`: width of each of
+        the three heads; `stem_pool`: whether the stem ends in a max-pooling. ConfigError where `image_size` is not a
+        multiple of 32.
         """
-        return cls(space, layers.detector_macs(space, image_size=image_size, n_classes=n_classes, **options))
+        macs = layers.detector_macs(
+            space, image_size=image_size, n_classes=n_classes, neck=neck, head=head, stem_pool=stem_pool
+        )
+        return cls(space, macs)
 
     @classmethod
-    def parameters(cls, space: "SearchSpace", *, n_classes: int, **options: object) -> "CostModel":
+    def parameters(
+        cls, space: "SearchSpace", *, n_classes: int, neck: Sequence[int] = (256, 256, 256), head: int = 64
+    ) -> "CostModel":
         """Learned values of the whole detector: weights, scale and shift of batch normalisation, biases of the heads.
-
-        Options: neck and head as in `flops`.
+        `neck` and `head` as in `flops`.
         """
-        return cls(space, layers.detector_parameters(space, n_classes=n_classes, **options))
+        return cls(space, layers.detector_parameters(space, n_classes=n_classes, neck=neck, head=head))
 
     def _table(self, stage: int, rows: np.ndarray) -> np.ndarray:
         """Cost by code of a stage with the width before it; nan where no path has the code."""

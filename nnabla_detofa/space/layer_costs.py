@@ -1,5 +1,6 @@
 """The tables a cost model sums up, one entry for each layer and choice (Section 3.1.1)."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -30,27 +31,24 @@ class LayerCosts(NamedTuple):
 
 def checked(costs: LayerCosts, n_widths: int, n_expands: int) -> LayerCosts:
     """`costs` as float64 arrays; ConfigError where a shape or a value does not fit."""
-    shapes = LayerCosts(
-        (2, n_widths, n_widths), ((n_widths, n_widths, n_expands),) * 4, ((n_widths, n_expands),) * 4, (n_widths,)
-    )
-
-    def table_of(name: str, table: object, shape: tuple[int, ...]) -> np.ndarray:
-        array = np.asarray(table, np.float64)
-        if array.shape != shape:
-            raise ConfigError(f"the cost table {name} has shape {array.shape}; it must have {shape}")
-        if not (np.isfinite(array) & (array == np.floor(array)) & (array >= 0) & (array < 2.0**48)).all():
-            raise ConfigError(f"the cost table {name} must hold whole numbers from 0 to 2**48; choose a smaller unit")
-        return array
-
-    def each(name: str) -> tuple[np.ndarray, ...]:
-        given = getattr(costs, name)
-        if len(given) != 4:
-            raise ConfigError(f"the cost table {name} has {len(given)} stages; it must have 4")
-        return tuple(table_of(name, table, shape) for table, shape in zip(given, getattr(shapes, name), strict=True))
-
     return LayerCosts(
-        table_of("stem", costs.stem, shapes.stem),
-        each("first"),
-        each("other"),
-        table_of("tail", costs.tail, shapes.tail),
+        stem=_table("stem", costs.stem, (2, n_widths, n_widths)),
+        first=_tables("first", costs.first, (n_widths, n_widths, n_expands)),
+        other=_tables("other", costs.other, (n_widths, n_expands)),
+        tail=_table("tail", costs.tail, (n_widths,)),
     )
+
+
+def _tables(name: str, given: Sequence[np.ndarray], shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+    if len(given) != 4:
+        raise ConfigError(f"the cost tables {name} are {len(given)}; there must be one for each of the 4 stages")
+    return tuple(_table(f"{name}[{stage}]", table, shape) for stage, table in enumerate(given))
+
+
+def _table(name: str, given: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    table = np.asarray(given, np.float64)
+    if table.shape != shape:
+        raise ConfigError(f"the cost table {name} has shape {table.shape}; it must have {shape}")
+    if not ((table == np.floor(table)) & (table >= 0) & (table < 2.0**48)).all():  # nan and inf fail too
+        raise ConfigError(f"the cost table {name} must hold whole numbers from 0 to below 2**48; choose another unit")
+    return table

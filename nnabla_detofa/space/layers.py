@@ -1,6 +1,6 @@
 """MACs and learned values of each layer of OFA-ResNet50 with CenterNet's neck and heads (Section 4.1)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,12 +41,12 @@ def detector_macs(
         first.append(enter + leave + shortcut[..., None])
         other.append(out[:, None] * inner * area_out + leave)
         side //= stride
+    *deep, entry = widths = _down_the_tail(last, neck)
     tail = np.zeros(len(last))
-    before = last
-    for out in neck:
-        tail = tail + before * out * 16 * side**2  # a transposed 4x4 multiplies once for each input cell
-        before, side = out, side * 2
-    tail = tail + side**2 * sum(9 * before * head + head * k for k in outputs)
+    for enter, leave in zip(deep, widths[1:], strict=True):
+        tail += enter * leave * 16 * side**2  # a transposed 4x4 multiplies once for each input cell
+        side *= 2
+    tail += side**2 * sum(9 * entry * head + head * k for k in outputs)
     return LayerCosts(stem, tuple(first), tuple(other), tail)
 
 
@@ -65,10 +65,10 @@ def detector_parameters(
         shortcut = before[:, None] * out + 2 * out
         first.append(before[:, None, None] * inner + inside + shortcut[..., None])
         other.append(wide * inner + inside)
-    tail, before = np.zeros(len(last)), last
-    for out in neck:
-        tail, before = tail + 16 * before * out + 2 * out, out
-    tail = tail + sum(9 * before * head + head + head * k + k for k in outputs)
+    *deep, entry = widths = _down_the_tail(last, neck)
+    tail = sum(9 * entry * head + head + head * k + k for k in outputs) + np.zeros(len(last))
+    for enter, leave in zip(deep, widths[1:], strict=True):
+        tail += 16 * enter * leave + 2 * leave
     return LayerCosts(stem, tuple(first), tuple(other), tail)
 
 
@@ -79,10 +79,15 @@ def _channels(space: "SearchSpace") -> tuple[np.ndarray, list[np.ndarray], np.nd
     return np.array(space.channels.stem_out, np.float64), stages, stages[-1], middle
 
 
-def _stem(mid: np.ndarray, out: np.ndarray, convolution: object) -> np.ndarray:
+def _stem(mid: np.ndarray, out: np.ndarray, convolution: Callable[..., np.ndarray]) -> np.ndarray:
     """(2, W, W): 3x3 from the image, the residual 3x3 or nothing, 3x3 to the stem's output."""
     always = convolution(3, 3, mid)[:, None] + convolution(3, mid[:, None], out)
     return np.stack([always, always + convolution(3, mid, mid)[:, None]])
+
+
+def _down_the_tail(last: np.ndarray, neck: Sequence[int]) -> list[np.ndarray]:
+    """Channels before, between and after the up-convolutions, by the width of the last stage, (W,) each."""
+    return [last, *(np.full(len(last), float(width)) for width in neck)]
 
 
 def _neck_and_heads(neck: Sequence[int], head: int, n_classes: int) -> tuple[tuple[int, ...], int, tuple[int, ...]]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from functools import cached_property
 from math import prod
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 
 class Operation(NamedTuple):
-    """Operations as columns of indices, (n,) each: block `layer` of `stage` when the stage has (`depth`, `width`)."""
+    """Block `layer` of `stage` with `expand` when the stage has (`depth`, `width`); all are indices from 0, of one
+    operation or in columns (n,)."""
 
     stage: np.ndarray
     layer: np.ndarray
@@ -44,18 +45,18 @@ class SearchSpace:
         self._by_cost: dict[CostModel, PathsByCost] = {}
 
     @classmethod
-    def ofa_resnet50(cls, **options: object) -> "SearchSpace":
+    def ofa_resnet50(cls, **options: Any) -> "SearchSpace":
         """The paper's space: D, W free in each stage, E in each block, an elastic stem.
 
         Options and defaults: base_depths (2, 2, 4, 2), depths (0, 1, 2), widths (.65, .8, 1.), expands (.2, .25, .35),
         elastic_stem True, width_scale 1., channel_divisor 8.
         """
-        return cls(Structure(**options))
+        return cls(Structure.of(options))
 
     @classmethod
-    def comp_ofa(cls, **options: object) -> "SearchSpace":
+    def comp_ofa(cls, **options: Any) -> "SearchSpace":
         """CompOFA*: D and W coupled in each stage, E free, the stem at its largest; options as in `ofa_resnet50`."""
-        return cls(Structure(**{"elastic_stem": False, **options, "coupled": True}))
+        return cls(Structure.of({"elastic_stem": False, **options}, coupled=True))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, SearchSpace):

@@ -1,18 +1,20 @@
 """What a path is made of (Table 1): the choices, the columns of a row of genes, and the integer code of each part."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import product
+from typing import Any
 
 import numpy as np
 
-from ..errors import ConfigError
+from ..errors import ConfigError, unknown
 
 STEM_GENES = 3  # residual block off or on, first width, second width
 MOST_CONFIGURATIONS = 4_000_000  # of one stage; its configurations are kept in tables
 
 
-def _ascending(name: str, values: object, kind: type, least: float) -> tuple:
+def _ascending(name: str, values: Iterable[Any], kind: type, least: float) -> tuple:
     try:
         given = tuple(kind(v) for v in values)
     except (TypeError, ValueError):
@@ -69,6 +71,15 @@ class Structure:
                 f"a stage of {max(self.layers)} blocks with {len(self.expands)} expands has {largest:,} table entries; "
                 f"at most {MOST_CONFIGURATIONS:,} are allowed"
             )
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any], *, coupled: bool = False) -> "Structure":
+        """The structure of these options; ConfigError lists the known ones where one is unknown."""
+        known = [f.name for f in fields(cls) if f.name != "coupled"]
+        for name in options:
+            if name not in known:
+                raise unknown("space option", name, known)
+        return cls(**options, coupled=coupled)
 
     def to_dict(self) -> dict[str, object]:
         """The options, as JSON holds them."""

@@ -81,7 +81,8 @@ def insert(space: "SearchSpace", paths: np.ndarray, keys: np.ndarray, operation:
     Blocks that open, and expands the new depth and width do not allow, follow `keys`, so that all operations of a stage
     complete a path in the same way.
     """
-    columns = space.structure.stage_columns[operation.stage]
+    columns = space.structure.stage_columns[int(operation.stage)]
     inserted = paths.copy()
-    inserted[:, columns[[0, 1, 2 + operation.layer]]] = operation.depth, operation.width, operation.expand
+    inserted[:, columns[:2]] = operation.depth, operation.width
+    inserted[:, columns[2 + int(operation.layer)]] = operation.expand
     return settle(space, inserted, keys)
