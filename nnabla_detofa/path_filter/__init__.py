@@ -1,0 +1,18 @@
+"""The FLOPs-bounded path filter (section 3.1): a transformer that ranks the paths of one budget."""
+
+from ..space import TokenLayout
+from .baselines import flops_score, ridge_score
+from .fitting import FitReport, fit
+from .metrics import evaluate, kendall_tau
+from .model import PathFilter
+
+__all__ = [
+    "FitReport",
+    "PathFilter",
+    "TokenLayout",
+    "evaluate",
+    "fit",
+    "flops_score",
+    "kendall_tau",
+    "ridge_score",
+]

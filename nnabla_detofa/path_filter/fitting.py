@@ -1,0 +1,146 @@
+"""Fitting the path filter (section 3.1.2): the FLOPs-bounded pairwise loss of Eq. 4 and 5, 80/20, best epoch kept."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import nnabla as nn
+import nnabla.functions as F
+import nnabla.solvers as S
+import numpy as np
+
+from ..errors import ConfigError, NumericError, require_ratio
+from .metrics import evaluate
+from .model import PathFilter
+from .network import score_graph
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """How a fit went.
+
+    train_loss, valid_loss: (epochs,), Eq. 5 on the two parts; best_epoch: the epoch whose weights were kept.
+    train, valid: indices of the paths of the two parts.
+    metrics: Table 2 on the held-out part (`metrics.evaluate`).
+    """
+
+    train_loss: np.ndarray
+    valid_loss: np.ndarray
+    best_epoch: int
+    train: np.ndarray
+    valid: np.ndarray
+    metrics: dict[str, float]
+
+
+def fit(
+    path_filter: PathFilter,
+    tokens: np.ndarray,
+    buckets: np.ndarray,
+    losses: np.ndarray,
+    *,
+    rng: np.random.Generator,
+    epochs: int = 100,
+    learning_rate: float = 1e-3,
+    batch: int = 256,
+    patience: int | None = None,
+    weight_decay: float = 0.0,
+    valid_ratio: float = 0.2,
+    bounded: bool = True,
+    progress: Callable[[int], None] | None = None,
+) -> FitReport:
+    """Trains `path_filter` in place from the weights it has (so pre-training and fine-tuning are two calls).
+
+    Parameters:
+        tokens: (n, L) int. buckets: (n,) int. losses: (n,), the measured validation losses, lower is better.
+        epochs, learning_rate, weight_decay: of Adam.
+        batch: paths a step at most; a step ranks the pairs inside its batch.
+        patience: stop after so many epochs without a better validation loss; never where None.
+        valid_ratio: share of every bucket held out to choose the epoch.
+        bounded: pairs of one bucket only (the FLOPs-bounded loss); False compares all paths (Table 2's first row).
+        progress: called with each finished epoch.
+
+    Raises:
+        ConfigError: input that does not fit, or no two paths of a bucket with different losses.
+        NumericError: the loss is not finite.
+    """
+    require_ratio("valid_ratio", valid_ratio)
+    rows, losses = path_filter.rows(tokens, buckets), np.asarray(losses, np.float64)
+    buckets = np.asarray(buckets)
+    if losses.shape != buckets.shape or not np.isfinite(losses).all():
+        raise ConfigError(f"losses have shape {losses.shape}; {len(rows)} paths need ({len(rows)},) finite numbers")
+    groups = buckets if bounded else np.zeros_like(buckets)
+    train, valid = split(buckets, valid_ratio, rng)
+    if not pair_weights(groups[train], losses[train]).any():
+        raise ConfigError(f"{len(train)} paths to fit to, but none has another loss than one of its bucket")
+    judged = valid if pair_weights(groups[valid], losses[valid]).any() else train  # too few held out to rank
+    valid_pairs = pair_weights(groups[judged], losses[judged])
+    size = -(-len(train) // -(-len(train) // batch))  # the fewest batches of equal size
+    step = _Step(path_filter, size, learning_rate, weight_decay)
+    history, best, kept = [], np.inf, path_filter.weights
+    for epoch in range(epochs):
+        train_loss = np.mean([step(rows[i], groups[i], losses[i]) for i in _batches(train, size, rng)])
+        valid_loss = pair_loss(path_filter.score_rows(rows[judged]), valid_pairs)
+        history.append((train_loss, valid_loss))
+        if not np.isfinite(history[-1]).all():
+            raise NumericError(f"path filter: the loss is not finite in epoch {epoch}; try a lower learning_rate")
+        if valid_loss < best:
+            best, best_epoch, kept = valid_loss, epoch, path_filter.weights
+        if progress is not None:
+            progress(epoch)
+        if patience is not None and epoch - best_epoch >= patience:
+            break
+    path_filter.weights = kept
+    metrics = evaluate(path_filter.score_rows(rows[valid]), losses[valid], buckets[valid])
+    return FitReport(*np.array(history).T, best_epoch, train, valid, metrics)
+
+
+def split(buckets: np.ndarray, valid_ratio: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the training and the held-out paths, ascending; `valid_ratio` of every bucket, rounded."""
+    held_out = np.zeros(len(buckets), bool)
+    for bucket in np.unique(buckets):
+        own = rng.permutation(np.flatnonzero(buckets == bucket))
+        held_out[own[: int(valid_ratio * len(own) + 0.5)]] = True
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
+def pair_weights(groups: np.ndarray, losses: np.ndarray) -> np.ndarray:
+    """The weight of each ordered pair (a, a') in the mean of Eq. 5, (n, n) float32: 1 / pairs where t = 1 (Eq. 4).
+
+    Those are the pairs of one group with the strictly lower loss on the left. Pairs with t = 0 have a constant loss.
+    """
+    counted = (groups[:, None] == groups) & (losses[:, None] < losses)
+    return (counted / max(counted.sum(), 1)).astype(np.float32)
+
+
+def pair_loss(scores: np.ndarray, weights: np.ndarray) -> float:
+    """Eq. 5: the mean squared hinge of the score differences; scores (n,), weights (n, n)."""
+    return float(np.vdot(weights, np.maximum(0, 1 - np.subtract.outer(scores, scores)) ** 2))
+
+
+def _batches(members: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """A shuffled epoch, (batches, size); a short last batch is filled up with members of the first."""
+    return np.resize(rng.permutation(members), (-(-len(members) // size), size))
+
+
+class _Step:
+    """One step of Adam on a batch of fixed size; the graph is built once."""
+
+    def __init__(self, path_filter: PathFilter, size: int, learning_rate: float, weight_decay: float) -> None:
+        with nn.auto_forward(False):
+            self._rows = nn.Variable((size, path_filter.row_length))
+            self._weights = nn.Variable((size, size))
+            scores = score_graph(path_filter.variables, path_filter.design, path_filter.positions, self._rows)
+            shortfall = F.relu(1 - (scores - F.transpose(scores, (1, 0))))  # Eq. 5, its square weighted over the pairs
+            self._loss = F.sum(self._weights * shortfall * shortfall)
+        self._decay = weight_decay
+        self._solver = S.Adam(learning_rate)
+        self._solver.set_parameters(path_filter.variables)
+
+    def __call__(self, rows: np.ndarray, groups: np.ndarray, losses: np.ndarray) -> float:
+        self._rows.d, self._weights.d = rows, pair_weights(groups, losses)
+        self._solver.zero_grad()
+        self._loss.forward(clear_no_need_grad=True)
+        self._loss.backward(clear_buffer=True)
+        if self._decay:
+            self._solver.weight_decay(self._decay)
+        self._solver.update()
+        return float(self._loss.d)

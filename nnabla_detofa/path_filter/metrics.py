@@ -1,0 +1,53 @@
+"""How well scores rank the paths of one bucket: the figures of Table 2 and Kendall's tau."""
+
+import numpy as np
+
+from ..errors import ConfigError, require_ratio
+
+METRICS = ("accuracy", "precision", "recall", "recall_over_all", "kendall_tau")
+
+
+def evaluate(scores: np.ndarray, losses: np.ndarray, buckets: np.ndarray, ratio: float = 0.25) -> dict[str, float]:
+    """Table 2 for the weakest `ratio` of the paths, each figure per bucket and then averaged over the buckets.
+
+    Predicted weak are the ⌊ratio · n + ½⌋ (at least one) lowest scores of a bucket; truly weak are as many of its highest
+    losses, and any loss equal to the lowest of those. `recall_over_all` divides by all paths instead of the weak ones,
+    which is what the paper's recall seems to be. Buckets with fewer than two paths, or with one loss alone, say nothing
+    about a ranking and are left out; with no other bucket every figure is nan.
+
+    Parameters:
+        scores: (n,), higher is better.
+        losses: (n,), lower is better.
+        buckets: (n,) int.
+    """
+    require_ratio("ratio", ratio)
+    scores, losses, buckets = (np.asarray(x) for x in (scores, losses, buckets))
+    if not scores.shape == losses.shape == buckets.shape == (len(scores),):
+        raise ConfigError(
+            f"scores {scores.shape}, losses {losses.shape} and buckets {buckets.shape} must have one value a path each"
+        )
+    members = [np.flatnonzero(buckets == bucket) for bucket in np.unique(buckets)]
+    figures = [_weak_figures(scores[i], losses[i], ratio) for i in members if np.ptp(losses[i]) > 0]
+    if not figures:
+        return dict.fromkeys(METRICS, float("nan"))
+    return {name: float(value) for name, value in zip(METRICS, np.mean(figures, axis=0), strict=True)}
+
+
+def _weak_figures(scores: np.ndarray, losses: np.ndarray, ratio: float) -> tuple[float, ...]:
+    n = len(scores)
+    k = max(1, int(ratio * n + 0.5))
+    predicted = np.zeros(n, bool)
+    predicted[np.argsort(scores, kind="stable")[:k]] = True
+    weak = losses >= np.sort(losses)[-k]
+    hit = np.count_nonzero(predicted & weak)
+    accuracy = np.mean(predicted == weak)
+    return accuracy, hit / k, hit / np.count_nonzero(weak), hit / n, kendall_tau(scores, -losses)
+
+
+def kendall_tau(x: np.ndarray, y: np.ndarray) -> float:
+    """Kendall's tau-b of two (n,) arrays, from all n² pairs; 0 where either is constant, so that it can be averaged."""
+    x, y = np.asarray(x), np.asarray(y)
+    order_x = np.sign(np.subtract.outer(x, x))
+    order_y = np.sign(np.subtract.outer(y, y))
+    untied = np.sqrt(np.count_nonzero(order_x) * np.count_nonzero(order_y))
+    return float(np.vdot(order_x, order_y) / untied) if untied else 0.0

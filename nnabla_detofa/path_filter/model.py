@@ -1,0 +1,135 @@
+"""The path filter g(a; θ_p) (section 3.1): scores that order the paths of one bucket, higher is better."""
+
+from pathlib import Path
+
+import nnabla as nn
+import numpy as np
+
+from ..errors import ConfigError, WeightsError
+from ..space import TokenLayout
+from . import store
+from .encoding import checked_layout, position_vectors, table_rows
+from .network import Design, initial_weights
+from .scoring import Scorer
+
+
+class PathFilter:
+    """A transformer over the tokens of a path and its budget, with the weights it has now.
+
+    Parameters:
+        layout: vocabulary, and layer and block index of each token.
+        n_buckets: number of budgets.
+        rng: draws the initial weights.
+        budget_condition, block_encoding: switches of Table 2: the budget as a token, the block's positional encoding.
+        dim, heads, layers, hidden: sizes of the network.
+
+    Raises:
+        ConfigError: a layout or size that no filter can have.
+    """
+
+    def __init__(
+        self,
+        layout: TokenLayout,
+        n_buckets: int = 5,
+        *,
+        rng: np.random.Generator,
+        budget_condition: bool = True,
+        block_encoding: bool = True,
+        dim: int = 128,
+        heads: int = 4,
+        layers: int = 3,
+        hidden: int = 128,
+    ) -> None:
+        self.layout = checked_layout(layout)
+        self.design = Design(n_buckets, budget_condition, block_encoding, dim, heads, layers, hidden)
+        self.positions = position_vectors(self.layout, dim, block_encoding=block_encoding)
+        initial = initial_weights(self.design, self.layout.vocabulary, rng)
+        self.variables = {name: nn.Variable.from_numpy_array(x, need_grad=True) for name, x in initial.items()}
+
+    @property
+    def weights(self) -> dict[str, np.ndarray]:
+        """Copies of the parameters by name, float32."""
+        return {name: variable.d.copy() for name, variable in self.variables.items()}
+
+    @weights.setter
+    def weights(self, values: dict[str, np.ndarray]) -> None:
+        for name, variable in self.variables.items():
+            variable.d = values[name]
+
+    @property
+    def row_length(self) -> int:
+        """Tokens of a path with the budget's."""
+        return len(self.layout.layer) + self.design.budget_condition
+
+    def rows(self, tokens: np.ndarray, buckets: np.ndarray) -> np.ndarray:
+        """The checked paths as rows of the input table, (n, T); see `encoding.table_rows`.
+
+        Raises:
+            ConfigError: a shape, token or bucket that this filter does not have.
+        """
+        tokens, buckets = np.asarray(tokens), np.asarray(buckets)
+        length = len(self.layout.layer)
+        if tokens.ndim != 2 or tokens.shape[1] != length:
+            raise ConfigError(f"tokens have shape {tokens.shape}; this path filter takes (n, {length})")
+        if buckets.shape != tokens.shape[:1]:
+            raise ConfigError(f"buckets have shape {buckets.shape}; {len(tokens)} paths need ({len(tokens)},)")
+        _require_index("tokens", tokens, self.layout.vocabulary)
+        _require_index("buckets", buckets, self.design.n_buckets)
+        return table_rows(self.layout, tokens, buckets if self.design.budget_condition else None)
+
+    def score(self, tokens: np.ndarray, buckets: np.ndarray) -> np.ndarray:
+        """Scores (n,) float32 in (0, 1), higher is better; only scores of one bucket compare.
+
+        Parameters:
+            tokens: (n, L) int in 0 … vocabulary - 1.
+            buckets: (n,) int in 0 … n_buckets - 1.
+        """
+        return self.score_rows(self.rows(tokens, buckets))
+
+    def score_rows(self, rows: np.ndarray) -> np.ndarray:
+        """As `score`, of rows that `rows` made."""
+        weights = {name: variable.d for name, variable in self.variables.items()}
+        scorer = Scorer(weights, layers=self.design.layers, heads=self.design.heads, positions=self.positions)
+        return scorer(rows)
+
+    def save(self, file: str | Path) -> None:
+        """Writes layout, design and weights to one HDF5 file, in one step: a reader sees the old file or the new."""
+        store.write(Path(file), self.layout, self.design, self.weights)
+
+    @classmethod
+    def load(cls, file: str | Path, *, layout: TokenLayout | None = None) -> "PathFilter":
+        """The path filter that `save` wrote.
+
+        Parameters:
+            layout: the layout it must have, any where None.
+
+        Raises:
+            WeightsError: no such file, not a path filter, damaged, or of another layout.
+        """
+        header, weights = store.read(Path(file))
+        try:
+            own = TokenLayout(**header["layout"])
+            path_filter = cls(own, **header["design"], rng=np.random.default_rng(0))
+        except (ConfigError, KeyError, TypeError, ValueError) as error:
+            raise WeightsError(f"{file}: the header describes no path filter ({error})") from error
+        if layout is not None and checked_layout(layout) != path_filter.layout:
+            raise WeightsError(
+                f"{file} holds a path filter of another space: {_difference(path_filter.layout, layout)}"
+            )
+        store.require_same(Path(file), {name: v.shape for name, v in path_filter.variables.items()}, weights)
+        path_filter.weights = weights
+        return path_filter
+
+
+def _require_index(name: str, values: np.ndarray, end: int) -> None:
+    if values.dtype.kind not in "iu":
+        raise ConfigError(f"{name} are {values.dtype}; they must be whole numbers")
+    if values.size and not (values.min() >= 0 and values.max() < end):
+        raise ConfigError(f"{name} lie in {values.min()} … {values.max()}; this path filter takes 0 … {end - 1}")
+
+
+def _difference(own: TokenLayout, wanted: TokenLayout) -> str:
+    return (
+        f"{len(own.layer)} tokens of vocabulary {own.vocabulary}, "
+        f"where {len(wanted.layer)} of vocabulary {wanted.vocabulary} are wanted"
+    )

@@ -1,0 +1,115 @@
+"""The path filter's transformer as an NNabla graph (section 3.1.1, Figure 2); `scoring` is the same in NumPy.
+
+Parameters are plain `nn.Variable`s in a dictionary, never in NNabla's global scope: two filters can live in one process
+and a filter never ends up in the weights file of the supernet.
+"""
+
+from dataclasses import dataclass
+
+import nnabla as nn
+import nnabla.functions as F
+import numpy as np
+
+from ..errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Design:
+    """Sizes of the network and the two switches of Table 2 that change it."""
+
+    n_buckets: int
+    budget_condition: bool
+    block_encoding: bool
+    dim: int
+    heads: int
+    layers: int
+    hidden: int
+
+    def __post_init__(self) -> None:
+        for name in ("n_buckets", "dim", "heads", "layers", "hidden"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ConfigError(f"path filter: {name} is {value!r}; it must be a whole number of at least 1")
+        if self.dim % self.heads:
+            raise ConfigError(f"path filter: dim {self.dim} is not a multiple of the {self.heads} heads")
+
+
+def initial_weights(design: Design, vocabulary: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Embeddings from N(0, 1), matrices uniform after Glorot, biases zero; float32.
+
+    The layer norms have no gain and bias of their own and the keys have no bias: a linear map follows the former, and
+    the softmax cancels the latter.
+    """
+
+    def matrix(rows: int, columns: int) -> np.ndarray:
+        bound = np.sqrt(6.0 / (rows + columns))
+        return rng.uniform(-bound, bound, (rows, columns)).astype(np.float32)
+
+    def linear(name: str, rows: int, columns: int) -> dict[str, np.ndarray]:
+        return {f"{name}/W": matrix(rows, columns), f"{name}/b": np.zeros(columns, np.float32)}
+
+    dim, hidden = design.dim, design.hidden
+    weights = {"token": rng.standard_normal((vocabulary, dim), dtype=np.float32)}
+    if design.budget_condition:
+        weights["budget"] = rng.standard_normal((design.n_buckets, dim), dtype=np.float32)
+    for layer in range(design.layers):
+        weights |= linear(f"layer{layer}/query", dim, dim)
+        weights[f"layer{layer}/key/W"] = matrix(dim, dim)
+        weights |= linear(f"layer{layer}/value", dim, dim)
+        weights |= linear(f"layer{layer}/attention", dim, dim)
+        weights |= linear(f"layer{layer}/hidden", dim, hidden)
+        weights |= linear(f"layer{layer}/forward", hidden, dim)
+    return weights | linear("head/hidden", dim, hidden) | linear("head/score", hidden, 1)
+
+
+def score_graph(
+    weights: dict[str, nn.Variable], design: Design, positions: np.ndarray, rows: nn.Variable
+) -> nn.Variable:
+    """Scores in (0, 1), shape (n, 1), of paths given as `rows` (n, T) of the input table; positions (L, dim)."""
+    n, length = rows.shape
+    flat = F.reshape(rows, (n * length,))
+    table = _input_table(weights, positions)
+    x = F.embed(flat, table)  # (n · T, dim): all but the attention works on single tokens
+    for layer in range(design.layers):
+        own = {name.split("/", 1)[1]: value for name, value in weights.items() if name.startswith(f"layer{layer}/")}
+        project = (lambda W, b=None: F.embed(flat, F.affine(table, W, b))) if layer == 0 else _linear_of(x)
+        x = _norm(x + _attention(own, project, n, length, design))
+        inner = F.relu(F.affine(x, own["hidden/W"], own["hidden/b"]))
+        x = _norm(x + F.affine(inner, own["forward/W"], own["forward/b"]))
+    mean = F.mean(F.reshape(x, (n, length, design.dim)), axis=1)
+    inner = F.relu(F.affine(mean, weights["head/hidden/W"], weights["head/hidden/b"]))
+    return F.sigmoid(F.affine(inner, weights["head/score/W"], weights["head/score/b"]))
+
+
+def _input_table(weights: dict[str, nn.Variable], positions: np.ndarray) -> nn.Variable:
+    """(L · vocabulary [+ n_buckets], dim), in the order of `encoding.table_rows`."""
+    vocabulary, dim = weights["token"].shape
+    where = nn.Variable.from_numpy_array(positions[:, None])  # (L, 1, dim)
+    table = F.reshape(where + F.reshape(weights["token"], (1, vocabulary, dim)), (len(positions) * vocabulary, dim))
+    return F.concatenate(table, weights["budget"], axis=0) if "budget" in weights else table
+
+
+def _linear_of(x: nn.Variable):
+    return lambda W, b=None: F.affine(x, W, b)
+
+
+def _attention(own: dict[str, nn.Variable], project, n: int, length: int, design: Design) -> nn.Variable:
+    """Multi-head self-attention over the tokens of each path, (n · T, dim)."""
+    width = design.dim // design.heads
+
+    def heads(x: nn.Variable) -> nn.Variable:
+        x = F.transpose(F.reshape(x, (n, length, design.heads, width)), (0, 2, 1, 3))
+        return F.reshape(x, (n * design.heads, length, width))
+
+    scale = width**-0.5
+    query = heads(project(own["query/W"] * scale, own["query/b"] * scale))
+    key, value = heads(project(own["key/W"])), heads(project(own["value/W"], own["value/b"]))
+    weight = F.softmax(F.batch_matmul(query, key, transpose_b=True), axis=2)
+    mixed = F.reshape(F.batch_matmul(weight, value), (n, design.heads, length, width))
+    mixed = F.reshape(F.transpose(mixed, (0, 2, 1, 3)), (n * length, design.dim))
+    return F.affine(mixed, own["attention/W"], own["attention/b"])
+
+
+def _norm(x: nn.Variable) -> nn.Variable:
+    """Layer norm of (tokens, dim); two axes, because NNabla's CPU kernel is several times slower with three."""
+    return F.layer_normalization(x, None, None, batch_axis=0, eps=1e-5)

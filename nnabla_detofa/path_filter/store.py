@@ -1,0 +1,72 @@
+"""The file of a path filter: HDF5 with a versioned JSON header and one float32 array a parameter."""
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from ..errors import WeightsError
+from ..space import TokenLayout
+from .network import Design
+
+FORMAT, VERSION = "nnabla_detofa path filter", 1
+
+
+def write(file: Path, layout: TokenLayout, design: Design, weights: dict[str, np.ndarray]) -> None:
+    """Writes beside `file` and moves it there when it is complete."""
+    header = {"format": FORMAT, "version": VERSION, "layout": layout._asdict(), "design": asdict(design)}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = file.with_name(file.name + ".part")
+    with h5py.File(unfinished, "w") as out:
+        out.attrs["header"] = json.dumps(header)
+        for name, value in weights.items():
+            out.create_dataset(f"weights/{name}", data=value)
+    os.replace(unfinished, file)
+
+
+def read(file: Path) -> tuple[dict, dict[str, np.ndarray]]:
+    """Header and arrays by name.
+
+    Raises:
+        WeightsError: no such file, not HDF5, no header of a version this code knows, or cut off.
+    """
+    if not file.is_file():
+        raise WeightsError(f"there is no path filter at {file}")
+    try:
+        with h5py.File(file, "r") as source:
+            header = json.loads(source.attrs["header"])
+            weights = _arrays(source["weights"])
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        raise WeightsError(f"{file} is damaged or no path filter ({error})") from error
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise WeightsError(f"{file} is no path filter: its header lacks '{FORMAT}'")
+    if header.get("version") != VERSION:
+        raise WeightsError(f"{file} has version {header.get('version')!r}; this release reads version {VERSION}")
+    return header, weights
+
+
+def _arrays(group: h5py.Group) -> dict[str, np.ndarray]:
+    found: dict[str, np.ndarray] = {}
+
+    def collect(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(item, h5py.Dataset):
+            found[name] = item[()]
+
+    group.visititems(collect)
+    return found
+
+
+def require_same(file: Path, shapes: dict[str, tuple[int, ...]], weights: dict[str, np.ndarray]) -> None:
+    """WeightsError that names the first parameter that is missing, unknown, of another shape or not finite."""
+    for name in sorted(shapes.keys() ^ weights.keys()):
+        raise WeightsError(f"{file}: parameter '{name}' is {'missing' if name in shapes else 'unknown'}")
+    for name, value in weights.items():
+        if np.shape(value) != shapes[name] or value.dtype != np.float32:
+            raise WeightsError(
+                f"{file}: parameter '{name}' is {np.shape(value)} {value.dtype}; it must be {shapes[name]} float32"
+            )
+        if not np.isfinite(value).all():
+            raise WeightsError(f"{file}: parameter '{name}' holds values that are not finite")
