@@ -12,7 +12,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from ..errors import DataError
-from .boxes import Detections, check_boxes, check_labels
+from .boxes import Detections, check_boxes, check_column, check_labels
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 
@@ -63,10 +63,10 @@ def to_coco(detections: Detections, image_ids: Sequence[int], category_ids: Sequ
     image = check_labels(detections.image, len(box), len(image_ids), "detections.image", "images")
     label = check_labels(detections.label, len(box), len(category_ids), "detections.label")
     sides = np.concatenate([box[:, :2], box[:, 2:] - box[:, :2]], axis=1)
-    rows = zip(image, label, sides.tolist(), np.asarray(detections.score, np.float64).tolist(), strict=True)
+    score = check_column(detections.score, len(box), "detections.score", np.float64)
     return [
-        {"image_id": int(image_ids[i]), "category_id": int(category_ids[j]), "bbox": bbox, "score": score}
-        for i, j, bbox, score in rows
+        {"image_id": int(image_ids[i]), "category_id": int(category_ids[j]), "bbox": bbox, "score": one}
+        for i, j, bbox, one in zip(image, label, sides.tolist(), score.tolist(), strict=True)
     ]
 
 

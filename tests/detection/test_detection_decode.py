@@ -1,0 +1,121 @@
+"""Decoding: it undoes the targets, finds what an oracle finds, and orders equals in one way."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nnabla_detofa.detection import decode, encode, letterbox, to_detections, transform_boxes
+
+SHAPE = (24, 32)
+N_CLASSES = 3
+
+
+def random_boxes(rng, n):
+    """Boxes inside the map whose centres lie in different cells."""
+    boxes, cells = [], set()
+    while len(boxes) < n:
+        x, y = np.sort(rng.uniform(0, SHAPE[1] - 1, 2)), np.sort(rng.uniform(0, SHAPE[0] - 1, 2))
+        cell = int(x.mean()), int(y.mean())
+        if cell not in cells and x[1] - x[0] > 0.1 and y[1] - y[0] > 0.1:
+            cells.add(cell)
+            boxes.append([x[0], y[0], x[1], y[1]])
+    return np.array(boxes).reshape(-1, 4)
+
+
+def dense(targets):
+    """Size and offset maps (1, 2, h, w) that hold the targets at the centres."""
+    maps = np.zeros((2, 1, 2, SHAPE[0] * SHAPE[1]), np.float32)
+    n = int(targets.mask.sum())
+    for out, rows in zip(maps, (targets.size, targets.offset), strict=True):
+        out[0][:, targets.index[:n]] = rows[:n].T
+    return maps.reshape(2, 1, 2, *SHAPE)
+
+
+def random_maps(rng, batch, levels=None):
+    heatmap = rng.random((batch, N_CLASSES, *SHAPE), dtype=np.float32)
+    if levels:
+        heatmap = np.floor(heatmap * levels).astype(np.float32) / levels
+    return heatmap, *rng.random((2, batch, 2, *SHAPE), dtype=np.float32)
+
+
+def oracle(heatmap, size, offset, top):
+    """One image, cell by cell; only real peaks."""
+    found = []
+    for c, y, x in np.ndindex(heatmap.shape):
+        around = heatmap[c, max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2]
+        if heatmap[c, y, x] >= around.max() and heatmap[c, y, x] > 0:
+            found.append((-heatmap[c, y, x], c, y, x))
+    rows = []
+    for score, c, y, x in sorted(found)[:top]:
+        (w, h), (dx, dy) = size[:, y, x], offset[:, y, x]
+        rows.append([x + dx - w / 2, y + dy - h / 2, x + dx + w / 2, y + dy + h / 2, c, -score])
+    return np.array(rows).reshape(-1, 6)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 12))
+@settings(deadline=None, max_examples=60)
+def test_decoding_the_targets_gives_the_boxes_back(seed, n):
+    rng = np.random.default_rng(seed)
+    boxes, labels = random_boxes(rng, n), rng.integers(0, N_CLASSES, n)
+    targets = encode(boxes, labels, n_classes=N_CLASSES, shape=SHAPE, max_objects=16)
+    peaks = decode(targets.heatmap[None], *dense(targets))
+    found = peaks.scores[0] == 1
+    assert found.sum() == n
+    got = np.column_stack([peaks.labels[0], peaks.boxes[0]])[found]
+    want = np.column_stack([labels, boxes])
+    got, want = (rows[np.lexsort(np.round(rows, 3).T)] for rows in (got, want))
+    np.testing.assert_allclose(got, want, atol=1e-4)
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([None, 2, 5]), st.sampled_from([1, 10, 100]))
+@settings(deadline=None, max_examples=20)
+def test_peaks_and_their_order_equal_the_oracle_also_among_equal_scores(seed, levels, top):
+    maps = random_maps(np.random.default_rng(seed), 1, levels)
+    peaks = decode(*maps, top=top)
+    want = oracle(*(one[0] for one in maps), top)
+    got = np.column_stack([peaks.boxes[0], peaks.labels[0], peaks.scores[0]])
+    np.testing.assert_allclose(got[: len(want)], want, atol=1e-5)
+    assert not peaks.scores[0, len(want) :].any()
+
+
+def test_a_batch_equals_its_images():
+    maps = random_maps(np.random.default_rng(0), 4, levels=20)
+    together = decode(*maps, top=20)
+    for i in range(4):
+        for batched, single in zip(together, decode(*(one[i : i + 1] for one in maps), top=20), strict=True):
+            np.testing.assert_array_equal(batched[i : i + 1], single)
+
+
+def test_the_arguments_stay_as_they_were():
+    maps = random_maps(np.random.default_rng(0), 2)
+    before = [one.copy() for one in maps]
+    decode(*maps)
+    for one, old in zip(maps, before, strict=True):
+        np.testing.assert_array_equal(one, old)
+
+
+@pytest.mark.parametrize(("top", "kept"), [(5, 5), (10_000, N_CLASSES * SHAPE[0] * SHAPE[1])])
+def test_no_more_rows_than_cells(top, kept):
+    peaks = decode(*random_maps(np.random.default_rng(0), 2), top=top)
+    assert peaks.boxes.shape == (2, kept, 4)
+    assert peaks.labels.shape == peaks.scores.shape == (2, kept)
+    assert (np.diff(peaks.scores) <= 0).all()
+
+
+def test_a_map_without_heat_gives_only_filling():
+    heatmap, size, offset = random_maps(np.random.default_rng(0), 2)
+    assert not decode(np.zeros_like(heatmap), size, offset).scores.any()
+
+
+def test_detections_lie_in_the_pixels_of_their_own_image():
+    """From two images of different shape to the map and back."""
+    rng = np.random.default_rng(0)
+    matrices = letterbox([640, 300], [480, 900], 32)
+    peaks = decode(*random_maps(rng, 2), top=7)
+    detections = to_detections(peaks, np.array([11, 5]), matrices)
+    assert detections.image.tolist() == [11] * 7 + [5] * 7
+    np.testing.assert_array_equal(detections.label, peaks.labels.ravel())
+    np.testing.assert_array_equal(detections.score, peaks.scores.ravel())
+    back = transform_boxes(detections.box.reshape(2, 7, 4), matrices)
+    np.testing.assert_allclose(back, peaks.boxes, atol=1e-4)
