@@ -88,6 +88,11 @@ def test_a_square_gets_the_published_radius(side):
     assert radius == int(0.2733 * side) == three_case_radius(side, side)
 
 
+def test_the_radius_counts_started_cells():
+    """A side of 7.2 counts as 8: radius 2, where 0.273 · 7.2 < 2."""
+    assert np.count_nonzero(one([0, 0, 7.2, 7.2]).heatmap[0, 3]) == 5
+
+
 @given(st.integers(1, 400), st.integers(1, 400))
 @settings(deadline=None, max_examples=100)
 def test_one_case_of_the_radius_rule_is_always_the_least(height, width):
