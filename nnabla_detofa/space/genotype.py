@@ -32,7 +32,10 @@ def to_genotype(space: "SearchSpace", path: np.ndarray) -> dict[str, list]:
 
 
 def from_genotype(space: "SearchSpace", given: Mapping[str, Sequence]) -> np.ndarray:
-    """The row of a genotype; expands of blocks that the depth leaves out are not looked at."""
+    """The row of a genotype; expands of blocks that the depth leaves out are not looked at.
+
+    As in the host, the stem keeps its residual block at the largest depth alone.
+    """
     structure = space.structure
     lengths = {"d": 5, "e": sum(structure.layers), "w": 6}
     for key, length in lengths.items():
@@ -40,10 +43,12 @@ def from_genotype(space: "SearchSpace", given: Mapping[str, Sequence]) -> np.nda
             raise ConfigError(
                 f"genotype {given!r} is not of the form {{d: 5 depths, e: {lengths['e']} expands, w: 6 indices}}"
             )
+    stem_on = _stem_on(structure)
+    _index("d", given["d"][0], sorted({0, *structure.depths, stem_on}))
     depth = [_index("d", value, structure.depths) for value in given["d"][1:]]
     width = [_index("w", value, range(len(structure.widths))) for value in given["w"]]
     path = np.full(structure.n_genes, -1, np.int8)
-    path[:STEM_GENES] = given["d"][0] == _stem_on(structure), width[0], width[1]
+    path[:STEM_GENES] = given["d"][0] == stem_on, width[0], width[1]
     expands = iter(given["e"])
     for stage, columns in enumerate(structure.stage_columns):
         blocks = structure.base_depths[stage] + structure.depths[depth[stage]]

@@ -1,6 +1,7 @@
 """MACs and learned values of each layer of OFA-ResNet50 with CenterNet's neck and heads (Section 4.1)."""
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,12 +42,12 @@ def detector_macs(
         first.append(enter + leave + shortcut[..., None])
         other.append(out[:, None] * inner * area_out + leave)
         side //= stride
-    *deep, entry = widths = _down_the_tail(last, neck)
+    widths = _down_the_tail(last, neck)
     tail = np.zeros(len(last))
-    for enter, leave in zip(deep, widths[1:], strict=True):
+    for enter, leave in pairwise(widths):
         tail += enter * leave * 16 * side**2  # a transposed 4x4 multiplies once for each input cell
         side *= 2
-    tail += side**2 * sum(9 * entry * head + head * k for k in outputs)
+    tail += side**2 * sum(9 * widths[-1] * head + head * k for k in outputs)
     return LayerCosts(stem, tuple(first), tuple(other), tail)
 
 
@@ -65,9 +66,9 @@ def detector_parameters(
         shortcut = before[:, None] * out + 2 * out
         first.append(before[:, None, None] * inner + inside + shortcut[..., None])
         other.append(wide * inner + inside)
-    *deep, entry = widths = _down_the_tail(last, neck)
-    tail = sum(9 * entry * head + head + head * k + k for k in outputs) + np.zeros(len(last))
-    for enter, leave in zip(deep, widths[1:], strict=True):
+    widths = _down_the_tail(last, neck)
+    tail = sum(9 * widths[-1] * head + head + head * k + k for k in outputs) + np.zeros(len(last))
+    for enter, leave in pairwise(widths):
         tail += 16 * enter * leave + 2 * leave
     return LayerCosts(stem, tuple(first), tuple(other), tail)
 
