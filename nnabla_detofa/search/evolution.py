@@ -1,0 +1,130 @@
+"""The best path under each budget by evolution (section 3.3): all budgets in one search, scores from a callable."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ..errors import ConfigError, SpaceError
+from ..space import Budgets
+from .breeding import Breeding
+from .memory import ScoreMemory
+from .protocols import Cost, Space
+
+
+class Found(NamedTuple):
+    """The best path that a search met under one budget.
+
+    limit, bucket: the budget τ and its bucket. path: (genes,). cost, score: the path's.
+    evaluations: distinct paths scored for this budget; one that two budgets share counts for the first.
+    history: best score before the first and after each generation, (generations + 1,).
+    """
+
+    limit: float
+    bucket: int
+    path: np.ndarray
+    cost: float
+    score: float
+    evaluations: int
+    history: np.ndarray
+
+
+def evolve(
+    space: Space,
+    score: Callable[[np.ndarray], np.ndarray],
+    cost: Cost,
+    limits: Sequence[float],
+    *,
+    budgets: Budgets,
+    rng: np.random.Generator,
+    generations: int = 500,
+    population: int = 100,
+    parent_ratio: float = 0.25,
+    mutation_probability: float = 0.1,
+    mutation_ratio: float = 0.5,
+    progress: Callable[[int], None] | None = None,
+) -> list[Found]:
+    """For each limit τ the path of best score among those in the bucket of τ that cost at most τ (Eq. 2).
+
+    Each generation keeps the best `parent_ratio` of a population, no path twice, and fills it up with their children.
+    `score` is called at most once a generation, for the new paths of all limits together.
+
+    Parameters:
+        score: paths (n, genes) to scores (n,), higher is better; only scores of one bucket are compared.
+        limits: in the unit of `cost`; one on the edge of two buckets belongs to the lower.
+        mutation_probability: of each gene of a mutated parent to be redrawn.
+        mutation_ratio: share of the children that are mutated parents; the others are crosses of two.
+        progress: called with the number of each finished generation, from 0.
+
+    Raises:
+        ConfigError: options that make no search.
+        SpaceError: a limit below the cheapest path, or no path in its part of the bucket; names the nearest costs.
+    """
+    _require_counts(generations=(generations, 0), population=(population, 2))
+    _require_shares(parent_ratio=parent_ratio, mutation_probability=mutation_probability, mutation_ratio=mutation_ratio)
+    buckets = [_bucket(space, cost, budgets, limit) for limit in limits]
+    ranges = [_range(budgets, bucket, limit) for bucket, limit in zip(buckets, limits, strict=True)]
+    if not ranges:
+        raise ConfigError("limits is empty; give the search at least one budget")
+    breeding = Breeding(space, cost, ranges, rng, probability=mutation_probability, mutation_ratio=mutation_ratio)
+    memory = ScoreMemory(score)
+    n_parents = min(max(round(parent_ratio * population), 1), population - 1)
+    people, history, evaluations = breeding.founders(population), [], np.zeros(len(limits), np.int64)
+    for generation in range(generations + 1):  # the founders, then the generations
+        if generation:
+            children = breeding.children(people, population - n_parents, memory.knows)
+            people = np.concatenate([people, children], axis=1)
+        met = len(memory.scores)
+        numbers = memory(people.reshape(-1, people.shape[2])).reshape(people.shape[:2])
+        evaluations += _newly_met(numbers, met)
+        fittest = _fittest(numbers, memory.scores)[:, :n_parents]
+        people = np.take_along_axis(people, fittest[:, :, None], axis=1)
+        history.append(memory.scores[np.take_along_axis(numbers, fittest[:, :1], axis=1)[:, 0]])
+        if generation and progress is not None:
+            progress(generation - 1)
+    best = people[:, 0]
+    found = zip(limits, buckets, best, cost(best), history[-1], evaluations, np.transpose(history), strict=True)
+    return [
+        Found(float(limit), bucket, path, float(path_cost), float(path_score), int(n), curve)
+        for limit, bucket, path, path_cost, path_score, n, curve in found
+    ]
+
+
+def _bucket(space: Space, cost: Cost, budgets: Budgets, limit: float) -> int:
+    """The bucket of a limit; one on the edge of two belongs to the lower, whose paths it allows."""
+    cheapest, _ = cost.range(space)
+    if not limit >= cheapest:
+        raise SpaceError(f"no path costs at most {limit:,.12g}; the cheapest path of this space costs {cheapest:,.12g}")
+    return int(np.searchsorted(budgets.edges[1:-1], limit, side="left"))
+
+
+def _range(budgets: Budgets, bucket: int, limit: float) -> tuple[float, float]:
+    """(low, high) of the costs in `bucket` that are at most `limit`, low <= cost < high."""
+    low, high = budgets.range(bucket)
+    return low, min(high, float(np.nextafter(limit, np.inf)))
+
+
+def _fittest(numbers: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Positions (searches, population) in the order of their scores, best first, repeated paths last."""
+    order = np.lexsort((numbers, -scores[numbers]))
+    ordered = np.take_along_axis(numbers, order, axis=1)
+    repeated = np.pad(ordered[:, 1:] == ordered[:, :-1], ((0, 0), (1, 0)))
+    return np.take_along_axis(order, np.argsort(repeated, axis=1, kind="stable"), axis=1)
+
+
+def _newly_met(numbers: np.ndarray, met: int) -> np.ndarray:
+    """For each search the distinct paths with a number of at least `met`, counted where they come first."""
+    distinct, first = np.unique(numbers, return_index=True)
+    return np.bincount(first[distinct >= met] // numbers.shape[1], minlength=len(numbers))
+
+
+def _require_counts(**counts: tuple[int, int]) -> None:
+    for name, (value, least) in counts.items():
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+            raise ConfigError(f"search: {name} is {value!r}; it must be a whole number of at least {least}")
+
+
+def _require_shares(**shares: float) -> None:
+    for name, value in shares.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+            raise ConfigError(f"search: {name} is {value!r}; it must be a number from 0 to 1")
