@@ -35,7 +35,7 @@ lint: venv  ## ruff's rules and format
 	    done; \
 	    if [ -z "$$python" ] && command -v uv >/dev/null && uv python install 3.10; then python=$$(uv python find 3.10); fi; \
 	    if [ -z "$$python" ]; then \
-	        echo "no CPython 3.10 with venv found (nnabla 1.39 has none newer): 'uv python install 3.10', 'pyenv install 3.10' or 'apt-get install python3.10-venv', or make $(or $(MAKECMDGOALS),venv) PYTHON=/path/to/python3.10" >&2; \
+	        echo "no CPython 3.10 with venv found (nnabla 1.39 runs on nothing newer): 'uv python install 3.10', 'pyenv install 3.10' or 'apt-get install python3.10-venv', or make $(or $(MAKECMDGOALS),venv) PYTHON=/path/to/python3.10" >&2; \
 	        exit 2; \
 	    fi; \
 	    echo "building .venv with $$python; a minute or two"; \

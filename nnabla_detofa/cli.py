@@ -84,7 +84,8 @@ def split_arguments(arguments: list[str]) -> tuple[Path | None, list[str]]:
 
     FILE is None where Hydra's own option names the configuration.
     """
-    given, rest = [], []
+    given: list[str] = []
+    rest: list[str] = []
     waiting = iter(arguments)
     for argument in waiting:
         option, equals, value = argument.partition("=")

@@ -47,14 +47,26 @@ def check_keywords(
     """
     parameters = inspect.signature(call).parameters.values()
     named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name not in supplied]
-    known = [p.name for p in named] + list(also)
-    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    known = {p.name for p in named} | set(also)
+    takes_any = not also and any(p.kind is p.VAR_KEYWORD for p in parameters)
     for key in given:
         if key not in known and not takes_any:
             raise unknown(f"key in {where}:", key, known)
     missing = [p.name for p in named if p.default is p.empty and p.name not in given]
     if missing:
         raise ConfigError(f"{where} lacks {', '.join(missing)}")
+
+
+def inherited_options(network: type) -> list[str]:
+    """Optional keywords of a class and, where its `**options` go on to its bases, of those; none if any are taken."""
+    found: list[str] = []
+    for each in network.__mro__[:-1]:
+        if initialise := vars(each).get("__init__"):
+            parameters = inspect.signature(initialise).parameters.values()
+            found += [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is not p.empty]
+            if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+                return found
+    return []
 
 
 def check_batches(hparams: Mapping[str, Any], n_procs: int) -> None:

@@ -13,7 +13,7 @@ import nnabla as nn
 import numpy as np
 
 from ..errors import ConfigError, unknown
-from .check import check_batches, check_keywords, check_optimizers, need, only_entry
+from .check import check_batches, check_keywords, check_optimizers, inherited_options, need, only_entry
 from .device import open_device
 from .plugin import register
 from .quiet import quiet
@@ -38,7 +38,6 @@ def launch(config: dict[str, Any]) -> None:
     args, hparams = need(config, "args"), need(config, "hparams")
     algorithm = _algorithm(need(config, "args", "algorithm"))
     network, network_options = _network(config)
-    check_keywords(f"network.{only_entry(config, 'network')[0]}", network, network_options)
     _check_dataloader(config)
     check_optimizers(config)
 
@@ -74,6 +73,7 @@ def _network(config: dict[str, Any]) -> tuple[type, dict[str, Any]]:
     network = getattr(vars(contrib)[name], kind, None)
     if network is None:
         raise ConfigError(f"network.{name} has no {kind}; args.search is {config['args']['search']}, try the other")
+    check_keywords(f"network.{name}", network, options, also=inherited_options(network))
     return network, options
 
 

@@ -3,7 +3,14 @@
 import pytest
 
 from nnabla_detofa.errors import ConfigError
-from nnabla_detofa.host.check import check_batches, check_keywords, check_optimizers, need, only_entry
+from nnabla_detofa.host.check import (
+    check_batches,
+    check_keywords,
+    check_optimizers,
+    inherited_options,
+    need,
+    only_entry,
+)
 
 BATCHES = {"batch_size_train": 16, "mini_batch_train": 4, "batch_size_valid": 8, "mini_batch_valid": 8}
 
@@ -46,6 +53,34 @@ def test_keywords():
         check_keywords, "network.toy", make_network, ["width", "communicator"], supplied=["communicator"]
     ) == ("unknown key in network.toy: 'communicator'; known: depth, width")
     assert message(check_keywords, "network.toy", make_network, []) == "network.toy lacks width"
+
+
+class Backbone:
+    def __init__(self, space, *, rng, width_scale=1.0): ...
+
+
+class Detector(Backbone):
+    def __init__(self, space, *, n_classes, head=64, **backbone):
+        super().__init__(space, rng=(n_classes, head), **backbone)
+
+
+class SearchNet(Detector):
+    def __init__(self, n_classes, *, seed=0, **options):
+        super().__init__(seed, n_classes=n_classes, **options)
+
+
+class TakesAnything:
+    def __init__(self, **options): ...
+
+
+def test_options_of_a_network_are_those_of_its_bases_too():
+    assert inherited_options(SearchNet) == ["seed", "head", "width_scale"]
+    assert inherited_options(TakesAnything) == []
+    options = {"n_classes": 3, "seed": 1, "head": 8, "width_scale": 0.5}
+    check_keywords("network.toy", SearchNet, options, also=inherited_options(SearchNet))
+    assert message(
+        check_keywords, "network.toy", SearchNet, {**options, "heads": 1}, also=inherited_options(SearchNet)
+    ) == ("unknown key in network.toy: 'heads'; known: head, n_classes, seed, width_scale (did you mean 'head'?)")
 
 
 def test_batches_divide_into_processes_and_mini_batches():
