@@ -1,0 +1,198 @@
+"""Laws of operation pruning: a subset, the identity at ratio 0, guards, and a reason for every operation."""
+
+import csv
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nnabla_detofa.errors import ConfigError, NumericError, SpaceError
+from nnabla_detofa.pruning import COLUMNS, STRATEGIES, PruningResult, Ratios, prune_operations
+from nnabla_detofa.pruning.guards import Guards
+from nnabla_detofa.pruning.strategies import Drop
+from nnabla_detofa.space import Budgets, CostModel, SearchSpace
+
+SMALL = {"base_depths": (1, 1, 2, 1), "depths": (0, 1), "widths": (0.65, 1.0), "expands": (0.2, 0.35)}
+SPACE = SearchSpace.ofa_resnet50(**SMALL, elastic_stem=False)
+COST = CostModel.flops(SPACE, image_size=64, n_classes=3, neck=(32,), head=16)
+BUDGETS = Budgets.equal_width(COST)
+
+
+def by_genes(seed: int):
+    weights = np.random.default_rng(seed).normal(size=SPACE.structure.n_genes)
+    return lambda paths: 1 / (1 + np.exp(-paths @ weights))
+
+
+def prune(seed: int = 0, score="genes", space: SearchSpace = SPACE, **options) -> PruningResult:
+    score = by_genes(seed) if score == "genes" else score
+    rng = np.random.default_rng(seed)
+    return prune_operations(space, score, COST, BUDGETS, rng=rng, **{"paths_per_operation": 20, **options})
+
+
+def listed_buckets(space: SearchSpace) -> set[int]:
+    return set(BUDGETS.bucket(COST(space.enumerate())).tolist())
+
+
+@settings(deadline=None, max_examples=20)
+@given(seed=st.integers(0, 2**32), strategy=st.sampled_from(sorted(STRATEGIES)), ratio=st.floats(0, 0.75))
+def test_what_is_left_is_a_subset_that_keeps_every_bucket(seed: int, strategy: str, ratio: float) -> None:
+    result = prune(seed, strategy=strategy, operation_ratio=ratio, operation_ratio_per_bucket=ratio)
+    assert SPACE.contains(result.space.enumerate()).all()
+    assert not (result.space.allowed & ~SPACE.allowed).any()
+    assert listed_buckets(result.space) == listed_buckets(SPACE)
+    assert np.array_equal(result.kept, result.space.allowed[SPACE.allowed])
+
+
+@pytest.mark.parametrize("strategy", sorted(STRATEGIES))
+def test_ratio_0_and_none_are_the_identity(strategy: str) -> None:
+    ratios = ("operation_ratio", "operation_ratio_all", "operation_ratio_per_bucket")
+    result = prune(strategy=strategy, **dict.fromkeys(ratios, 0.0))
+    assert result.space == SPACE
+    assert result.kept.all()
+    assert set(result.reason) == {""}
+    assert prune(strategy="none").space == SPACE
+
+
+@pytest.mark.parametrize("strategy", sorted(STRATEGIES))
+def test_one_seed_gives_one_result(strategy: str) -> None:
+    first, second = prune(7, strategy=strategy), prune(7, strategy=strategy)
+    assert first.space == second.space
+    assert first.rows() == second.rows()
+
+
+def test_pruning_a_pruned_space() -> None:
+    once = prune(1).space
+    twice = prune(1, space=once)
+    assert once.contains(twice.space.enumerate()).all()
+    assert len(twice.kept) == len(once.operations().stage)
+    assert listed_buckets(twice.space) == listed_buckets(once)
+
+
+def test_scores_and_flops_are_means_over_paths_that_hold_the_operation() -> None:
+    seen = []
+
+    def score(paths: np.ndarray) -> np.ndarray:
+        assert SPACE.contains(paths).all()
+        seen.append(len(paths))
+        return paths[:, 3] + 2.0 * paths[:, 4]  # depth and width of stage 0, which an operation of stage 0 sets
+
+    result = prune(strategy="none", score=score)
+    operation, scored = result.operations.operation, result.operations
+    of_stage_0 = operation.stage == 0
+    assert np.allclose(scored.score[of_stage_0], (operation.depth + 2.0 * operation.width)[of_stage_0])
+    assert len(set(scored.score[~of_stage_0].tolist())) == 1  # the same random paths serve every operation
+    lowest, highest = COST.range(SPACE)
+    assert (lowest <= scored.flops).all()
+    assert (scored.flops <= highest).all()
+    for layer in (0, 1):
+        e = [(operation.stage == 3) & (operation.layer == layer) & (operation.expand == i) for i in (0, 1)]
+        assert (scored.flops[e[0]] < scored.flops[e[1]]).all()
+    assert sum(seen) < 20 * len(operation.stage)  # equal paths are scored once
+    assert set(scored.bucket.tolist()) <= set(range(5))
+    assert (scored.bucket[[scored.flops.argmin(), scored.flops.argmax()]] == [0, 4]).all()
+
+
+def test_strategies_drop_the_weakest_of_their_group() -> None:
+    operations = prune(strategy="none").operations
+    for strategy in ("flops", "flops_score_per_bucket"):
+        drops = STRATEGIES[strategy](operations, Ratios(0.5, 0.0, 0.0), np.random.default_rng(0))
+        dropped = np.isin(np.arange(len(operations.flops)), [drop.number for drop in drops])
+        for bucket in range(5):
+            members = operations.bucket == bucket
+            assert dropped[members].sum() == int(0.5 * members.sum() + 0.5)
+            if strategy != "flops" and 0 < dropped[members].sum() < members.sum():
+                assert operations.score[members & dropped].max() <= operations.score[members & ~dropped].min()
+    drops = STRATEGIES["flops_score_all"](operations, Ratios(0.0, 0.25, 0.0), np.random.default_rng(0))
+    weakest = np.argsort(operations.score, kind="stable")[: len(drops)]
+    assert len(drops) == int(0.25 * len(operations.flops) + 0.5)
+    assert [drop.number for drop in drops] == weakest.tolist()
+    both = STRATEGIES["flops_score_all"](operations, Ratios(0.0, 0.25, 0.3), np.random.default_rng(0))
+    assert {drop.number for drop in drops} < {drop.number for drop in both}
+    assert len({drop.number for drop in both}) == len(both)
+
+
+def test_guards_equal_dropping_one_by_one() -> None:
+    rng = np.random.default_rng(3)
+    order = [Drop(int(i), "") for i in rng.permutation(len(SPACE.operations().stage))[:40]]
+    left, dropped, kept = Guards(SPACE, COST, BUDGETS).admit(order)
+    expected: list[Drop] = []
+    for drop in order:
+        keep = np.ones(len(SPACE.operations().stage), bool)
+        keep[[d.number for d in [*expected, drop]]] = False
+        try:
+            harmless = listed_buckets(SPACE.restrict(keep)) == listed_buckets(SPACE)
+        except SpaceError:
+            harmless = False
+        expected += [drop] * harmless
+    assert dropped == expected
+    assert {drop.number for drop in kept} == {d.number for d in order} - {d.number for d in expected}
+    assert kept
+    assert all(drop.reason.startswith("kept: ") for drop in kept)
+    assert left.allowed[SPACE.allowed][[drop.number for drop in kept]].all()
+
+
+def test_reasons_say_what_happened() -> None:
+    result = prune(2, strategy="flops_score_all", operation_ratio_per_bucket=0.7)
+    for kept, reason in zip(result.kept, result.reason, strict=True):
+        if kept:
+            assert reason == "" or reason.startswith(("kept: no path would be left in bucket", "kept: stage"))
+        else:
+            assert reason.startswith(("lowest 10% of all", "lowest 70% of bucket", "no path is left that uses it"))
+    assert any(reason.startswith("kept") for reason in result.reason)
+    assert any(reason.startswith("random 70%") for reason in prune(2, strategy="flops", operation_ratio=0.7).reason)
+
+
+def test_csv_holds_every_operation_by_value(tmp_path) -> None:
+    for score in ("genes", None):
+        result = prune(strategy="flops", score=score)
+        file = tmp_path / "operations.csv"
+        result.save_csv(file)
+        assert [path.name for path in tmp_path.iterdir()] == ["operations.csv"]
+        rows = list(csv.DictReader(file.read_text().splitlines()))
+        assert tuple(rows[0]) == COLUMNS
+        assert len(rows) == len(SPACE.operations().stage)
+        assert {row["width"] for row in rows} == {"0.65", "1.0"}
+        assert {row["expand"] for row in rows} == {"0.2", "0.35"}
+        assert [row["kept"] == "True" for row in rows] == result.kept.tolist()
+        assert np.allclose([float(row["flops"]) for row in rows], result.operations.flops, rtol=0)
+        for row in rows:
+            assert int(row["layer"]) < SMALL["base_depths"][int(row["stage"])] + int(row["depth"])
+        if score is None:
+            assert {row["score"] for row in rows} == {""}
+        else:
+            assert [float(row["score"]) for row in rows] == result.operations.score.tolist()
+
+
+def test_coupled_space_has_coupled_operations_only() -> None:
+    space = SearchSpace.comp_ofa(**SMALL)
+    cost = CostModel.flops(space, image_size=64, n_classes=3)
+    result = prune_operations(
+        space, by_genes(0), cost, Budgets.equal_width(cost), paths_per_operation=10, rng=np.random.default_rng(0)
+    )
+    operation = result.operations.operation
+    assert np.array_equal(operation.depth, operation.width)
+    assert 0 < result.space.size() < space.size()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"strategy": "flop"}, ConfigError, "unknown pruning strategy 'flop'; known: flops, .*did you mean 'flops'"),
+        ({"operation_ratio": 1.0}, ConfigError, r"operation_ratio is 1\.0; it must be a number in \[0, 1\)"),
+        ({"operation_ratio_all": -0.1}, ConfigError, r"operation_ratio_all is -0\.1; it must be"),
+        ({"operation_ratio_per_bucket": "x"}, ConfigError, "operation_ratio_per_bucket is 'x'; it must be"),
+        ({"paths_per_operation": 0}, ConfigError, "paths_per_operation is 0; it must be a whole number of at least 1"),
+        ({"score": None}, ConfigError, "strategy 'flops_score_all' was given no score; it prunes by score"),
+        ({"score": lambda p: p}, ConfigError, r"score gave shape .* paths; it must give \("),
+        ({"score": lambda p: np.full(len(p), np.nan)}, NumericError, "path scores are not finite"),
+        (
+            {"operation_ratio_per_bucket": 0.99},
+            SpaceError,
+            "strategy 'flops_score_all' with .*0.99.* would leave 0 operations; the shortest path needs 5, so lower",
+        ),
+    ],
+)
+def test_bad_options(options: dict, error: type, message: str) -> None:
+    with pytest.raises(error, match=message):
+        prune(**options)

@@ -1,0 +1,132 @@
+"""Laws of path pruning: any ratio from one set of scores, accepted paths distributed as by the loop of Algorithm 1."""
+
+import json
+
+import numpy as np
+import pytest
+
+from nnabla_detofa.errors import ConfigError, SpaceError
+from nnabla_detofa.pruning import AcceptedPaths, fixed_random_score, path_thresholds, pruning_score
+from nnabla_detofa.space import Budgets, CostModel, SearchSpace
+
+SPACE = SearchSpace.ofa_resnet50(
+    base_depths=(1, 1, 1, 1), depths=(0, 1), widths=(0.65, 1.0), expands=(0.2, 0.35), elastic_stem=False
+)
+COST = CostModel.flops(SPACE, image_size=64, n_classes=3, neck=(32,), head=16)
+BUDGETS = Budgets.equal_width(COST)
+PATHS = SPACE.enumerate()
+BUCKET = BUDGETS.bucket(COST(PATHS))
+WEIGHTS = np.random.default_rng(0).normal(size=SPACE.structure.n_genes)
+
+
+def score(paths: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-paths @ WEIGHTS))
+
+
+def accepted(thresholds: np.ndarray, *, seed: int = 0, batch: int = 64, by=score, space=SPACE) -> AcceptedPaths:
+    rng = np.random.default_rng(seed)
+    return AcceptedPaths(space, by, COST, BUDGETS, thresholds=thresholds, rng=rng, batch=batch)
+
+
+@pytest.mark.parametrize("ratio", [0.1, 0.25, 0.4])
+@pytest.mark.parametrize("strategy", ["score", "uniform"])
+def test_a_threshold_drops_its_share_of_each_bucket(ratio: float, strategy: str) -> None:
+    by = pruning_score(strategy, score, SPACE, np.random.default_rng(1))
+    thresholds = path_thresholds(SPACE, by, COST, BUDGETS, paths_per_bucket=4000, rng=np.random.default_rng(2))
+    dropped = by(PATHS) < thresholds.at(ratio)[BUCKET]
+    for bucket in range(5):
+        members = bucket == BUCKET
+        tolerance = 0.03 + 1 / members.sum()
+        assert abs(dropped[members].mean() - ratio) < tolerance
+
+
+def test_ratio_0_drops_nothing_and_thresholds_rise_with_the_ratio() -> None:
+    thresholds = path_thresholds(SPACE, score, COST, BUDGETS, paths_per_bucket=200, rng=np.random.default_rng(0))
+    assert (thresholds.at(0) == -np.inf).all()
+    rows = np.stack([thresholds.at(ratio) for ratio in (0.1, 0.25, 0.5, 0.9)])
+    assert (np.diff(rows, axis=0) >= 0).all()
+
+
+def test_unreachable_buckets_have_no_threshold() -> None:
+    operations = SPACE.operations()
+    narrow = SPACE.restrict(operations.width == 0)
+    reachable = set(BUDGETS.bucket(COST(narrow.enumerate())).tolist())
+    delta = path_thresholds(narrow, score, COST, BUDGETS, paths_per_bucket=50, rng=np.random.default_rng(0)).at(0.25)
+    assert 0 < len(reachable) < 5
+    assert [np.isfinite(d) for d in delta] == [b in reachable for b in range(5)]
+
+
+def test_accepted_paths_are_those_of_the_loop_one_by_one() -> None:
+    delta = path_thresholds(SPACE, score, COST, BUDGETS, rng=np.random.default_rng(0)).at(0.25)
+    stream = accepted(delta, seed=5, batch=1)
+    rng = np.random.default_rng(5)
+    for _ in range(50):
+        path = SPACE.sample(1, rng)  # line 10
+        while score(path)[0] < delta[BUDGETS.bucket(COST(path))[0]]:  # line 11
+            path = SPACE.sample(1, rng)
+        assert np.array_equal(stream.next(), path[0])
+
+
+def test_accepted_paths_are_uniform_over_what_passes() -> None:
+    tiny = SearchSpace.ofa_resnet50(
+        base_depths=(1, 1, 1, 1), depths=(0,), widths=(0.65, 1.0), expands=(0.2, 0.35), elastic_stem=False
+    )
+    cost = CostModel.flops(tiny, image_size=64, n_classes=3)
+    budgets = Budgets.equal_width(cost)
+    weights = np.random.default_rng(1).normal(size=tiny.structure.n_genes)
+    delta = np.full(5, 0.5)
+    stream = AcceptedPaths(
+        tiny, lambda p: 1 / (1 + np.exp(-p @ weights)), cost, budgets, thresholds=delta, rng=np.random.default_rng(0)
+    )
+    passing = tiny.enumerate()[tiny.enumerate() @ weights >= 0]
+    drawn = np.stack([stream.next() for _ in range(100 * len(passing))])
+    paths, counts = np.unique(drawn, axis=0, return_counts=True)
+    assert np.array_equal(paths, np.unique(passing, axis=0))
+    assert abs(((counts - 100) ** 2 / 100).sum() - len(passing)) < 5 * np.sqrt(2 * len(passing))
+    assert stream.seconds > 0
+
+
+def test_a_stream_goes_on_where_its_state_was_taken() -> None:
+    delta = path_thresholds(SPACE, score, COST, BUDGETS, rng=np.random.default_rng(0)).at(0.25)
+    stream = accepted(delta)
+    for _ in range(10):
+        stream.next()
+    state = json.loads(json.dumps(stream.state()))
+    resumed = accepted(delta, seed=99)
+    resumed.restore(state)
+    assert resumed.seconds == stream.seconds
+    assert np.array_equal([stream.next() for _ in range(200)], [resumed.next() for _ in range(200)])
+
+
+def test_the_random_score_is_fixed_spread_and_follows_its_seed() -> None:
+    first, again, other = (fixed_random_score(SPACE, np.random.default_rng(seed))(PATHS) for seed in (0, 0, 1))
+    assert np.array_equal(first, again)
+    assert ((first >= 0) & (first < 1)).all()
+    assert len(np.unique(first)) == len(PATHS)
+    assert np.abs(np.histogram(first, bins=10)[0] / len(PATHS) - 0.1).max() < 0.01
+    assert abs(np.corrcoef(first, other)[0, 1]) < 0.05
+    assert abs(np.corrcoef(first, COST(PATHS))[0, 1]) < 0.05
+
+
+def test_bad_input() -> None:
+    rng = np.random.default_rng(0)
+    thresholds = path_thresholds(SPACE, score, COST, BUDGETS, paths_per_bucket=5, rng=rng)
+    with pytest.raises(ConfigError, match=r"path_ratio is 1; it must be a number in \[0, 1\)"):
+        thresholds.at(1)
+    with pytest.raises(ConfigError, match="paths_per_bucket is 0; it must be a whole number of at least 1"):
+        path_thresholds(SPACE, score, COST, BUDGETS, paths_per_bucket=0, rng=rng)
+    with pytest.raises(ConfigError, match="unknown path strategy 'best'; known: score, uniform"):
+        pruning_score("best", score, SPACE, rng)
+    with pytest.raises(ConfigError, match=r"thresholds are \[0\.0\]; they must be 5 numbers, one a bucket"):
+        accepted(np.zeros(1))
+    with pytest.raises(ConfigError, match="batch is 0; it must be a whole number of at least 1"):
+        accepted(np.zeros(5), batch=0)
+    with pytest.raises(
+        SpaceError, match="none of 6,400 uniform paths reached its bucket's threshold; lower path_ratio"
+    ):
+        accepted(np.full(5, 2.0)).next()
+    stream = accepted(np.zeros(5))
+    good = stream.state()
+    for bad in ({}, {**good, "queue": [[9] * SPACE.structure.n_genes]}, {**good, "rng": {"bit_generator": "MT"}}):
+        with pytest.raises(ConfigError, match="this state of the accepted paths cannot be restored"):
+            stream.restore(bad)
