@@ -40,15 +40,18 @@ class Augmentation:
     lighting: float = 0.1
 
     def __post_init__(self) -> None:
+        if not isinstance(self.crop, bool):
+            raise ConfigError(f"crop is {self.crop!r}; it must be true or false")
         for name in ("shift", "zoom", "colour"):
             require_ratio(name, getattr(self, name))
         if not _is_number(self.flip) or not 0 <= self.flip <= 1:
             raise ConfigError(f"flip is {self.flip!r}; it must be a probability in [0, 1]")
         if not _is_number(self.lighting) or self.lighting < 0:
             raise ConfigError(f"lighting is {self.lighting!r}; it must be a number not below 0")
-        if isinstance(self.scales, str) or not self.scales or not all(_is_number(s) and s > 0 for s in self.scales):
+        scales = self.scales if isinstance(self.scales, Sequence) else []
+        if not scales or not all(_is_number(one) and one > 0 for one in scales):
             raise ConfigError(f"scales is {self.scales!r}; it must be a list of numbers above 0")
-        if not isinstance(self.border, int) or self.border < 0:
+        if not isinstance(self.border, int) or isinstance(self.border, bool) or self.border < 0:
             raise ConfigError(f"border is {self.border!r}; it must be a whole number not below 0")
 
 
@@ -58,7 +61,8 @@ def _is_number(value: object) -> bool:
 
 def centred_warp(size: tuple[int, int], image_size: int) -> np.ndarray:
     """The centred warp (2, 3) of an image of `size` (width, height), its aspect kept."""
-    return letterbox(*size, image_size)
+    width, height = np.array(size)
+    return letterbox(width, height, image_size)
 
 
 def random_warp(
@@ -68,7 +72,8 @@ def random_warp(
     side = max(size)
     if augmentation.crop:
         scale = side * rng.choice(augmentation.scales)
-        centre = [rng.integers(low, one - low) for one in size for low in [_border(augmentation.border, one)]]
+        low = np.array([_border(augmentation.border, one) for one in size])
+        centre = rng.integers(low, size - low).astype(np.float64)
     else:
         zoom, shift = augmentation.zoom, augmentation.shift
         scale = side * np.clip(1 + zoom * rng.standard_normal(), 1 - zoom, 1 + zoom)

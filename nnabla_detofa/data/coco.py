@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from ..errors import ConfigError, DataError, unknown
 from .dataset import DetectionDataset, Flaws, Image
 from .images import inside, present
 from .loader import DetectionLoader
-from .options import LoaderOptions, from_mapping
+from .options import LoaderOptions, from_mapping, require_classes, require_root
 
 ORIGIN = 0.5  # COCO measures lengths from the image's corner: the first pixel's centre is at one half
 
@@ -104,7 +105,7 @@ def _group(
             x, y, width, height = map(float, row["bbox"])
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{where} has the bbox {row.get('bbox')}; it must be x, y, width, height") from error
-        if not np.isfinite([x, y, width, height]).all():
+        if not isfinite(x + y + width + height):
             raise DataError(f"{where} has the bbox {row['bbox']}; its numbers must be finite")
         grouped[image].append(([x, y, x + width, y + height], labels[category], bool(row.get("iscrowd", 0))))
     return grouped
@@ -134,8 +135,8 @@ class CocoOptions(LoaderOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.root:
-            raise ConfigError("dataloader.coco.root is missing; it must name the folder of images and annotations")
+        require_root("dataloader.coco", self.root)
+        require_classes(self.classes)
         for name, pair in (("train", self.train), ("test", self.test)):
             if isinstance(pair, str) or not isinstance(pair, Sequence) or len(pair) != 2:
                 raise ConfigError(f"dataloader.coco.{name} is {pair!r}; it must be [image folder, instances json]")

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..detection import GroundTruth
-from ..errors import ConfigError, DataError
+from ..errors import DataError
+from .options import require_held_out
 
 HELD_OUT, ORDER, SAMPLE, DIGITS = range(4)  # spawn keys: each use of the seed has a stream of its own
 
@@ -106,13 +107,9 @@ def hold_out(dataset: DetectionDataset, held_out: float | int, seed: int) -> tup
     """A random partition into the part that is trained on and the part held out for validation.
 
     `held_out` is a share in [0, 1) or a number of images. Depends on `seed` alone. Both parts are in random order, so
-    that the first n images of a part are a fair sample of it. Raises DataError if either part would be empty.
+    that the first n images of a part are a fair sample of it. Raises DataError if nothing is left to train on.
     """
-    n = len(dataset)
-    if isinstance(held_out, bool) or not isinstance(held_out, (int, float)) or held_out < 0:
-        raise ConfigError(f"held_out is {held_out!r}; it must be a share in [0, 1) or a number of images")
-    if isinstance(held_out, float) and held_out >= 1:
-        raise ConfigError(f"held_out is {held_out}; a share must be below 1, a number of images has no decimals")
+    n, held_out = len(dataset), require_held_out(held_out)
     share = max(1, round(n * held_out)) if 0 < held_out < 1 else int(held_out)
     if share >= n:
         raise DataError(f"held_out takes {share} of the {n} images of {dataset.name}; none is left to train on")

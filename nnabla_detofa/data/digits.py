@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import ConfigError, DataError, require_ratio
 from .dataset import DIGITS
-from .options import from_mapping, require_int
+from .options import require_int
 from .picture import Box, gather, picture
 
 VERSION = 1  # of the pictures: raise it when the same options would give others
@@ -62,19 +62,18 @@ def _require_range(name: str, given: Any, low: float, high: float, kind: type | 
         raise ConfigError(f"generate.{name} is {given!r}; it must be [least, most] from {low:.3g} to {high:.3g}")
 
 
-def generate(root: str | Path, **options: Any) -> Path:
-    """The VOCdevkit of these `options` (see `DigitsOptions`) in a folder of its own below `root`; written if not there.
+def generate(root: str | Path, options: DigitsOptions) -> Path:
+    """The VOCdevkit of these `options` in a folder of its own below `root`; written if it is not there.
 
     The folder's name is a digest of the options, so other options never meet this one's files. It is written under
     another name and renamed when complete: whoever finds it finds all of it, and of two processes the first wins.
     Has the splits trainval and test of VOC2007.
     """
-    chosen = from_mapping(DigitsOptions, options, "dataloader.voc.generate")
-    manifest = json.dumps({"version": VERSION, **asdict(chosen)}, sort_keys=True, indent=1)
+    manifest = json.dumps({"version": VERSION, **asdict(options)}, sort_keys=True, indent=1)
     root = Path(root).expanduser().absolute()
     devkit = root / f"digits-{hashlib.sha256(manifest.encode()).hexdigest()[:12]}"
     if not devkit.is_dir():
-        _write_once(root, devkit, chosen, manifest)
+        _write_once(root, devkit, options, manifest)
     if not (devkit / "manifest.json").is_file() or (devkit / "manifest.json").read_text() != manifest:
         raise DataError(f"{devkit} does not hold the digits it is named after; delete it and run again")
     return devkit

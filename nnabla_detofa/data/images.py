@@ -26,11 +26,13 @@ def read_image(file: Path, size: tuple[int, int] | None = None) -> np.ndarray:
     # OpenCV fills the missing part of a JPEG with grey and says nothing.
     if pixels is None or (data.startswith(JPEG_BEGIN) and JPEG_END not in data[len(data) // 2 :]):
         raise DataError(f"cannot decode the image {file}: it is damaged, cut off or not an image")
-    if size is not None and pixels.shape[1::-1] != tuple(size):
-        upright, pixels = pixels.shape, _decode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-        if pixels.shape[1::-1] != tuple(size):
-            raise DataError(f"the image {file} is {upright[1]}x{upright[0]}, its annotation says {size[0]}x{size[1]}")
-    return pixels
+    if size is None or pixels.shape[1::-1] == size:
+        return pixels
+    untagged = _decode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if untagged is None or untagged.shape[1::-1] != size:
+        height, width = pixels.shape[:2]
+        raise DataError(f"the image {file} is {width}x{height}, its annotation says {size[0]}x{size[1]}")
+    return untagged
 
 
 def _decode(data: bytes, flags: int) -> np.ndarray | None:

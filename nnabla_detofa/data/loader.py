@@ -51,14 +51,21 @@ class DetectionLoader:
     transform = "none_transform"  # the host asks for it: images come normalised
 
     def __init__(
-        self, dataset: DetectionDataset, *, searching: bool, training: bool, batch_size: int,
-        options: LoaderOptions, communicator: Any = None,
-    ) -> None:  # fmt: skip
+        self,
+        dataset: DetectionDataset,
+        *,
+        searching: bool,
+        training: bool,
+        batch_size: int,
+        options: LoaderOptions,
+        communicator: Any = None,
+    ) -> None:
         self.dataset = _part(dataset, searching, training, options)
         self.classes, self.n_classes = dataset.classes, len(dataset.classes)
         self.training, self.options = training, options
         self.batch_size = require_int("batch_size", batch_size, low=1)
-        self._rank, self._n_ranks = (communicator.rank, communicator.n_procs) if communicator else (0, 1)
+        self._rank: int = communicator.rank if communicator else 0
+        self._n_ranks: int = communicator.n_procs if communicator else 1
         if len(self.dataset) < self._n_ranks:
             raise DataError(f"{dataset.name} gives {len(self.dataset)} images for {self._n_ranks} processes")
         self._cache = ImageCache(options.cache_megabytes * 2**20)
@@ -142,7 +149,7 @@ class DetectionLoader:
         images, matrix = np.empty((n, 3, side, side), np.float32), np.empty((n, 2, 3))
         targets = []
         for row, index in enumerate(indices):
-            matrix[row] = self._write(index, rngs and rngs[row], images[row])
+            matrix[row] = self._write(index, rngs[row] if rngs else None, images[row])
             targets.append(self._targets(index, matrix[row]))
         return Batch(images, [np.stack(one) for one in list(zip(*targets, strict=True))[:5]], indices, matrix, n)
 

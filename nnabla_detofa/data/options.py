@@ -1,7 +1,8 @@
 """What a loader may be told (4.1), checked before anything is read."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import ConfigError, unknown
@@ -11,8 +12,12 @@ T = TypeVar("T")
 NETWORK_STRIDE = 32  # of the backbone's last stage
 
 
-def from_mapping(kind: type[T], given: Mapping[str, Any], where: str) -> T:
+def from_mapping(kind: type[T], given: Mapping[str, Any] | T, where: str) -> T:
     """The dataclass `kind` with the values `given`; ConfigError, with the known keys, for one it does not have."""
+    if isinstance(given, kind):
+        return given
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"{where} is {given!r}; it must be a mapping of keys to values")
     known = [one.name for one in fields(kind)]  # type: ignore[arg-type]
     for key in given:
         if key not in known:
@@ -25,6 +30,31 @@ def require_int(name: str, value: object, *, low: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < low:
         raise ConfigError(f"{name} is {value!r}; it must be a whole number not below {low}")
     return value
+
+
+def require_held_out(value: object) -> float | int:
+    """`value` if it is a share in [0, 1) or a number of images; ConfigError otherwise."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or value < 0 or (isinstance(value, float) and value >= 1):  # type: ignore[operator]
+        raise ConfigError(f"held_out is {value!r}; it must be a share in [0, 1) or a whole number of images")
+    return value  # type: ignore[return-value]
+
+
+def require_root(where: str, value: object) -> None:
+    """ConfigError unless `value` can be a folder's name."""
+    if not isinstance(value, (str, Path)) or not str(value):
+        raise ConfigError(f"{where}.root is {value!r}; it must name the folder that holds the data set")
+
+
+def require_classes(value: Any) -> None:
+    """ConfigError unless `value` is None or a list of different names."""
+    if value is None:
+        return
+    if isinstance(value, str) or not isinstance(value, Sequence) or not value:
+        raise ConfigError(f"classes is {value!r}; it must be a list of names, or null for those that are annotated")
+    names = [str(one) for one in value]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"classes has {max(names, key=names.count)} more than once; each name may be there once")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,11 +80,11 @@ class LoaderOptions:
         lows = {"image_size": 1, "output_stride": 1, "max_objects": 1, "workers": 0, "prefetch": 1, "seed": 0}
         for name, low in (lows | {"cache_megabytes": 0}).items():
             require_int(name, getattr(self, name), low=low)
+        require_held_out(self.held_out)
         if self.image_size % NETWORK_STRIDE:
             near = self.image_size - self.image_size % NETWORK_STRIDE
             choices = f"{near} or {near + NETWORK_STRIDE}" if near else str(NETWORK_STRIDE)
             raise ConfigError(f"image_size is {self.image_size}; it must be divisible by 32, for instance {choices}")
         if NETWORK_STRIDE % self.output_stride:
             raise ConfigError(f"output_stride is {self.output_stride}; it must be 1, 2, 4, 8, 16 or 32")
-        if not isinstance(self.augment, Augmentation):
-            object.__setattr__(self, "augment", from_mapping(Augmentation, self.augment or {}, "augment"))
+        object.__setattr__(self, "augment", from_mapping(Augmentation, self.augment, "augment"))

@@ -87,7 +87,7 @@ def _background(photographs: list[np.ndarray], options: DigitsOptions, rng: np.r
 
 def _enlarged(opacity: np.ndarray, options: DigitsOptions, rng: np.random.Generator) -> np.ndarray:
     """The digit at its size in the picture, cut to its ink."""
-    zoom = options.image_size * rng.uniform(*options.scale) / max(opacity.shape)
+    zoom = options.image_size * rng.uniform(options.scale[0], options.scale[1]) / max(opacity.shape)
     large = cv2.resize(np.pad(opacity, 1), None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
     return _cut(np.clip(1.5 * large, 0, 1))[: options.image_size, : options.image_size]
 

@@ -1,6 +1,6 @@
 """PASCAL VOC: any VOCdevkit folder, its years and splits chosen in the configuration (4.1)."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from . import digits
 from .dataset import DetectionDataset, Flaws, Image
 from .images import inside, present, read_image
 from .loader import DetectionLoader
-from .options import LoaderOptions, from_mapping
+from .options import LoaderOptions, from_mapping, require_classes, require_root
 
 ORIGIN = 1.0  # VOC counts pixels from 1
 SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
@@ -39,7 +39,7 @@ class _Record(NamedTuple):
 
 
 def read_voc(
-    root: str | Path, splits: Iterable[Sequence[Any]], *, classes: Sequence[Any] | None = None
+    root: str | Path, splits: Sequence[Sequence[Any]], *, classes: Sequence[Any] | None = None
 ) -> DetectionDataset:
     """The images of `splits`, a list of (year, split), in the devkit at `root`.
 
@@ -47,11 +47,13 @@ def read_voc(
     own coordinates: pixels counted from 1, the last one included. Difficult objects are kept and flagged. Raises
     DataError for whatever is missing or cannot be read, and for a class that is not among `classes`.
     """
-    splits = [_split(one) for one in splits]
-    devkit = _devkit(root, splits)
-    records = [record for year, split in splits for record in _records(devkit / f"VOC{year}", split)]
+    if isinstance(splits, str) or not isinstance(splits, Sequence) or not splits:
+        raise ConfigError(f"the splits are {splits!r}; they must be a list like [[2007, trainval], [2012, trainval]]")
+    chosen = [_split(one) for one in splits]
+    devkit = _devkit(root, chosen)
+    records = [record for year, split in chosen for record in _records(devkit / f"VOC{year}", split)]
     records = list({record.annotation: record for record in records}.values())  # splits may overlap
-    name = " + ".join(f"VOC{year} {split}" for year, split in splits)
+    name = " + ".join(f"VOC{year} {split}" for year, split in chosen)
     if not records:
         raise DataError(f"{name} in {devkit} lists no image")
     found = sorted({one.name for record in records for one in record.objects})
@@ -149,19 +151,22 @@ def _image(record: _Record, classes: tuple[str, ...], flaws: Flaws) -> Image:
 class VocOptions(LoaderOptions):
     """`root` holds VOCdevkit (or is it), `train` and `test` list (year, split); `classes` null means: those of `train`.
 
-    `generate` makes the digits set below `root` first, see `digits.DigitsOptions`.
+    `generate` has the digits set made below `root` first; in a configuration it is a mapping of `DigitsOptions`' keys.
     """
 
     root: str | Path = ""
     train: Sequence[Sequence[Any]] = ((2007, "trainval"),)
     test: Sequence[Sequence[Any]] = ((2007, "test"),)
     classes: Sequence[Any] | None = None
-    generate: Mapping[str, Any] | None = None
+    generate: digits.DigitsOptions | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.root:
-            raise ConfigError("dataloader.voc.root is missing; it must name the folder that holds VOCdevkit")
+        require_root("dataloader.voc", self.root)
+        require_classes(self.classes)
+        if self.generate is not None:
+            wanted = from_mapping(digits.DigitsOptions, self.generate, "dataloader.voc.generate")
+            object.__setattr__(self, "generate", wanted)
 
 
 class DataLoader(DetectionLoader):
@@ -171,7 +176,7 @@ class DataLoader(DetectionLoader):
         self, searching: bool, training: bool, batch_size: int, *, communicator: Any = None, **options: Any
     ) -> None:
         chosen = from_mapping(VocOptions, options, "dataloader.voc")
-        root = chosen.root if chosen.generate is None else digits.generate(chosen.root, **chosen.generate)
+        root = chosen.root if chosen.generate is None else digits.generate(chosen.root, chosen.generate)
         testing = not searching and not training
         classes = chosen.classes
         if testing and classes is None:

@@ -1,0 +1,134 @@
+"""The held-out part, image files and options."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nnabla_detofa.data import DetectionDataset, Image, LoaderOptions, hold_out
+from nnabla_detofa.data.images import ImageCache, read_image
+from nnabla_detofa.data.options import from_mapping
+from nnabla_detofa.errors import ConfigError, DataError
+
+
+def dataset(n):
+    none, flags = np.zeros((0, 4), np.float32), np.zeros(0, bool)
+    images = tuple(Image(None, i, (9, 9), none, np.zeros(0, np.int64), flags, flags) for i in range(n))
+    return DetectionDataset("some", ("thing",), images, 1.0)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(2, 60), st.floats(0, 0.95), st.integers(0, 2**40))
+def test_held_out_part_and_rest_are_a_partition(n, share, seed):
+    if max(1, round(n * share)) >= n:
+        return
+    train, valid = hold_out(dataset(n), share, seed)
+    assert sorted(train.image_ids + valid.image_ids) == list(range(n))
+    assert len(valid) == (max(1, round(n * share)) if share else 0)
+    again, _ = hold_out(dataset(n), share, seed)
+    assert again.image_ids == train.image_ids
+
+
+def test_held_out_part_depends_on_the_seed_and_may_be_a_number():
+    parts = {hold_out(dataset(100), 7, seed)[1].image_ids for seed in range(5)}
+    assert len(parts) == 5
+    assert all(len(part) == 7 for part in parts)
+
+
+def test_held_out_part_must_leave_something():
+    with pytest.raises(DataError, match="held_out takes 5 of the 5 images of some; none is left to train on"):
+        hold_out(dataset(5), 5, 0)
+
+
+@pytest.mark.parametrize("value", [-1, -0.1, 1.0, 2.5, True, "x", None])
+def test_held_out_must_be_a_share_or_a_number(value):
+    with pytest.raises(
+        ConfigError, match=r"held_out is .*; it must be a share in \[0, 1\) or a whole number of images"
+    ):
+        LoaderOptions(held_out=value)
+
+
+def test_ground_truth_of_no_images():
+    truth = dataset(0).ground_truth()
+    assert truth.box.shape == (0, 4)
+    assert truth.label.shape == truth.image.shape == truth.difficult.shape == (0,)
+
+
+@pytest.mark.parametrize(("size", "near"), [(500, "480 or 512"), (20, "32")])
+def test_image_size_must_fit_the_network(size, near):
+    with pytest.raises(ConfigError, match=f"image_size is {size}; it must be divisible by 32, for instance {near}"):
+        LoaderOptions(image_size=size)
+
+
+def test_output_stride_must_divide_the_networks():
+    with pytest.raises(ConfigError, match="output_stride is 3; it must be 1, 2, 4, 8, 16 or 32"):
+        LoaderOptions(output_stride=3)
+
+
+@pytest.mark.parametrize("key", ["image_size", "max_objects", "workers", "prefetch", "seed", "cache_megabytes"])
+@pytest.mark.parametrize("value", [-1, 1.5, True, "x", None])
+def test_whole_numbers(key, value):
+    with pytest.raises(ConfigError, match=f"{key} is .*; it must be a whole number not below"):
+        LoaderOptions(**{key: value})
+
+
+def test_unknown_key_of_augmentation():
+    with pytest.raises(ConfigError, match=r"unknown key of augment 'flipp'; known: .*did you mean 'flip'"):
+        from_mapping(LoaderOptions, {"augment": {"flipp": 0}}, "loader")
+
+
+@pytest.mark.parametrize("value", [3, "x", [1], None])
+def test_augmentation_must_be_a_mapping(value):
+    with pytest.raises(ConfigError, match="augment is .*; it must be a mapping of keys to values"):
+        LoaderOptions(augment=value)
+
+
+def picture(file, width=40, height=30):
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    cv2.imwrite(str(file), pixels)
+    return file
+
+
+def test_missing_image(tmp_path):
+    with pytest.raises(DataError, match=r"cannot read the image .*a\.jpg: No such file"):
+        read_image(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("damage", [slice(0), slice(9, None), slice(1000), slice(-20)])
+def test_damaged_image(tmp_path, damage):
+    file = picture(tmp_path / "a.jpg")
+    file.write_bytes(file.read_bytes()[damage])
+    with pytest.raises(DataError, match=r"cannot decode the image .*a\.jpg: it is damaged, cut off or not an image"):
+        read_image(file)
+
+
+def test_image_of_another_size(tmp_path):
+    with pytest.raises(DataError, match="is 40x30, its annotation says 30x41"):
+        read_image(picture(tmp_path / "a.jpg"), (30, 41))
+
+
+def test_orientation_tag_is_obeyed_only_where_the_annotation_agrees(tmp_path):
+    file = picture(tmp_path / "a.jpg")
+    tag = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"  # turn by 90 degrees
+    data = file.read_bytes()
+    file.write_bytes(data[:2] + b"\xff\xe1" + (len(tag) + 2).to_bytes(2, "big") + tag + data[2:])
+    assert read_image(file, (30, 40)).shape == (40, 30, 3)
+    assert read_image(file, (40, 30)).shape == (30, 40, 3)
+
+
+def test_grey_image_gets_three_channels(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.jpg"), np.full((8, 9), 77, np.uint8))
+    assert read_image(tmp_path / "a.jpg").shape == (8, 9, 3)
+
+
+def test_cache_keeps_what_fits(tmp_path):
+    first, second = picture(tmp_path / "a.png"), picture(tmp_path / "b.png")
+    cache = ImageCache(40 * 30 * 3)
+    expected = cache.read(first, (40, 30)).copy()
+    cache.read(second, (40, 30))
+    first.unlink()
+    second.unlink()
+    np.testing.assert_array_equal(cache.read(first, (40, 30)), expected)
+    with pytest.raises(DataError, match="cannot read"):
+        cache.read(second, (40, 30))

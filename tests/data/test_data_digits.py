@@ -1,0 +1,180 @@
+"""The generated devkit: reproducible to the byte, complete or not there, and what it says about its digits is true."""
+
+import hashlib
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nnabla_detofa.data import digits, read_voc
+from nnabla_detofa.data.digits import DigitsOptions
+from nnabla_detofa.data.images import read_image
+from nnabla_detofa.data.picture import gather, picture
+from nnabla_detofa.data.voc import DataLoader
+from nnabla_detofa.errors import ConfigError, DataError
+
+SMALL = {"n_train": 6, "n_test": 4, "image_size": 64}
+
+
+def generate(root, **options):
+    return digits.generate(root, DigitsOptions(**options))
+
+
+def digest(devkit):
+    whole = hashlib.sha256()
+    for file in sorted(devkit.rglob("*.*")):
+        whole.update(f"{file.relative_to(devkit)}".encode() + file.read_bytes())
+    return whole.hexdigest()
+
+
+def test_same_options_give_the_same_bytes(tmp_path):
+    assert digest(generate(tmp_path / "a", **SMALL)) == digest(generate(tmp_path / "b", **SMALL))
+    assert digest(generate(tmp_path / "a", seed=1, **SMALL)) != digest(generate(tmp_path / "b", **SMALL))
+
+
+def test_other_options_get_a_folder_of_their_own(tmp_path):
+    first = generate(tmp_path, **SMALL)
+    second = generate(tmp_path, **SMALL | {"n_train": 7})
+    assert sorted(tmp_path.iterdir()) == sorted([first, second])
+
+
+def test_written_once(tmp_path):
+    devkit = generate(tmp_path, **SMALL)
+    times = {file: file.stat().st_mtime_ns for file in devkit.rglob("*")}
+    assert generate(tmp_path, **SMALL) == devkit
+    assert {file: file.stat().st_mtime_ns for file in devkit.rglob("*")} == times
+
+
+def test_several_at_once_agree(tmp_path):
+    with ThreadPoolExecutor(4) as pool:
+        devkits = set(pool.map(lambda _: generate(tmp_path, **SMALL), range(4)))
+    assert list(tmp_path.iterdir()) == list(devkits)
+    assert len(read_voc(devkits.pop(), [(2007, "trainval")])) == 6
+
+
+def test_interrupted_writing_leaves_nothing(tmp_path, monkeypatch):
+    def fail(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nnabla_detofa.data.digits.picture", fail)
+    with pytest.raises(KeyboardInterrupt):
+        generate(tmp_path, **SMALL)
+    assert not list(tmp_path.iterdir())
+
+
+def test_ordinary_loader_reads_it(tmp_path):
+    options = {"root": tmp_path, "generate": SMALL | {"classes": [1, 0]}, "image_size": 64, "workers": 0}
+    train, test = DataLoader(False, True, 2, **options), DataLoader(False, False, 2, **options)
+    assert train.classes == test.classes == ("0", "1")
+    assert (len(train), len(test)) == (6, 4)
+    assert train.dataset.flaws() == ""
+    train.next()
+
+
+def test_boxes_hold_the_ink_and_nothing_else_does():
+    options = DigitsOptions(texture=0, image_size=96, objects=(1, 4))
+    material = gather(options, testing=False)
+    for seed in range(20):
+        pixels, placed = picture(material, options, np.random.default_rng(seed))
+        changed = (np.abs(pixels.astype(int) - np.median(pixels, axis=(0, 1))) > 1).any(axis=2)
+        assert changed.any()
+        for (x1, y1, x2, y2), digit in placed.items():
+            inside = changed[y1:y2, x1:x2]
+            assert digit in options.classes
+            assert all(edge.any() for edge in (inside[0], inside[-1], inside[:, 0], inside[:, -1]))
+            assert 0.25 * 96 < max(inside.shape) < 0.65 * 96
+            changed[y1:y2, x1:x2] = False
+        assert not changed.any()
+
+
+@pytest.mark.parametrize("texture", [0, 1])
+def test_ink_stands_out(texture):
+    options = DigitsOptions(texture=texture, objects=(1, 1), contrast=0.5)
+    material = gather(options, testing=True)
+    for seed in range(20):
+        pixels, placed = picture(material, options, np.random.default_rng(seed))
+        bare, _ = picture(
+            material, DigitsOptions(texture=texture, objects=(1, 1), contrast=0), np.random.default_rng(seed)
+        )
+        (x1, y1, x2, y2), *_ = placed
+        difference = pixels[y1:y2, x1:x2].mean(axis=2) - bare[y1:y2, x1:x2].mean(axis=2)
+        assert 0.35 * 255 < np.abs(difference).max() < 0.65 * 255
+
+
+def test_splits_share_no_digit_and_no_pixel():
+    options = DigitsOptions(classes=range(10))
+    train, test = (gather(options, testing=testing) for testing in (False, True))
+    for digit in range(10):
+        samples = [{one.tobytes() for one in part.digits[digit]} for part in (train, test)]
+        assert not samples[0] & samples[1]
+        assert len(train.digits[digit]) > 2 * len(test.digits[digit]) > 60
+    assert [one.shape[1] for one in train.photographs] == [480, 480]
+    assert [one.shape[1] for one in test.photographs] == [160, 160]
+
+
+def test_images_are_of_the_size_asked_for(tmp_path):
+    data = read_voc(generate(tmp_path, **SMALL | {"image_size": 200}), [(2007, "test")])
+    assert {image.size for image in data.images} == {(200, 200)}
+    assert all(read_image(image.file, image.size).any() for image in data.images)
+
+
+def test_folder_with_other_contents_is_refused(tmp_path):
+    devkit = generate(tmp_path, **SMALL)
+    (devkit / "manifest.json").write_text("{}")
+    with pytest.raises(DataError, match="does not hold the digits it is named after; delete it and run again"):
+        generate(tmp_path, **SMALL)
+
+
+def test_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="cannot write the digits into .*file: "):
+        generate(tmp_path / "file", **SMALL)
+
+
+def test_disk_that_fails_at_the_end(tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(DataError, match="cannot write the digits into .*: No space left on device"):
+        generate(tmp_path, **SMALL)
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_scikit_learn(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    with pytest.raises(
+        DataError, match=r"the digits are scikit-learn's and it cannot be used .*pip install scikit-learn"
+    ):
+        generate(tmp_path, **SMALL)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"klasses": [1]},
+            r"unknown key of dataloader\.voc\.generate 'klasses'; known: classes, .*did you mean 'classes'",
+        ),
+        ({"classes": [10]}, r"generate\.classes is \[10\]; it must list digits from 0 to 9"),
+        ({"classes": []}, "it must list digits from 0 to 9"),
+        ({"classes": 3}, "it must list digits from 0 to 9"),
+        ({"classes": "12"}, "it must list digits from 0 to 9"),
+        ({"classes": [1, 1]}, "each digit may be there once"),
+        ({"n_train": 0}, r"generate\.n_train is 0; it must be a whole number not below 1"),
+        ({"image_size": 8}, "not below 16"),
+        ({"contrast": 1}, r"generate\.contrast is 1; it must be a number in \[0, 1\)"),
+        ({"texture": 2}, r"generate\.texture is 2; it must be a number in \[0, 1\]"),
+        ({"texture": "x"}, r"it must be a number in \[0, 1\]"),
+        ({"objects": [0, 2]}, r"generate\.objects is \[0, 2\]; it must be \[least, most\] from 1 to 100"),
+        ({"objects": 3}, r"it must be \[least, most\] from 1 to 100"),
+        ({"objects": [1.5, 2]}, r"it must be \[least, most\] from 1 to 100"),
+        ({"scale": [0.5, 0.4]}, r"generate\.scale is \[0\.5, 0\.4\]; it must be \[least, most\] from 0\.0833 to 1"),
+        ({"scale": [0.5, 1.1]}, "from 0.0833 to 1"),
+    ],
+)
+def test_wrong_options_are_named(tmp_path, options, message):
+    with pytest.raises(ConfigError, match=message):
+        DataLoader(True, True, 2, root=tmp_path, generate=options)

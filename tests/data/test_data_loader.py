@@ -1,0 +1,214 @@
+"""Batches: the same whatever the workers, shared out among ranks, resumable, and in the host's form."""
+
+import logging
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+
+from nnabla_detofa.data import loader as loader_module
+from nnabla_detofa.data.voc import DataLoader
+from nnabla_detofa.errors import ConfigError, DataError
+
+MEAN, DEVIATION = 0.485, 0.229  # of red
+
+
+def ranks(n):
+    return [SimpleNamespace(rank=rank, n_procs=n) for rank in range(n)]
+
+
+def make(voc, searching=True, training=True, batch_size=4, **options):
+    defaults = {"image_size": 64, "output_stride": 2, "workers": 0, "max_objects": 5, "held_out": 0.1}
+    return DataLoader(searching, training, batch_size, root=voc.root, **defaults | options)
+
+
+def flat(batch):
+    return [*batch["inputs"], *batch["targets"]]
+
+
+def assert_equal(one, other):
+    for a, b in zip(flat(one), flat(other), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_form_that_the_host_expects(filled_voc):
+    loader = make(filled_voc)
+    batch = loader.next()
+    assert loader.transform == "none_transform"
+    assert len(loader) == len(loader.dataset) == 18
+    assert loader.n_classes == len(loader.classes) == 2
+    assert [one.shape for one in batch["inputs"]] == [(4, 3, 64, 64)]
+    assert [one.shape for one in batch["targets"]] == [(4, 2, 32, 32), (4, 5, 2), (4, 5, 2), (4, 5), (4, 5)]
+    assert all(one.dtype == np.float32 for one in [*batch["inputs"], *batch["targets"][:3], batch["targets"][4]])
+    assert batch["inputs"][0].flags.c_contiguous
+
+
+@pytest.mark.parametrize(
+    "options", [{"workers": 1}, {"workers": 3, "prefetch": 1}, {"workers": 2, "cache_megabytes": 1}]
+)
+@pytest.mark.parametrize("training", [True, False])
+def test_workers_change_nothing(filled_voc, options, training):
+    alone, helped = make(filled_voc, training=training), make(filled_voc, training=training, **options)
+    for _ in range(11):
+        assert_equal(alone.next(), helped.next())
+    helped.close()
+
+
+def test_seed_decides(filled_voc):
+    first, again, other = (make(filled_voc, seed=seed).next() for seed in (1, 1, 2))
+    assert_equal(first, again)
+    assert (first["inputs"][0] != other["inputs"][0]).any()
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("searching", [True, False])
+def test_ranks_share_one_stream(filled_voc, searching, training):
+    shares = [make(filled_voc, searching, training, 3, communicator=one, held_out=4) for one in ranks(2)]
+    alone = make(filled_voc, searching, training, batch_size=6, held_out=4)
+    for _ in range(7):
+        together = zip(*(flat(share.next()) for share in shares), strict=True)
+        for whole, (even, odd) in zip(flat(alone.next()), together, strict=True):
+            np.testing.assert_array_equal(whole[0::2], even)
+            np.testing.assert_array_equal(whole[1::2], odd)
+
+
+def shades(voc, n, split="trainval"):
+    """`n` images, image i of grey 10 i all over."""
+    for i in range(n):
+        voc.add(split, f"{split}{i:02d}", [("thing", (5, 5, 60, 50))], size=(64, 64))
+        cv2.imwrite(str(voc.image(f"{split}{i:02d}")), np.full((64, 64, 3), 10 * i, np.uint8))
+    return voc
+
+
+def numbers(images):
+    """Which of `shades` each image (B, 3, S, S) is."""
+    return ((images[:, 0].max(axis=(1, 2)) * DEVIATION + MEAN) * 25.5).round().astype(int).tolist()
+
+
+def test_each_epoch_shows_every_image_once_in_another_order(voc):
+    augment = {"colour": 0, "lighting": 0}
+    loader = make(shades(voc, 15), searching=False, batch_size=5, augment=augment)
+    epochs = [[i for _ in range(3) for i in numbers(loader.next()["inputs"][0])] for _ in range(3)]
+    assert all(sorted(epoch) == list(range(15)) for epoch in epochs)
+    assert epochs[0] != epochs[1] != epochs[2]
+
+
+def test_batch_may_exceed_the_epoch(voc):
+    loader = make(shades(voc, 3), searching=False, batch_size=7, augment={"colour": 0, "lighting": 0})
+    seen = numbers(np.concatenate([loader.next()["inputs"][0] for _ in range(3)]))
+    assert [seen.count(i) for i in range(3)] == [7, 7, 7]
+
+
+def test_parts_are_those_of_the_host(filled_voc):
+    ids = {
+        (searching, training): make(filled_voc, searching, training).dataset.image_ids
+        for searching in (True, False)
+        for training in (True, False)
+    }
+    whole = sorted(ids[False, True])
+    assert len(whole) == 20
+    assert sorted(ids[True, True] + ids[True, False]) == whole
+    assert len(ids[True, False]) == 2
+    assert sorted(ids[False, False]) == [f"b{i:02d}" for i in range(5)]
+
+
+def test_nothing_held_out_leaves_nothing_to_validate_on(filled_voc):
+    assert len(make(filled_voc, held_out=0)) == 20
+    with pytest.raises(DataError, match="held_out is 0: no image of VOC2007 trainval is left to validate on"):
+        make(filled_voc, training=False, held_out=0)
+
+
+def test_validation_goes_round_in_order(voc):
+    loader = make(shades(shades(voc, 5), 5, "test"), searching=False, training=False, batch_size=3)
+    assert [numbers(loader.next()["inputs"][0]) for _ in range(4)] == [[0, 1, 2], [3, 4, 0], [1, 2, 3], [4, 0, 1]]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_goes_on_where_it_stood(filled_voc, workers):
+    loader = make(filled_voc, workers=workers)
+    for _ in range(6):
+        loader.next()
+    state = loader.state()
+    expected = [loader.next() for _ in range(3)]
+    other = make(filled_voc, workers=workers)
+    other.next()
+    for each in (other, loader):
+        each.seek(**state)
+        for batch in expected:
+            assert_equal(each.next(), batch)
+    assert other.state() == {"batches": 9}
+    with pytest.raises(ConfigError, match="batches is -1"):
+        loader.seek(-1)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_error_in_a_worker_surfaces_and_the_batch_is_not_lost(filled_voc, workers):
+    expected = make(filled_voc).next()
+    loader = make(filled_voc, workers=workers)
+    images = {i: filled_voc.image(f"a{i:02d}").read_bytes() for i in range(20)}
+    for i, data in images.items():
+        filled_voc.image(f"a{i:02d}").write_bytes(data[:300])
+    for _ in range(2):
+        with pytest.raises(DataError, match=r"cannot decode the image .*a\d\d\.jpg"):
+            loader.next()
+    for i, data in images.items():
+        filled_voc.image(f"a{i:02d}").write_bytes(data)
+    assert_equal(loader.next(), expected)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_evaluation_meets_every_image_once(voc, workers):
+    loader = make(shades(shades(voc, 3), 8, "test"), False, False, 3, workers=workers)
+    batches = list(loader.batches())
+    assert [batch.n_valid for batch in batches] == [3, 3, 2]
+    assert [batch.indices.tolist() for batch in batches] == [[0, 1, 2], [3, 4, 5], [6, 7, 7]]
+    assert [numbers(batch.images) for batch in batches] == [[0, 1, 2], [3, 4, 5], [6, 7, 7]]
+    assert batches[2].matrix.shape == (3, 2, 3)
+    assert all(len(target) == 3 for target in batches[2].targets)
+
+
+def test_evaluation_is_shared_out_among_ranks(voc):
+    shades(shades(voc, 3), 8, "test")
+    seen = []
+    for one in ranks(3):
+        for batch in make(voc, False, False, 2, communicator=one).batches():
+            seen += batch.indices[: batch.n_valid].tolist()
+    assert sorted(seen) == list(range(8))
+
+
+def test_chosen_images_come_without_augmentation(voc):
+    loader = make(shades(voc, 9), searching=False, batch_size=2)
+    whole = [int(image.id[-2:]) for image in loader.dataset.images]
+    chosen = [4, 1, 7]
+    images = loader.images(chosen)
+    assert numbers(images) == [whole[i] for i in chosen]
+    assert (images == images[:, :, :1, :1]).all()
+    batches = list(loader.batches(chosen))
+    assert [batch.n_valid for batch in batches] == [2, 1]
+    np.testing.assert_array_equal(np.concatenate([batch.images for batch in batches])[:3], images)
+    loader.next()
+    np.testing.assert_array_equal(loader.images(chosen), images)
+
+
+def test_flaws_are_told_once(voc, caplog):
+    loader_module._tell.cache_clear()
+    shades(voc, 6).add("trainval", "bad", [("thing", (9, 9, 9, 9))])
+    with caplog.at_level(logging.WARNING):
+        make(voc)
+        make(voc, training=False)
+        make(voc, communicator=ranks(2)[1])
+    assert [record.getMessage() for record in caplog.records] == [
+        "VOC2007 trainval: boxes left out: 1 of zero or negative size (bad.xml object 0)"
+    ]
+
+
+def test_fewer_images_than_processes(filled_voc):
+    with pytest.raises(DataError, match="VOC2007 trainval gives 2 images for 3 processes"):
+        make(filled_voc, training=False, communicator=ranks(3)[0])
+
+
+@pytest.mark.parametrize("value", [0, -2, 1.5, None])
+def test_batch_size_is_checked(filled_voc, value):
+    with pytest.raises(ConfigError, match="batch_size is .*; it must be a whole number not below 1"):
+        make(filled_voc, batch_size=value)

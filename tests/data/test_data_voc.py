@@ -1,0 +1,198 @@
+"""Reading a VOCdevkit: what is there is read as annotated, what is wrong is said in one line."""
+
+import numpy as np
+import pytest
+
+from nnabla_detofa.data import read_voc
+from nnabla_detofa.data.voc import DataLoader
+from nnabla_detofa.errors import ConfigError, DataError
+
+TRAINVAL = [(2007, "trainval")]
+
+
+def fails(match, root, splits=TRAINVAL, error=DataError, **options):
+    with pytest.raises(error, match=match) as caught:
+        read_voc(root, splits, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_reads_boxes_as_annotated(voc):
+    voc.add("trainval", "one", [("dog", (1, 2, 30, 40)), ("cat", (5.5, 6, 80, 60), True)])
+    data = read_voc(voc.root, TRAINVAL)
+    truth = data.ground_truth()
+    assert data.classes == ("cat", "dog")
+    assert data.image_ids == ("one",)
+    assert data.images[0].size == (80, 60)
+    assert truth.label.tolist() == [1, 0]
+    assert truth.difficult.tolist() == [False, True]
+    np.testing.assert_array_equal(truth.box, np.array([[1, 2, 30, 40], [5.5, 6, 80, 60]], np.float32))
+    assert data.flaws() == ""
+
+
+def test_root_may_be_the_devkit_itself(voc):
+    voc.add("trainval", "one", [("dog", (1, 2, 30, 40))])
+    assert len(read_voc(voc.folder.parent, TRAINVAL)) == 1
+
+
+def test_years_and_splits_join_and_overlaps_count_once(voc):
+    other = type(voc)(voc.root, year=2012)
+    other.add("train", "one", [("bird", (1, 2, 30, 40))])
+    voc.add("trainval", "one", [("dog", (1, 2, 30, 40))]).add("trainval", "two").add("val", "two")
+    data = read_voc(voc.root, [[2007, "trainval"], ["VOC2012", "train"], (2007, "val")])
+    assert data.image_ids == ("one", "two", "one")
+    assert data.classes == ("bird", "dog")
+    assert data.ground_truth().image.tolist() == [0, 2]
+
+
+def test_given_classes_order_the_labels(voc):
+    voc.add("trainval", "one", [("dog", (1, 2, 30, 40))])
+    data = read_voc(voc.root, TRAINVAL, classes=["zebra", "dog"])
+    assert data.classes == ("zebra", "dog")
+    assert data.ground_truth().label.tolist() == [1]
+
+
+def test_size_missing_from_the_annotation_is_read_from_the_image(voc):
+    voc.add("trainval", "one", size=(64, 48), annotation=voc.xml([("dog", (1, 2, 30, 40))], size=None))
+    assert read_voc(voc.root, TRAINVAL).images[0].size == (64, 48)
+
+
+def test_flawed_boxes_are_left_out_and_counted(voc):
+    voc.add(
+        "trainval",
+        "one",
+        [("a", (10, 10, 10, 30)), ("a", (30, 30, 20, 40)), ("a", (81, 5, 90, 9)), ("a", (1, 1, 9, 9))],
+    )
+    voc.add("trainval", "two", [("a", (-20, -20, 0, 0)), ("a", (70, 50, 95, 75)), ("a", (79, 59, 80, 60))])
+    data = read_voc(voc.root, TRAINVAL)
+    assert {flaw: len(places) for flaw, places in data.skipped.items()} == {
+        "of zero or negative size": 2,
+        "outside the image": 2,
+    }
+    assert "2 of zero or negative size (one.xml object 0, one.xml object 1)" in data.flaws()
+    assert "VOC2007 trainval" in data.flaws()
+    assert data.ground_truth().box.tolist() == [[1, 1, 9, 9], [70, 50, 95, 75], [79, 59, 80, 60]]
+
+
+def test_missing_root_says_what_to_put_where(tmp_path):
+    fails(
+        r"no VOC2007 in .*nowhere: put VOCdevkit/VOC2007 with Annotations, ImageSets/Main and JPEGImages into",
+        tmp_path / "nowhere",
+    )
+
+
+def test_missing_year(filled_voc):
+    fails("no VOC2012 in .*VOCdevkit/VOC2012", filled_voc.root, [(2012, "trainval")])
+
+
+def test_missing_split_names_those_there(filled_voc):
+    fails("no split 'val' in .*Main; there: test, trainval", filled_voc.root, [(2007, "val")])
+
+
+def test_split_that_is_no_pair():
+    fails(r"the split 'trainval' must be a pair", ".", ["trainval"], ConfigError)
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "..\\x"])
+def test_names_may_not_leave_the_folder(voc, name):
+    fails("leads out of", voc.add("trainval", "one").root, [(2007, name)])
+    (voc.folder / "ImageSets/Main/trainval.txt").write_text(name)
+    fails("leads out of", voc.root)
+
+
+def test_empty_split(voc):
+    voc.add("trainval", "one")
+    (voc.folder / "ImageSets/Main/trainval.txt").write_text("\n")
+    fails("lists no image", voc.root)
+
+
+def test_no_object_and_no_class_given(voc):
+    fails("no class can be discovered", voc.add("trainval", "one").root)
+    assert len(read_voc(voc.root, TRAINVAL, classes=["dog"])) == 1
+
+
+def test_split_that_is_no_text(voc):
+    voc.add("trainval", "one")
+    (voc.folder / "ImageSets/Main/trainval.txt").write_bytes(b"\xff\xfe\xff")
+    fails("cannot read the split", voc.root)
+
+
+def test_missing_image(filled_voc):
+    filled_voc.image("a03").unlink()
+    fails("trainval.txt lists a03, but .*JPEGImages has no a03.jpg", filled_voc.root)
+
+
+def test_missing_image_folder(filled_voc):
+    filled_voc.image("a03").parent.rename(filled_voc.folder / "elsewhere")
+    fails("cannot list the image folder .*JPEGImages", filled_voc.root)
+
+
+def test_missing_annotation(filled_voc):
+    filled_voc.annotation("a03").unlink()
+    fails("cannot read the annotation .*a03.xml", filled_voc.root)
+
+
+BOMB = '<!DOCTYPE a [<!ENTITY b "c"><!ENTITY d "&b;&b;">]><annotation>&d;</annotation>'
+
+
+@pytest.mark.parametrize("text", ["<annotation><object>", "", "no xml", BOMB])
+def test_broken_xml(voc, text):
+    voc.add("trainval", "one")
+    voc.annotation("one").write_text(text)
+    fails("cannot read the annotation .*one.xml: .", voc.root)
+
+
+@pytest.mark.parametrize("box", [("x", 1, 2, 3), (1, 2, 3, ""), (1, 2, "nan", 4), (1, 2, "inf", 4)])
+def test_boxes_that_are_no_numbers(voc, box):
+    fails("one.xml is not a VOC annotation", voc.add("trainval", "one", [("dog", box)]).root)
+
+
+def test_object_without_name(voc):
+    fails("lacks its name", voc.add("trainval", "one", [("", (1, 2, 3, 4))]).root)
+
+
+def test_class_that_the_configuration_lacks(filled_voc):
+    message = r"xml: unknown class 'dog'; known: cat, dogs \(did you mean 'dogs'\?\)"
+    fails(message, filled_voc.root, classes=["cat", "dogs"])
+
+
+def test_loader_takes_test_labels_from_the_training_classes(filled_voc):
+    filled_voc.add("test", "c", [("dog", (1, 2, 30, 40))])
+    loader = DataLoader(False, False, 2, root=filled_voc.root, image_size=64)
+    assert loader.classes == ("cat", "dog")
+    filled_voc.add("test", "d", [("bird", (1, 2, 30, 40))])
+    with pytest.raises(DataError, match="unknown class 'bird'; known: cat, dog"):
+        DataLoader(False, False, 2, root=filled_voc.root, image_size=64)
+
+
+@pytest.mark.parametrize("root", ["", None, 3])
+def test_loader_needs_a_root(root):
+    with pytest.raises(ConfigError, match=r"dataloader\.voc\.root is .*; it must name the folder that holds the data"):
+        DataLoader(True, True, 2, root=root)
+
+
+@pytest.mark.parametrize("classes", ["cat", [], 3])
+def test_classes_must_be_a_list(classes):
+    with pytest.raises(ConfigError, match="classes is .*; it must be a list of names, or null"):
+        DataLoader(True, True, 2, root=".", classes=classes)
+
+
+def test_classes_must_differ():
+    with pytest.raises(ConfigError, match="classes has 1 more than once"):
+        DataLoader(True, True, 2, root=".", classes=[1, 2, "1"])
+
+
+@pytest.mark.parametrize("splits", ["trainval", [], None])
+def test_splits_must_be_a_list(splits):
+    fails(r"the splits are .*; they must be a list like \[\[2007, trainval\]", ".", splits, ConfigError)
+
+
+def test_generate_must_be_a_mapping():
+    with pytest.raises(ConfigError, match=r"dataloader\.voc\.generate is True; it must be a mapping"):
+        DataLoader(True, True, 2, root=".", generate=True)
+
+
+def test_loader_answers_an_unknown_key_with_the_known_ones():
+    with pytest.raises(
+        ConfigError, match=r"unknown key of dataloader\.voc 'image_sise'; known: .*root.*did you mean 'image_size'"
+    ):
+        DataLoader(True, True, 2, root=".", image_sise=64)
