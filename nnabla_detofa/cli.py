@@ -76,7 +76,7 @@ def tell(message: str) -> None:
 
 def shipped_configs() -> list[str]:
     """File names of the configurations that come with the package."""
-    return sorted(file.name for file in SHIPPED.glob("*.yaml"))
+    return sorted(file.name for file in SHIPPED.glob("detofa_*.yaml"))
 
 
 def split_arguments(arguments: list[str]) -> tuple[Path | None, list[str]]:

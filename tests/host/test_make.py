@@ -31,7 +31,7 @@ def test_no_python_310(tmp_path, target):
     assert done.returncode == 2
     told = [line for line in done.stderr.splitlines() if not line.startswith("make")]
     assert told == [
-        "no CPython 3.10 with venv found (nnabla 1.39 runs on nothing newer): 'uv python install 3.10', 'pyenv install 3.10' or"
-        f" 'apt-get install python3.10-venv', or make {target} PYTHON=/path/to/python3.10"
+        "no CPython 3.10 with venv found (nnabla 1.39 runs on nothing newer): 'uv python install 3.10',"
+        f" 'pyenv install 3.10' or 'apt-get install python3.10-venv', or make {target} PYTHON=/path/to/python3.10"
     ]
     assert not (tmp_path / ".venv").exists()
