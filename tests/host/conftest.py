@@ -1,0 +1,3 @@
+"""The host is repaired before a test imports it."""
+
+import nnabla_detofa.host  # noqa: F401

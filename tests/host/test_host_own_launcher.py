@@ -1,0 +1,65 @@
+"""Our configuration runs under both launchers: ours, and the host's own, which starts where CUDA is installed."""
+
+import sys
+from types import ModuleType
+
+import nnabla as nn
+import pytest
+from nnabla_nas import runner
+from omegaconf import OmegaConf
+
+import nnabla_detofa
+from nnabla_detofa import cli
+from nnabla_detofa.host.device import NoStreamEvent
+
+SMALL = [
+    "args.context=cpu",
+    "dataloader.voc.generate.n_train=40",
+    "dataloader.voc.generate.n_test=8",
+    "dataloader.voc.held_out=16",
+    "hparams.batch_size_valid=4",
+    "hparams.mini_batch_valid=4",
+    "hydra/job_logging=none",
+    "hydra/hydra_logging=none",
+]
+
+
+@pytest.fixture
+def ran(monkeypatch, tmp_path):
+    """The runners that were built and run, in a folder of the test's own; running does nothing."""
+    nnabla_detofa.register()
+    ran = []
+    monkeypatch.setattr(runner.DetOFASearcher, "run", lambda each: ran.append(each))
+    monkeypatch.setattr(sys, "argv", ["nnabla_detofa"])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    monkeypatch.chdir(tmp_path)
+    yield ran
+    for each in ran:
+        each.monitor.close()
+
+
+@pytest.fixture
+def host_launch(monkeypatch):
+    """The host's own launcher, which needs CUDA's stream events; its device is the CPU here."""
+    cuda = ModuleType("nnabla_ext.cuda")
+    cuda.StreamEventHandler = lambda _: NoStreamEvent()
+    monkeypatch.setitem(sys.modules, "nnabla_ext.cuda", cuda)
+    from nnabla_nas.utils.cli import cli as host
+
+    cpu = nn.Context(["cpu:float"], array_class="CpuCachedArray", device_id="0")
+    monkeypatch.setattr(host, "get_extension_context", lambda *_, **__: cpu)
+    return lambda config: host.main(OmegaConf.create(config))
+
+
+def test_both_launchers_build_the_same_runner(ran, host_launch, monkeypatch):
+    assert cli.main(["-c", "detofa_demo", *SMALL]) == cli.DONE
+    monkeypatch.setattr(cli, "launch", host_launch)
+    assert cli.main(["-c", "detofa_demo", *SMALL]) == cli.DONE
+    ours, theirs = ran
+    assert type(ours) is type(theirs) is runner.DetOFASearcher
+    assert ours.space.size() == theirs.space.size()
+    assert set(ours.model.get_parameters()) == set(theirs.model.get_parameters())
+    assert [len(ours.dataloader[part]) for part in ("train", "valid", "test")] == [
+        len(theirs.dataloader[part]) for part in ("train", "valid", "test")
+    ]
+    assert ours.hparams == theirs.hparams
