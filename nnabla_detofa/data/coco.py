@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,20 @@ def read_coco(folder: str | Path, file: str | Path, *, classes: Sequence[Any] | 
     Images without boxes are kept. Crowds are flagged; training takes them for objects, as CenterNet does. Raises
     DataError for whatever is missing or not of COCO's form, ConfigError for a class that the file does not define.
     """
-    folder, file = Path(folder), Path(file)
+    file = Path(file)
+    try:
+        status = file.stat()
+    except OSError as error:
+        raise DataError(f"cannot read the annotations {file}: {error.strerror}") from error
+    names = None if classes is None else tuple(str(one) for one in classes)
+    return _read(Path(folder), file, names, (status.st_mtime_ns, status.st_size))
+
+
+@lru_cache(maxsize=2)  # the loaders for training and for validation share one: COCO takes half a minute to read
+def _read(folder: Path, file: Path, classes: tuple[str, ...] | None, stamp: tuple[int, int]) -> DetectionDataset:  # noqa: ARG001
     content = _content(file)
     categories = _categories(content, file)
-    names = tuple(categories.values()) if classes is None else tuple(str(one) for one in classes)
+    names = tuple(categories.values()) if classes is None else classes
     for name in names:
         if name not in categories.values():
             raise unknown(f"class for {file.name}", name, categories.values())
@@ -70,6 +81,8 @@ def _is_id(value: Any) -> bool:
 
 def _categories(content: dict, file: Path) -> dict[int, str]:
     """Names by id, ids ascending."""
+    if not content["categories"]:
+        raise DataError(f"{file} defines no category")
     try:
         return {row["id"]: str(row["name"]) for row in sorted(content["categories"], key=lambda row: row["id"])}
     except (KeyError, TypeError) as error:

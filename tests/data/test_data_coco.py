@@ -91,6 +91,16 @@ def test_no_images(coco):
     fails("lists no image", coco)
 
 
+def test_no_categories(coco):
+    coco.content |= {"categories": [], "annotations": []}
+    fails("defines no category", coco)
+
+
+def test_folder_in_place_of_the_file(coco):
+    with pytest.raises(DataError, match="cannot read the annotations .*train2017: Is a directory"):
+        read_coco(coco.root / "train2017", coco.root / "train2017")
+
+
 @pytest.mark.parametrize("row", [{"id": 1}, {"id": "a", "name": "b"}])
 def test_category_without_name_or_with_odd_id(coco, row):
     coco.content["categories"].append(row)
