@@ -130,6 +130,8 @@ def test_one_seed_one_network(ran):
             changed(hparams__batch_size_train=6),
             "hparams.batch_size_train is 6; it must be a multiple of hparams.mini_b",
         ),
+        (changed(hparams__seed="abc"), r"hparams.seed is 'abc'; it must be a whole number in \[0, 2\^32\)"),
+        (changed(hparams__seed=-1), "hparams.seed is -1; it must be a whole number"),
         (changed(hparams=None), "the configuration lacks hparams"),
         (changed(optimizer=None), "the configuration lacks optimizer"),
     ],
