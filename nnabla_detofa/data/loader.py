@@ -117,7 +117,11 @@ class DetectionLoader:
 
     def images(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """The images at `indices` (n,) as (n, 3, S, S), without augmentation."""
-        return self._make(np.asarray(indices), None).images
+        side = self.options.image_size
+        images = np.empty((len(indices), 3, side, side), np.float32)
+        each = self._pool.map if self._pool else map
+        list(each(lambda index, out: self._write(index, None, out), indices, images))
+        return images
 
     def close(self) -> None:
         """End the threads."""
@@ -156,13 +160,13 @@ class DetectionLoader:
     def _write(self, index: int, rng: np.random.Generator | None, out: np.ndarray) -> np.ndarray:
         """Warp, colour and normalise one image into `out`; its matrix from annotated coordinates to output cells."""
         image, options = self.dataset.images[index], self.options
-        pixels, matrix, colour = self._cache.read(image.file, image.size), None, NO_COLOUR_CHANGE
+        pixels = self._cache.read(image.file, image.size)
         if rng is None:
             matrix = centred_warp(image.size, options.image_size)
+            pixels, colour = warp(pixels, matrix, options.image_size), NO_COLOUR_CHANGE
         else:
             matrix = random_warp(image.size, options.image_size, options.augment, rng)
-        pixels = warp(pixels, matrix, options.image_size)
-        if rng is not None:
+            pixels = warp(pixels, matrix, options.image_size)
             colour = random_colour(mean_rgb(pixels), options.augment, rng)
         normalise(pixels, colour, out)
         matrix[:, 2] -= matrix[:, :2].sum(axis=1) * self.dataset.origin  # the warp counts pixels from 0

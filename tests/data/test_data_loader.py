@@ -177,8 +177,9 @@ def test_evaluation_is_shared_out_among_ranks(voc):
     assert sorted(seen) == list(range(8))
 
 
-def test_chosen_images_come_without_augmentation(voc):
-    loader = make(shades(voc, 9), searching=False, batch_size=2)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_chosen_images_come_without_augmentation(voc, workers):
+    loader = make(shades(voc, 9), searching=False, batch_size=2, workers=workers)
     whole = [int(image.id[-2:]) for image in loader.dataset.images]
     chosen = [4, 1, 7]
     images = loader.images(chosen)
