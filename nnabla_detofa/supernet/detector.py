@@ -112,10 +112,10 @@ class CenterNet(OFAResNet50):
             x = layer(x)
         return tuple(self.batch_first(getattr(self.heads, name)(x)) for name in HEADS)
 
-    def loss(self, outputs, targets, loss_weights=None, *_):
-        """Weighted sum of the three losses, a scalar; targets as the loaders give them."""
-        terms = self.metrics(outputs, targets).values()
-        return sum(weight * term for weight, term in zip(loss_weights or LOSS_WEIGHTS, terms, strict=True))
+    def loss(self, outputs, targets, loss_weights=None, terms=None):
+        """Weighted sum of the three losses, a scalar; `terms` where `metrics` has already built them."""
+        terms = terms or self.metrics(outputs, targets)
+        return sum(weight * term for weight, term in zip(loss_weights or LOSS_WEIGHTS, terms.values(), strict=True))
 
     def metrics(self, outputs, targets):
         """The three losses by name (the host's protocol: lower is better)."""

@@ -1,7 +1,7 @@
 """Stages of a run and the files they leave: a stage whose inputs are unchanged is not run again.
 
-The stages form a chain: each is known by a digest of its own settings and of the stage before it. `stages.json` records,
-for every stage, that digest, the settings and the seconds it took.
+The stages form a chain: each is known by a digest of its own settings and of the stage before it. `stages.json`
+records, for every stage, that digest, the settings and the seconds it took.
 """
 
 import hashlib
@@ -23,17 +23,35 @@ class RunFolder:
         path: the folder; made where it is missing.
         say: takes a line for the user.
         writes: whether this process changes the folder (rank 0 alone does).
+        barrier: waits for the other processes.
     """
 
-    def __init__(self, path: Path, *, say: Callable[[str], None], writes: bool = True):
-        self.path, self._say, self._writes = path, say, writes
+    def __init__(
+        self,
+        path: Path,
+        *,
+        say: Callable[[str], None],
+        writes: bool = True,
+        barrier: Callable[[], None] = lambda: None,
+    ):
+        self.path, self.writes = path, writes
+        self._say, self._barrier = say, barrier
         path.mkdir(parents=True, exist_ok=True)
         self._manifest = read_json(path / MANIFEST) if (path / MANIFEST).is_file() else {}
         self._digest = ""
-        self._first = True
+        barrier()
 
     def __truediv__(self, name: str) -> Path:
         return self.path / name
+
+    def write(self, name: str, value) -> None:
+        """A JSON file of the folder, whole or not at all."""
+        if self.writes:
+            write_json(self / name, value)
+
+    def read(self, name: str):
+        """The parsed JSON file; RunFolderError where it is damaged."""
+        return read_json(self / name)
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -48,18 +66,17 @@ class RunFolder:
 
         Raises RunFolderError where the first stage's settings differ: the folder belongs to another configuration.
         """
-        files = list(files)
+        files, first = list(files), not self._digest
         settings = json.loads(json.dumps(settings, sort_keys=True))
         self._digest = hashlib.sha256(
             f"{self._digest} {name} {json.dumps(settings, sort_keys=True)}".encode()
         ).hexdigest()
         known = self._manifest.get(name)
         if known is not None and known["digest"] != self._digest:
-            if self._first:
+            if first:
                 raise RunFolderError(self._another(known["settings"], settings))
             self._set_aside(name)
             known = None
-        self._first = False
         if known is not None and known["done"] and all((self / file).exists() for file in files):
             self._say(f"{name}: kept, its inputs are unchanged")
             return False
@@ -73,6 +90,7 @@ class RunFolder:
         self._save()
         try:
             work()
+            self._barrier()
             entry["done"] = True
         finally:
             entry["seconds"] = round(seconds + time.perf_counter() - start, 3)
@@ -84,7 +102,7 @@ class RunFolder:
         names = list(self._manifest)
         stale = names[names.index(name) :]
         place = self.path / "previous" / str(sum(1 for _ in self.path.glob("previous/*")) + 1)
-        if self._writes:
+        if self.writes:
             place.mkdir(parents=True)
             for file in {file for stage in stale for file in self._manifest[stage]["files"]}:
                 if (self / file).exists():
@@ -104,7 +122,7 @@ class RunFolder:
         )
 
     def _save(self) -> None:
-        if self._writes:
+        if self.writes:
             write_json(self / MANIFEST, self._manifest)
 
 

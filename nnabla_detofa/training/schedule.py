@@ -1,42 +1,42 @@
 """Learning rate over warm-up and fine-tuning together (Section 4.1; CenterNet's steps)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import cos, pi
 
-from ..errors import ConfigError, unknown
+from ..errors import unknown
 
 Schedule = Callable[[float], float]  # epochs done, with a fraction -> learning rate
 
 
-def step(base: float, *, total: float, at: list[float], factor: float = 0.1) -> Schedule:  # noqa: ARG001
-    """`base`, times `factor` from each epoch of `at` on."""
-    return lambda epoch: base * factor ** sum(epoch >= boundary for boundary in at)
+def _constant(epoch: float, **_) -> float:  # noqa: ARG001
+    return 1.0
 
 
-def cosine(base: float, *, total: float, warmup: float = 0.0) -> Schedule:
-    """Linear from 0 over `warmup` epochs, then half a cosine down to 0 at epoch `total`."""
-
-    def rate(epoch: float) -> float:
-        if epoch < warmup:
-            return base * epoch / warmup
-        return base * 0.5 * (1 + cos(pi * min(1.0, (epoch - warmup) / max(total - warmup, 1e-9))))
-
-    return rate
+def _step(epoch: float, *, at: Sequence[float], factor: float, **_) -> float:
+    return factor ** sum(epoch >= boundary for boundary in at)
 
 
-def constant(base: float, *, total: float) -> Schedule:  # noqa: ARG001
-    """`base` throughout."""
-    return lambda epoch: base  # noqa: ARG005
+def _cosine(epoch: float, *, total: float, ramp: float, **_) -> float:
+    return 0.5 * (1 + cos(pi * min(1.0, max(0.0, epoch - ramp) / max(total - ramp, 1e-9))))
 
 
-SCHEDULES = {"step": step, "cosine": cosine, "constant": constant}
+SCHEDULES = {"constant": _constant, "step": _step, "cosine": _cosine}
 
 
-def learning_rate(name: str, base: float, *, total: float, **options) -> Schedule:
-    """The named schedule over `total` epochs; ConfigError for an unknown name or option."""
+def learning_rate(
+    name: str, base: float, *, total: float, at: Sequence[float] = (), factor: float = 0.1, ramp: float = 0.0
+) -> Schedule:
+    """The rate at each point of `total` epochs; ConfigError for an unknown name.
+
+    "constant"; "step": times `factor` from each epoch of `at` on; "cosine": half a cosine down to 0. All of them rise
+    linearly from 0 over the first `ramp` epochs.
+    """
     if name not in SCHEDULES:
         raise unknown("learning-rate schedule", name, SCHEDULES)
-    try:
-        return SCHEDULES[name](base, total=total, **options)
-    except TypeError as error:
-        raise ConfigError(f"learning-rate schedule {name}: {error}") from error
+    shape = SCHEDULES[name]
+
+    def rate(epoch: float) -> float:
+        rising = min(1.0, epoch / ramp) if ramp else 1.0
+        return base * rising * shape(epoch, total=total, at=at, factor=factor, ramp=ramp)
+
+    return rate

@@ -1,0 +1,224 @@
+"""Algorithm 1 of the paper, and the search under budgets behind it (Section 3.3)."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from .errors import ConfigError, require_ratio
+from .path_filter import PathFilter, cross_validate, fit
+from .pruning import AcceptedPaths, PathThresholds, path_thresholds, prune_operations, pruning_score
+from .search import evolve
+from .space import SearchSpace
+from .training import FINETUNE, MeasuredPaths, PathSampler, SupernetRunner, path_sampler
+from .training.report import pareto_table, quality_table, write_pareto
+
+Score = Callable[[np.ndarray], np.ndarray]  # paths (n, genes) -> (n,), higher is better inside a bucket
+
+
+class DetOFASearcher(SupernetRunner):
+    """Trains a supernet on the part of its search space that a path filter leaves, and searches it under budgets.
+
+    A stage leaves its files in the run folder, and is not run again while they are there from the same inputs.
+    """
+
+    def run(self) -> "DetOFASearcher":
+        """Algorithm 1; the numbers are its lines."""
+        space = self.space  # 1
+        first, last = self.hparams["warmup"], self.hparams["warmup"] + self.hparams["finetune"]
+        self.train_supernet("warmup", self.uniform_paths(space), first=0, last=first)  # 2
+        measured = self.measure_paths("paths_warmup", space)  # 3
+        score = self.fit_path_filter("path_filter_warmup", measured)  # 4
+        pruned = self.prune(space, score)  # 5
+        accepted = self.accepted_paths(pruned, score)  # 6, and the loop of 11–13
+        self.train_supernet("finetune", accepted, first=first, last=last)  # 7–16
+        measured = self.measure_paths("paths_final", pruned)  # Section 3.3: re-trained before the search
+        score = self.fit_path_filter("path_filter_final", measured)
+        quality = self.assess_path_filter(measured)
+        found = self.search(pruned, score)  # Equation 2
+        self.evaluate(pruned, found, quality)
+        self.monitor.close()
+        return self
+
+    @property
+    def path_ratio(self) -> float:
+        """r_path."""
+        return require_ratio("pruning.path_ratio", self.hparams["pruning"]["path_ratio"])
+
+    @property
+    def path_strategy(self) -> dict:
+        """By what paths are pruned, as a stage's setting."""
+        return {"path_strategy": self.hparams["pruning"]["path_strategy"]}
+
+    def uniform_paths(self, space: SearchSpace) -> PathSampler:
+        """a ~ U(𝒜), or what `sampler` says instead."""
+        return path_sampler(self.hparams["sampler"]["name"], space, self.rng("warmup"))
+
+    def train_supernet(self, stage: str, sampler: PathSampler, *, first: int, last: int) -> None:
+        """Epochs `first` to `last` - 1, one path of the sampler a step."""
+        settings = self.identity if stage == "warmup" else {"path_ratio": self.path_ratio, **self.path_strategy}
+        self.folder.stage(
+            stage,
+            {**settings, "sampler": self.hparams["sampler"], "epochs": [first, last]},
+            self.training_files(stage),
+            lambda: self.train(stage, sampler, first=first, last=last),
+        )
+        self.load_trained(stage)
+
+    def measure_paths(self, name: str, space: SearchSpace, *, part: int = 0) -> MeasuredPaths:
+        """m paths drawn uniformly from every bucket of the space, with their validation losses."""
+        options = self.hparams["path_filter"]
+        rng = self.rng(name)
+        paths = [
+            space.sample(options["paths_per_bucket"], rng, cost=self.cost, low=low, high=high)
+            for low, high in map(self.budgets.range, range(len(self.budgets)))
+            if space.count(self.cost, low=low, high=high)
+        ]
+        settings = {key: options[key] for key in ("paths_per_bucket", "bn_images", "validation_images")}
+        return self.measured(name, np.unique(np.concatenate(paths), axis=0), settings, part=part)
+
+    def fit_path_filter(self, name: str, measured: MeasuredPaths) -> Score:
+        """The score of a path filter fitted to measured paths; the second one starts from the first."""
+        file = self.folder / f"{name}.h5"
+        layout = self.space.token_layout()
+
+        def work() -> None:
+            path_filter = self.new_path_filter()
+            fit(path_filter, *self.filter_inputs(measured), rng=self.rng(name), **self.hparams["path_filter"]["fit"])
+            if self.folder.writes:
+                path_filter.save(file)
+
+        settings = {key: self.hparams["path_filter"][key] for key in ("network", "fit")}
+        self.folder.stage(name, settings, [file.name], work)
+        path_filter = PathFilter.load(file, layout=layout)
+        return lambda paths: path_filter.score(self.space.tokenize(paths), self.budgets.bucket(self.cost(paths)))
+
+    def new_path_filter(self) -> PathFilter:
+        """A path filter with fresh weights."""
+        network = self.hparams["path_filter"]["network"]
+        return PathFilter(self.space.token_layout(), len(self.budgets), rng=self.rng("path_filter"), **network)
+
+    def filter_inputs(self, measured: MeasuredPaths) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Tokens (n, 21), buckets (n,) and losses (n,) of measured paths."""
+        return self.space.tokenize(measured.paths), measured.bucket, measured.loss
+
+    def prune(self, space: SearchSpace, score: Score) -> SearchSpace:
+        """𝒜̃: the space without the operations that the strategy drops."""
+        options = {k: v for k, v in self.hparams["pruning"].items() if k not in ("path_ratio", "path_strategy")}
+
+        def work() -> None:
+            result = prune_operations(space, score, self.cost, self.budgets, rng=self.rng("operations"), **options)
+            if self.folder.writes:
+                result.save_csv(self.folder / "operations.csv")
+            self.folder.write("pruned_space.json", result.space.to_dict())
+
+        self.folder.stage("operations", options, ["operations.csv", "pruned_space.json"], work)
+        pruned = SearchSpace.from_dict(self.folder.read("pruned_space.json"), within=space)
+        kept, all_operations = int(pruned.allowed.sum()), int(space.allowed.sum())
+        self.say(f"operations: {kept} of {all_operations} kept, {pruned.size():,} of {space.size():,} paths")
+        return pruned
+
+    def accepted_paths(self, space: SearchSpace, score: Score) -> PathSampler:
+        """a ~ U(𝒜̃) among the paths that reach their bucket's threshold δ."""
+        if self.hparams["sampler"]["name"] != "uniform":
+            return path_sampler(self.hparams["sampler"]["name"], space, self.rng("finetune"))
+        score = pruning_score(self.hparams["pruning"]["path_strategy"], score, space, self.rng("path_strategy"))
+
+        def work() -> None:
+            found = path_thresholds(space, score, self.cost, self.budgets, rng=self.rng("thresholds"))
+            self.folder.write("thresholds.json", [scores.tolist() for scores in found.scores])
+
+        self.folder.stage("thresholds", self.path_strategy, ["thresholds.json"], work)
+        found = PathThresholds(tuple(np.array(scores) for scores in self.folder.read("thresholds.json")))
+        thresholds = found.at(self.path_ratio)
+        return AcceptedPaths(space, score, self.cost, self.budgets, thresholds=thresholds, rng=self.rng("finetune"))
+
+    def assess_path_filter(self, measured: MeasuredPaths) -> dict:
+        """How well filters fitted like this one rank paths that they have not seen, beside what needs no filter."""
+        options = self.hparams["path_filter"]
+        again = None
+        if options["second_measurement"]:  # on other images: an order that these do not confirm is theirs alone
+            again = self.measured("paths_final_again", measured.paths, {"part": 1}, part=1).loss
+
+        def work() -> None:
+            quality = cross_validate(
+                self.new_path_filter,
+                *self.filter_inputs(measured),
+                costs=measured.flops,
+                again=again,
+                folds=options["folds"],
+                rng=self.rng("filter_quality"),
+                **options["fit"],
+            )
+            self.folder.write("filter_quality.json", quality)
+
+        self.folder.stage("filter_quality", {"folds": options["folds"]}, ["filter_quality.json"], work)
+        return self.folder.read("filter_quality.json")
+
+    def search(self, space: SearchSpace, score: Score) -> list[dict]:
+        """The path of best score under each budget."""
+        options = dict(self.hparams["search"])
+        limits = self.limits(options.pop("budgets"))
+
+        def work() -> None:
+            found = evolve(
+                space, score, self.cost, limits=limits, budgets=self.budgets, rng=self.rng("search"), **options
+            )
+            self.folder.write(
+                "search.json",
+                [
+                    {"budget": one.limit, "flops": int(one.cost), "score": float(one.score), "path": one.path.tolist()}
+                    for one in found
+                ],
+            )
+
+        self.folder.stage("search", {**options, "budgets": limits}, ["search.json"], work)
+        return self.folder.read("search.json")
+
+    def limits(self, budgets: list[float] | None) -> list[float]:
+        """The budgets to search under: those given, or the most that each bucket holds."""
+        if budgets is None:
+            return self.budgets.edges[1:].tolist()
+        if not budgets:
+            raise ConfigError("search.budgets is empty; give FLOPs, or null for one budget a bucket")
+        return [float(budget) for budget in budgets]
+
+    def evaluate(self, space: SearchSpace, found: list[dict], quality: dict) -> None:
+        """AP of every found detector and of the largest path; the tables, the figure and the summary."""
+
+        def work() -> None:
+            largest = self.cost.argmax(space)
+            aps = self.average_precisions(np.array([*(one["path"] for one in found), largest], np.int8)).tolist()
+            pareto = [{**one, "ap": ap} for one, ap in zip(found, aps[:-1], strict=True)]
+            flops = int(self.cost(largest[None])[0])
+            self.folder.write(
+                "detectors.json",
+                {"pareto": pareto, "largest": {"flops": flops, "ap": aps[-1], "path": largest.tolist()}},
+            )
+
+        self.folder.stage("evaluate", {"metric": self.hparams["metric"]}, ["detectors.json"], work)
+        self.report(space, quality, **self.folder.read("detectors.json"))
+
+    def report(self, space: SearchSpace, quality: dict, *, pareto: list[dict], largest: dict) -> None:
+        """`summary.json`, `pareto.csv` and `pareto.png`, and the tables for the user."""
+        seconds = self.folder.seconds
+        pruning_seconds = self.sampler_state(FINETUNE).get("seconds", 0.0)
+        summary = {
+            "seed": self.hparams["seed"],
+            "dataset": self.dataloader["train"].dataset.name,
+            "strategy": self.hparams["pruning"]["strategy"],
+            "space_size": self.space.size(),
+            "pruned_space_size": space.size(),
+            "seconds": seconds,
+            "path_pruning_share": pruning_seconds / max(seconds[FINETUNE], 1e-9),
+            "filter": quality["filter"],
+            "filter_quality": quality,
+            "metric": self.hparams["metric"],
+            "pareto": pareto,
+            "largest": largest,
+        }
+        self.folder.write("summary.json", summary)
+        if self.folder.writes:
+            write_pareto(self.folder, self.space, pareto, largest, self.hparams["metric"])
+        self.say(quality_table(quality))
+        self.say(f"drawing and scoring paths took {summary['path_pruning_share']:.2%} of the fine-tuning stage")
+        self.say(pareto_table(summary))

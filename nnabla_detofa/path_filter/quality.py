@@ -1,0 +1,71 @@
+"""How well a path filter ranks paths that it has not seen (Table 2), beside rankers that need no filter."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from .baselines import flops_score, ridge_score
+from .fitting import fit
+from .metrics import evaluate
+from .model import PathFilter
+
+
+def cross_validate(
+    new_path_filter: Callable[[], PathFilter],
+    tokens: np.ndarray,
+    buckets: np.ndarray,
+    losses: np.ndarray,
+    *,
+    costs: np.ndarray,
+    again: np.ndarray | None = None,
+    folds: int = 5,
+    rng: np.random.Generator,
+    **fit_options,
+) -> dict:
+    """Metrics of held-out paths, averaged over folds that are stratified by bucket.
+
+    Every ranker is fitted to the other folds' losses. A held-out path is judged by its loss, and by its loss `again`
+    on other images where there is one: measured on the same images, paths also share what is theirs alone.
+
+    Args:
+        new_path_filter: gives a filter with fresh weights.
+        tokens: (n, L) int. buckets: (n,) int. losses, costs, again: (n,).
+        fit_options: the keywords of `fit`.
+
+    Returns:
+        {"filter": metrics of the path filter on the same images, "same_images": {ranker: metrics},
+        "other_images": the same against `again`, if it was given}.
+    """
+    judges = {"same_images": losses} | ({} if again is None else {"other_images": again})
+    figures: dict[str, dict[str, list]] = {images: {} for images in judges}
+    fold = _folds(buckets, folds, rng)
+    for k in range(folds):
+        rest, held_out = fold != k, fold == k
+        path_filter = new_path_filter()
+        fit(path_filter, tokens[rest], buckets[rest], losses[rest], rng=rng, **fit_options)
+        rankers = {
+            "path filter": path_filter.score(tokens[held_out], buckets[held_out]),
+            "FLOPs": flops_score(costs[held_out]),
+            "ridge regression": ridge_score(tokens[rest], buckets[rest], losses[rest], tokens[held_out]),
+        }
+        for images, truth in judges.items():
+            for name, scores in rankers.items():
+                figures[images].setdefault(name, []).append(evaluate(scores, truth[held_out], buckets[held_out]))
+    means = {images: {name: _mean(each) for name, each in rows.items()} for images, rows in figures.items()}
+    return {"filter": means["same_images"]["path filter"], **means}
+
+
+def _folds(buckets: np.ndarray, folds: int, rng: np.random.Generator) -> np.ndarray:
+    """A fold for every path, (n,); each bucket is spread evenly."""
+    fold = np.empty(len(buckets), int)
+    for bucket in np.unique(buckets):
+        own = rng.permutation(np.flatnonzero(buckets == bucket))
+        fold[own] = np.arange(len(own)) % folds
+    return fold
+
+
+def _mean(figures: list[dict[str, float]]) -> dict[str, float]:
+    """Mean of each figure over the folds in which it is defined; 0 where it is in none."""
+    names = figures[0]
+    columns = {name: np.array([one[name] for one in figures], float) for name in names}
+    return {name: float(np.nanmean(v)) if np.isfinite(v).any() else 0.0 for name, v in columns.items()}

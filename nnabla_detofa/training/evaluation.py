@@ -1,0 +1,56 @@
+"""Average precision of a path on the test split (Section 4.1)."""
+
+from collections.abc import Iterable
+
+import nnabla as nn
+import numpy as np
+
+from ..detection import Detections, coco_ap, decode, to_coco, to_detections, voc_ap
+from ..errors import unknown
+from ..supernet import CenterNet
+
+
+def detect(network: CenterNet, batches: Iterable, *, top: int = 100) -> Detections:
+    """What the network's active path finds in the batches of a loader, in the images' own pixels."""
+    network.apply(training=False)
+    found: list[Detections] = []
+    graph = None
+    for batch in batches:
+        if graph is None or graph[0].shape != batch.images.shape:
+            placeholder = nn.Variable(batch.images.shape)
+            graph = placeholder, network(placeholder)
+        placeholder, outputs = graph
+        placeholder.d = batch.images
+        nn.forward_all(list(outputs), clear_buffer=True)
+        logits, size, offset = (output.d[: batch.n_valid] for output in outputs)
+        peaks = decode(0.5 + 0.5 * np.tanh(0.5 * logits), size, offset, top=top)
+        found.append(to_detections(peaks, batch.indices[: batch.n_valid], batch.matrix[: batch.n_valid]))
+    return Detections(*(np.concatenate(column) for column in zip(*found, strict=True)))
+
+
+def voc_metric(interpolation: str):
+    """Mean AP at IoU 0.5 over the classes that the test split has."""
+
+    def mean_ap(detections: Detections, dataset) -> float:
+        aps = voc_ap(
+            detections, dataset.ground_truth(), n_classes=len(dataset.classes), iou=0.5, interpolation=interpolation
+        )
+        return float(np.nanmean(aps))
+
+    return mean_ap
+
+
+def coco_metric(detections: Detections, dataset) -> float:
+    """COCO's AP, IoU .5 to .95."""
+    results = to_coco(detections, dataset.image_ids, dataset.category_ids)
+    return float(coco_ap(results, dataset.annotation_file, image_ids=dataset.image_ids)["AP"])
+
+
+METRICS = {"voc07": voc_metric("11-point"), "voc": voc_metric("area"), "coco": coco_metric}
+
+
+def average_precision(name: str, detections: Detections, dataset) -> float:
+    """The named metric, in 0–1; ConfigError for an unknown name."""
+    if name not in METRICS:
+        raise unknown("metric", name, METRICS)
+    return METRICS[name](detections, dataset)

@@ -1,0 +1,83 @@
+"""Measuring a path (Algorithm 1, line 3): BN re-estimation, then the mean validation loss."""
+
+from collections.abc import Iterator
+
+import nnabla as nn
+import numpy as np
+
+from ..errors import NumericError
+from ..supernet import CenterNet, reestimate
+
+CACHE_BYTES = 1 << 30
+
+
+class FixedImages:
+    """The same images in the same batches every time; kept in memory where they are small enough.
+
+    Args:
+        loader: gives `batches(indices)`, see `data/`.
+        indices: (n,) which of its images.
+    """
+
+    def __init__(self, loader, indices: np.ndarray):
+        self._loader, self._indices = loader, indices
+        self._kept: list | None = None
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __iter__(self) -> Iterator:
+        if self._kept is not None:
+            return iter(self._kept)
+        batches = self._loader.batches(self._indices)
+        if len(self) * 3 * self._loader.options.image_size**2 * 4 > CACHE_BYTES:
+            return batches
+        self._kept = list(batches)
+        return iter(self._kept)
+
+
+class PathMeasurer:
+    """Validation loss of any path; every path sees the same images, so that only the paths differ.
+
+    Args:
+        network: the supernet; its running BN statistics are those of the last measured path afterwards.
+        loss_weights: of heat map, size and offset.
+        bn_images: training images for BN re-estimation.
+        validation_images: held-out images (N_p of Eq. 4).
+    """
+
+    def __init__(self, network: CenterNet, loss_weights, *, bn_images: FixedImages, validation_images: FixedImages):
+        self._network, self._loss_weights = network, loss_weights
+        self._bn_images, self._validation_images = bn_images, validation_images
+
+    def prepare(self, path: np.ndarray) -> None:
+        """Activate the path with BN statistics of its own, ready for inference."""
+        self._network.activate(path)
+        reestimate(self._network, (batch.images[: batch.n_valid] for batch in self._bn_images))
+        self._network.apply(training=False)
+
+    def loss(self, path: np.ndarray) -> float:
+        """Mean validation loss of the path; NumericError where it is not finite."""
+        self.prepare(path)
+        graph = None
+        total = images = 0.0
+        for batch in self._validation_images:
+            count = batch.n_valid
+            if graph is None or graph[0].shape[0] != count:
+                graph = self._graph([array[:count] for array in (batch.images, *batch.targets)])
+            *placeholders, loss = graph
+            for placeholder, array in zip(placeholders, (batch.images, *batch.targets), strict=True):
+                placeholder.d = array[:count]
+            loss.forward(clear_buffer=True)
+            total += float(loss.d) * count
+            images += count
+        if not np.isfinite(total):
+            raise NumericError(
+                f"the validation loss of path {path.tolist()} is {total / images}; the training diverged"
+            )
+        return total / images
+
+    def _graph(self, arrays):
+        placeholders = [nn.Variable(array.shape) for array in arrays]
+        images, *targets = placeholders
+        return *placeholders, self._network.loss(self._network(images), targets, self._loss_weights)
