@@ -5,11 +5,13 @@ from .baselines import flops_score, ridge_score
 from .fitting import FitReport, fit
 from .metrics import evaluate, kendall_tau
 from .model import PathFilter
+from .quality import cross_validate
 
 __all__ = [
     "FitReport",
     "PathFilter",
     "TokenLayout",
+    "cross_validate",
     "evaluate",
     "fit",
     "flops_score",

@@ -13,8 +13,8 @@ def flops_score(costs: np.ndarray) -> np.ndarray:
 def ridge_score(tokens: np.ndarray, buckets: np.ndarray, losses: np.ndarray, test_tokens: np.ndarray) -> np.ndarray:
     """Scores (n_test,) from ridge regression of the losses on one-hot tokens, higher is better.
 
-    Tokens and losses are centred within each bucket, as only the order inside a bucket counts; the penalty is the one with the
-    smallest leave-one-out error, in closed form.
+    Tokens and losses are centred within each bucket, as only the order inside a bucket counts; the penalty is the one
+    of smallest leave-one-out error, in closed form.
 
     Parameters:
         tokens, test_tokens: (n, L) and (n_test, L) int.

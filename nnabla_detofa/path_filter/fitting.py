@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import nnabla as nn
-import nnabla.functions as F
-import nnabla.solvers as S
+import nnabla.functions as F  # noqa: N812
+import nnabla.solvers as S  # noqa: N812
 import numpy as np
 
 from ..errors import ConfigError, NumericError, require_ratio
@@ -62,35 +62,44 @@ def fit(
         ConfigError: input that does not fit, or no two paths of a bucket with different losses.
         NumericError: the loss is not finite.
     """
+    _require_options(epochs=epochs, batch=batch, learning_rate=learning_rate, patience=patience)
     require_ratio("valid_ratio", valid_ratio)
-    rows, losses = path_filter.rows(tokens, buckets), np.asarray(losses, np.float64)
-    buckets = np.asarray(buckets)
+    rows, buckets, losses = path_filter.rows(tokens, buckets), np.asarray(buckets), np.asarray(losses, np.float64)
     if losses.shape != buckets.shape or not np.isfinite(losses).all():
         raise ConfigError(f"losses have shape {losses.shape}; {len(rows)} paths need ({len(rows)},) finite numbers")
     groups = buckets if bounded else np.zeros_like(buckets)
     train, valid = split(buckets, valid_ratio, rng)
     if not pair_weights(groups[train], losses[train]).any():
-        raise ConfigError(f"{len(train)} paths to fit to, but none has another loss than one of its bucket")
+        raise ConfigError(f"none of {len(train)} paths to fit to has another loss than the others of its bucket")
     judged = valid if pair_weights(groups[valid], losses[valid]).any() else train  # too few held out to rank
-    valid_pairs = pair_weights(groups[judged], losses[judged])
+    judged_pairs = pair_weights(groups[judged], losses[judged])
     size = -(-len(train) // -(-len(train) // batch))  # the fewest batches of equal size
     step = _Step(path_filter, size, learning_rate, weight_decay)
-    history, best, kept = [], np.inf, path_filter.weights
-    for epoch in range(epochs):
-        train_loss = np.mean([step(rows[i], groups[i], losses[i]) for i in _batches(train, size, rng)])
-        valid_loss = pair_loss(path_filter.score_rows(rows[judged]), valid_pairs)
-        history.append((train_loss, valid_loss))
-        if not np.isfinite(history[-1]).all():
-            raise NumericError(f"path filter: the loss is not finite in epoch {epoch}; try a lower learning_rate")
-        if valid_loss < best:
-            best, best_epoch, kept = valid_loss, epoch, path_filter.weights
-        if progress is not None:
-            progress(epoch)
-        if patience is not None and epoch - best_epoch >= patience:
-            break
-    path_filter.weights = kept
+    history, best_epoch, kept = [], 0, path_filter.weights
+    try:
+        for epoch in range(epochs):
+            train_loss = np.mean([step(rows[i], groups[i], losses[i]) for i in _batches(train, size, rng)])
+            history.append((train_loss, pair_loss(path_filter.score_rows(rows[judged]), judged_pairs)))
+            if not np.isfinite(history[-1]).all():
+                raise NumericError(f"path filter: the loss is not finite in epoch {epoch}; lower learning_rate")
+            if epoch == 0 or history[-1][1] < history[best_epoch][1]:
+                best_epoch, kept = epoch, path_filter.weights
+            if progress is not None:
+                progress(epoch)
+            if patience is not None and epoch - best_epoch >= patience:
+                break
+    finally:
+        path_filter.weights = kept
     metrics = evaluate(path_filter.score_rows(rows[valid]), losses[valid], buckets[valid])
     return FitReport(*np.array(history).T, best_epoch, train, valid, metrics)
+
+
+def _require_options(*, epochs: int, batch: int, learning_rate: float, patience: int | None) -> None:
+    for name, value, least in (("epochs", epochs, 1), ("batch", batch, 2), ("patience", patience or 1, 1)):
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+            raise ConfigError(f"path filter: {name} is {value!r}; it must be a whole number of at least {least}")
+    if isinstance(learning_rate, bool) or not isinstance(learning_rate, (int, float)) or not learning_rate > 0:
+        raise ConfigError(f"path filter: learning_rate is {learning_rate!r}; it must be a number above 0")
 
 
 def split(buckets: np.ndarray, valid_ratio: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

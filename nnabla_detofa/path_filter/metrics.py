@@ -10,9 +10,9 @@ METRICS = ("accuracy", "precision", "recall", "recall_over_all", "kendall_tau")
 def evaluate(scores: np.ndarray, losses: np.ndarray, buckets: np.ndarray, ratio: float = 0.25) -> dict[str, float]:
     """Table 2 for the weakest `ratio` of the paths, each figure per bucket and then averaged over the buckets.
 
-    Predicted weak are the ⌊ratio · n + ½⌋ (at least one) lowest scores of a bucket; truly weak are as many of its highest
-    losses, and any loss equal to the lowest of those. `recall_over_all` divides by all paths instead of the weak ones,
-    which is what the paper's recall seems to be. Buckets with fewer than two paths, or with one loss alone, say nothing
+    Predicted weak are the ⌊ratio · n + ½⌋ (at least one) lowest scores of a bucket; truly weak are as many of its
+    highest losses, and any loss equal to the lowest of those. `recall_over_all` divides by all paths instead of the
+    weak ones, which is what the paper's recall seems to be. Buckets with fewer than two different losses say nothing
     about a ranking and are left out; with no other bucket every figure is nan.
 
     Parameters:
@@ -22,11 +22,11 @@ def evaluate(scores: np.ndarray, losses: np.ndarray, buckets: np.ndarray, ratio:
     """
     require_ratio("ratio", ratio)
     scores, losses, buckets = (np.asarray(x) for x in (scores, losses, buckets))
-    if not scores.shape == losses.shape == buckets.shape == (len(scores),):
+    if scores.ndim != 1 or not scores.shape == losses.shape == buckets.shape:
         raise ConfigError(
             f"scores {scores.shape}, losses {losses.shape} and buckets {buckets.shape} must have one value a path each"
         )
-    members = [np.flatnonzero(buckets == bucket) for bucket in np.unique(buckets)]
+    members = [buckets == bucket for bucket in np.unique(buckets)]
     figures = [_weak_figures(scores[i], losses[i], ratio) for i in members if np.ptp(losses[i]) > 0]
     if not figures:
         return dict.fromkeys(METRICS, float("nan"))

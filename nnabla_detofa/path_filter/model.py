@@ -49,12 +49,12 @@ class PathFilter:
     @property
     def weights(self) -> dict[str, np.ndarray]:
         """Copies of the parameters by name, float32."""
-        return {name: variable.d.copy() for name, variable in self.variables.items()}
+        return {name: np.array(variable.d, np.float32) for name, variable in self.variables.items()}
 
     @weights.setter
     def weights(self, values: dict[str, np.ndarray]) -> None:
         for name, variable in self.variables.items():
-            variable.d = values[name]
+            variable.d = np.asarray(values[name], np.float32)  # NNabla would take the type of the array
 
     @property
     def row_length(self) -> int:
@@ -88,8 +88,7 @@ class PathFilter:
 
     def score_rows(self, rows: np.ndarray) -> np.ndarray:
         """As `score`, of rows that `rows` made."""
-        weights = {name: variable.d for name, variable in self.variables.items()}
-        scorer = Scorer(weights, layers=self.design.layers, heads=self.design.heads, positions=self.positions)
+        scorer = Scorer(self.weights, layers=self.design.layers, heads=self.design.heads, positions=self.positions)
         return scorer(rows)
 
     def save(self, file: str | Path) -> None:

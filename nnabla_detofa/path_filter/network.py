@@ -4,10 +4,12 @@ Parameters are plain `nn.Variable`s in a dictionary, never in NNabla's global sc
 and a filter never ends up in the weights file of the supernet.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import nnabla as nn
-import nnabla.functions as F
+import nnabla.functions as F  # noqa: N812
 import numpy as np
 
 from ..errors import ConfigError
@@ -72,7 +74,7 @@ def score_graph(
     x = F.embed(flat, table)  # (n · T, dim): all but the attention works on single tokens
     for layer in range(design.layers):
         own = {name.split("/", 1)[1]: value for name, value in weights.items() if name.startswith(f"layer{layer}/")}
-        project = (lambda W, b=None: F.embed(flat, F.affine(table, W, b))) if layer == 0 else _linear_of(x)
+        project = partial(_project_table, table, flat) if layer == 0 else partial(F.affine, x)
         x = _norm(x + _attention(own, project, n, length, design))
         inner = F.relu(F.affine(x, own["hidden/W"], own["hidden/b"]))
         x = _norm(x + F.affine(inner, own["forward/W"], own["forward/b"]))
@@ -89,12 +91,15 @@ def _input_table(weights: dict[str, nn.Variable], positions: np.ndarray) -> nn.V
     return F.concatenate(table, weights["budget"], axis=0) if "budget" in weights else table
 
 
-def _linear_of(x: nn.Variable):
-    return lambda W, b=None: F.affine(x, W, b)
+def _project_table(table: nn.Variable, flat: nn.Variable, *linear: nn.Variable) -> nn.Variable:
+    """The linear map of the rows `flat` of the table: of each row of the table once."""
+    return F.embed(flat, F.affine(table, *linear))
 
 
-def _attention(own: dict[str, nn.Variable], project, n: int, length: int, design: Design) -> nn.Variable:
-    """Multi-head self-attention over the tokens of each path, (n · T, dim)."""
+def _attention(
+    own: dict[str, nn.Variable], project: Callable[..., nn.Variable], n: int, length: int, design: Design
+) -> nn.Variable:
+    """Multi-head self-attention over the tokens of each path, (n · T, dim); `project` takes a weight and a bias."""
     width = design.dim // design.heads
 
     def heads(x: nn.Variable) -> nn.Variable:

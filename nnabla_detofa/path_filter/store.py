@@ -1,7 +1,6 @@
 """The file of a path filter: HDF5 with a versioned JSON header and one float32 array a parameter."""
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -24,7 +23,7 @@ def write(file: Path, layout: TokenLayout, design: Design, weights: dict[str, np
         out.attrs["header"] = json.dumps(header)
         for name, value in weights.items():
             out.create_dataset(f"weights/{name}", data=value)
-    os.replace(unfinished, file)
+    unfinished.replace(file)
 
 
 def read(file: Path) -> tuple[dict, dict[str, np.ndarray]]:

@@ -6,6 +6,8 @@ import numpy as np
 
 from .protocols import Cost, Space
 
+Known = Callable[[np.ndarray, np.ndarray], np.ndarray]  # paths (n, genes), their searches (n,) -> (n,) bool
+
 ATTEMPTS = 4  # at a child by mutation or crossover, before it is drawn from the space instead
 
 
@@ -36,7 +38,7 @@ class Breeding:
         """`n` paths of each range, drawn from the space."""
         return np.stack([self._draw(search, n) for search in range(len(self._low))])
 
-    def children(self, parents: np.ndarray, n: int, known: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    def children(self, parents: np.ndarray, n: int, known: Known) -> np.ndarray:
         """`n` children for each search of `parents` (searches, parents, genes).
 
         One that misses its range, or that is `known` already, is tried again with other parents, and after `ATTEMPTS`
@@ -48,9 +50,10 @@ class Breeding:
         mutated = np.tile(np.arange(n) < round(self._mutation_ratio * n), searches)
         waiting = np.arange(len(children))
         for _ in range(ATTEMPTS):
-            made = self._offspring(parents, search[waiting], mutated[waiting])
+            own = search[waiting]
+            made = self._offspring(parents, own, mutated[waiting])
             costs = self._cost(made)
-            fit = (costs >= self._low[search[waiting]]) & (costs < self._high[search[waiting]]) & ~known(made)
+            fit = (costs >= self._low[own]) & (costs < self._high[own]) & ~known(made, own)
             children[waiting[fit]] = made[fit]
             waiting = waiting[~fit]
             if not len(waiting):

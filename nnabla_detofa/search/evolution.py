@@ -16,7 +16,7 @@ class Found(NamedTuple):
     """The best path that a search met under one budget.
 
     limit, bucket: the budget τ and its bucket. path: (genes,). cost, score: the path's.
-    evaluations: distinct paths scored for this budget; one that two budgets share counts for the first.
+    evaluations: distinct paths met under this budget; one that two budgets share is counted for both, scored once.
     history: best score before the first and after each generation, (generations + 1,).
     """
 
@@ -67,25 +67,23 @@ def evolve(
     if not ranges:
         raise ConfigError("limits is empty; give the search at least one budget")
     breeding = Breeding(space, cost, ranges, rng, probability=mutation_probability, mutation_ratio=mutation_ratio)
-    memory = ScoreMemory(score)
+    memory = ScoreMemory(score, searches=len(limits))
     n_parents = min(max(round(parent_ratio * population), 1), population - 1)
-    people, history, evaluations = breeding.founders(population), [], np.zeros(len(limits), np.int64)
+    people, history = breeding.founders(population), []
     for generation in range(generations + 1):  # the founders, then the generations
         if generation:
             children = breeding.children(people, population - n_parents, memory.knows)
             people = np.concatenate([people, children], axis=1)
-        met = len(memory.scores)
-        numbers = memory(people.reshape(-1, people.shape[2])).reshape(people.shape[:2])
-        evaluations += _newly_met(numbers, met)
+        numbers = memory(people)
         fittest = _fittest(numbers, memory.scores)[:, :n_parents]
         people = np.take_along_axis(people, fittest[:, :, None], axis=1)
         history.append(memory.scores[np.take_along_axis(numbers, fittest[:, :1], axis=1)[:, 0]])
         if generation and progress is not None:
             progress(generation - 1)
     best = people[:, 0]
-    found = zip(limits, buckets, best, cost(best), history[-1], evaluations, np.transpose(history), strict=True)
+    found = zip(limits, buckets, best, cost(best), history[-1], memory.met, np.transpose(history), strict=True)
     return [
-        Found(float(limit), bucket, path, float(path_cost), float(path_score), int(n), curve)
+        Found(float(limit), bucket, path, float(path_cost), float(path_score), n, curve)
         for limit, bucket, path, path_cost, path_score, n, curve in found
     ]
 
@@ -110,12 +108,6 @@ def _fittest(numbers: np.ndarray, scores: np.ndarray) -> np.ndarray:
     ordered = np.take_along_axis(numbers, order, axis=1)
     repeated = np.pad(ordered[:, 1:] == ordered[:, :-1], ((0, 0), (1, 0)))
     return np.take_along_axis(order, np.argsort(repeated, axis=1, kind="stable"), axis=1)
-
-
-def _newly_met(numbers: np.ndarray, met: int) -> np.ndarray:
-    """For each search the distinct paths with a number of at least `met`, counted where they come first."""
-    distinct, first = np.unique(numbers, return_index=True)
-    return np.bincount(first[distinct >= met] // numbers.shape[1], minlength=len(numbers))
 
 
 def _require_counts(**counts: tuple[int, int]) -> None:

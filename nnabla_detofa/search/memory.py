@@ -8,29 +8,40 @@ from ..errors import ConfigError, NumericError
 
 
 class ScoreMemory:
-    """`score` with a memory: numbers distinct paths in the order in which they are met."""
+    """`score` with a memory, shared by several searches that each know what they have met themselves.
 
-    def __init__(self, score: Callable[[np.ndarray], np.ndarray]) -> None:
+    Distinct paths are numbered in the order in which they are met; `scores` (paths met,) is by number.
+    """
+
+    def __init__(self, score: Callable[[np.ndarray], np.ndarray], *, searches: int) -> None:
         self._score = score
         self._numbers: dict[bytes, int] = {}
-        self.scores = np.empty(0)  # (paths met,), by number
+        self._met: list[set[bytes]] = [set() for _ in range(searches)]
+        self.scores = np.empty(0)
 
-    def knows(self, paths: np.ndarray) -> np.ndarray:
-        """Whether each path has been met, (n,) bool."""
-        return np.fromiter((key in self._numbers for key in _keys(paths)), bool, len(paths))
+    @property
+    def met(self) -> list[int]:
+        """How many distinct paths each search has met."""
+        return [len(own) for own in self._met]
 
-    def __call__(self, paths: np.ndarray) -> np.ndarray:
-        """The number of each path, (n,) int; the new ones are scored in one call, without repetition."""
+    def knows(self, paths: np.ndarray, search: np.ndarray) -> np.ndarray:
+        """Whether each path (n, genes) has been met by its search (n,); (n,) bool."""
+        own = zip(_keys(paths), search.tolist(), strict=True)
+        return np.fromiter((key in self._met[one] for key, one in own), bool, len(paths))
+
+    def __call__(self, people: np.ndarray) -> np.ndarray:
+        """Numbers (searches, n) of paths (searches, n, genes); new ones are scored in one call, without repetition."""
+        paths = people.reshape(-1, people.shape[2])
         first: list[int] = []
         numbers = np.empty(len(paths), np.intp)
         for row, key in enumerate(_keys(paths)):
-            number = self._numbers.setdefault(key, len(self._numbers))
-            if number == len(self.scores) + len(first):
+            numbers[row] = self._numbers.setdefault(key, len(self._numbers))
+            self._met[row // people.shape[1]].add(key)
+            if numbers[row] == len(self.scores) + len(first):
                 first.append(row)
-            numbers[row] = number
         if first:
             self.scores = np.concatenate([self.scores, self._checked(paths[first])])
-        return numbers
+        return numbers.reshape(people.shape[:2])
 
     def _checked(self, paths: np.ndarray) -> np.ndarray:
         scores = np.asarray(self._score(paths), np.float64)

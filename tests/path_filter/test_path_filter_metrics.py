@@ -1,0 +1,103 @@
+"""Table 2's figures, Kendall's tau and the baselines, against slow and obvious ones."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nnabla_detofa.errors import ConfigError
+from nnabla_detofa.path_filter import evaluate, flops_score, kendall_tau, ridge_score
+
+
+def slow_tau(x, y):
+    pairs = list(itertools.combinations(range(len(x)), 2))
+    signs = [(np.sign(x[a] - x[b]), np.sign(y[a] - y[b])) for a, b in pairs]
+    untied = np.sqrt(sum(s != 0 for s, _ in signs) * sum(t != 0 for _, t in signs))
+    return sum(s * t for s, t in signs) / untied if untied else 0.0
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=2, max_size=20))
+@settings(max_examples=50, deadline=None)
+def test_tau_equals_the_count_over_pairs(points):
+    x, y = np.array(points, float).T
+    assert kendall_tau(x, y) == pytest.approx(slow_tau(x, y), abs=1e-12)
+
+
+def test_tau_equals_scipy():
+    stats = pytest.importorskip("scipy.stats")
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 30, 200).astype(float), rng.standard_normal(200)
+    assert kendall_tau(x, y) == pytest.approx(stats.kendalltau(x, y).statistic, abs=1e-12)
+
+
+def test_a_perfect_and_a_reversed_ranking():
+    losses, buckets = np.arange(40.0), np.repeat([0, 1], 20)
+    perfect = evaluate(-losses, losses, buckets)
+    assert perfect == {
+        "accuracy": 1.0,
+        "precision": 1.0,
+        "recall": 1.0,
+        "recall_over_all": 0.25,
+        "kendall_tau": pytest.approx(1.0),
+    }
+    reverse = evaluate(losses, losses, buckets)
+    assert (reverse["precision"], reverse["accuracy"], reverse["kendall_tau"]) == (0.0, 0.5, pytest.approx(-1.0))
+
+
+def test_figures_by_hand():
+    losses = np.array([8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0])
+    scores = np.array([0.1, 0.9, 0.2, 0.8, 0.7, 0.6, 0.5, 0.4])  # weakest two: losses 8 and 6; truly 8 and 7
+    figures = evaluate(scores, losses, np.zeros(8, int))
+    assert figures["precision"] == figures["recall"] == 0.5
+    assert (figures["accuracy"], figures["recall_over_all"]) == (0.75, 0.125)
+
+
+def test_buckets_are_judged_apart_and_averaged():
+    losses = np.array([1.0, 2.0, 3.0, 4.0, 10.0, 20.0, 30.0, 40.0])
+    scores = np.array([4.0, 3.0, 2.0, 1.0, 1.0, 2.0, 3.0, 4.0])
+    figures = evaluate(scores, losses, np.repeat([0, 3], 4))
+    assert (figures["precision"], figures["kendall_tau"]) == (0.5, pytest.approx(0.0))
+
+
+def test_ties_at_the_border_are_all_truly_weak():
+    losses = np.array([5.0, 5.0, 1.0, 1.0])
+    for scores in ([0.0, 1.0, 2.0, 3.0], [1.0, 0.0, 2.0, 3.0]):
+        figures = evaluate(np.array(scores), losses, np.zeros(4, int))
+        assert (figures["precision"], figures["recall"]) == (1.0, 0.5)
+
+
+def test_buckets_that_say_nothing_are_left_out():
+    losses, scores = np.array([1.0, 2.0, 7.0, 3.0, 3.0]), np.array([2.0, 1.0, 5.0, 1.0, 2.0])
+    assert evaluate(scores, losses, np.array([0, 0, 1, 2, 2]))["kendall_tau"] == pytest.approx(1.0)
+    assert all(np.isnan(x) for x in evaluate(scores[:1], losses[:1], np.array([0])).values())
+    assert all(np.isnan(x) for x in evaluate(np.empty(0), np.empty(0), np.empty(0, int)).values())
+
+
+def test_figures_that_cannot_be():
+    with pytest.raises(ConfigError, match=r"scores \(3,\), losses \(2,\) and buckets \(3,\) must have one value"):
+        evaluate(np.zeros(3), np.zeros(2), np.zeros(3, int))
+    with pytest.raises(ConfigError, match=r"ratio is 1; it must be a number in \[0, 1\)"):
+        evaluate(np.zeros(3), np.zeros(3), np.zeros(3, int), ratio=1)
+
+
+def test_ridge_finds_an_additive_loss_and_ignores_the_bucket():
+    rng = np.random.default_rng(0)
+    tokens, buckets = rng.integers(0, 3, (200, 6)), rng.integers(0, 2, 200)
+    worth = rng.standard_normal((6, 3))
+    losses = worth[np.arange(6), tokens].sum(axis=1) + 100.0 * buckets
+    scores = ridge_score(tokens[:150], buckets[:150], losses[:150], tokens[150:])
+    assert evaluate(scores, losses[150:], buckets[150:])["kendall_tau"] > 0.95
+
+
+def test_ridge_of_noise_shrinks_and_of_one_path_is_flat():
+    rng = np.random.default_rng(0)
+    tokens = rng.integers(0, 3, (300, 6))
+    noise = ridge_score(tokens, np.zeros(300, int), rng.standard_normal(300), tokens)
+    assert noise.std() < 0.1
+    assert not ridge_score(tokens[:1], np.zeros(1, int), np.ones(1), tokens).any()
+
+
+def test_flops_alone_holds_the_dearer_path_for_the_better():
+    assert flops_score(np.array([3, 1, 2])).tolist() == [3.0, 1.0, 2.0]
