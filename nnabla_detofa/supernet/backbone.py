@@ -48,7 +48,8 @@ class OFAResNet50(Model):
             raise unknown("kernels", kernels, KERNELS)
         self.space = space
         self._stem_pool, self._kernels = stem_pool, kernels
-        path = space.largest() if only is None else only
+        self._only = None if only is None else np.asarray(only)
+        path = self.require_path(space.largest() if only is None else only)
         with nn.parameter_scope("", OrderedDict()):  # the host registers parameters globally and never lets go
             self._build(layers(space, path), STEM_ACTIVATIONS[stem_activation], 0.0 if zero_last_gamma else 1.0, rng)
         self.activate(path)
@@ -74,16 +75,23 @@ class OFAResNet50(Model):
             )
 
     def activate(self, path: np.ndarray) -> None:
-        """Choose the path (a row of genes) that the next `call` computes; ConfigError where the space lacks it."""
-        if not self.space.contains(np.atleast_2d(path)).all():
-            raise ConfigError(f"path {np.asarray(path).tolist()} is not in the network's search space")
-        self.path = np.array(path, np.int8)
+        """Choose the path (a row of genes) that the next `call` computes; ConfigError where the network lacks it."""
+        self.path = self.require_path(path)
         self._layers = layers(self.space, self.path)
+
+    def require_path(self, path: np.ndarray) -> np.ndarray:
+        """The path as int8; ConfigError where this network cannot compute it."""
+        path = np.asarray(path)
+        if not self.space.contains(path[None])[0]:
+            raise ConfigError(f"path {path.tolist()} is not in the network's search space")
+        if self._only is not None and not np.array_equal(path, self._only):
+            raise ConfigError(f"path {path.tolist()} is not the one that this network holds, {self._only.tolist()}")
+        return path.astype(np.int8)
 
     def features(self, images):
         """Backbone's last map for images (B, 3, S, S), in the layout that the network's layers work in."""
         channel_major = self._channel_major()
-        self.apply(channel_major=channel_major)
+        self.apply(channel_major=channel_major, pending=None)  # an older graph's statistics are none of this one's
         x = F.transpose(images, (1, 0, 2, 3)) if channel_major else images
         x = self._stem(x)
         for layer in self._layers.blocks:
@@ -112,7 +120,7 @@ class OFAResNet50(Model):
         return [module for _, module in self.get_modules() if isinstance(module, ElasticBatchNorm)]
 
     def flush_statistics(self) -> None:
-        """Take over the running statistics of the last forward pass; call it after every one that trains."""
+        """Take over the last graph's running statistics; call it after every forward pass that trains."""
         for layer in self.batch_norms():
             layer.flush()
 

@@ -51,12 +51,12 @@ class CenterNet(OFAResNet50):
     """OFA-ResNet50 with CenterNet's neck and heads.
 
     Args:
-        space: the search space of the backbone.
+        space, only: as in `OFAResNet50`.
         n_classes: object classes.
         neck: channels of the three up-convolutions. head: hidden channels of each head.
         head_deviation: of the normal initial weights of neck and heads.
         rng: draws the initial weights.
-        backbone: the keywords of `OFAResNet50`.
+        backbone: the other keywords of `OFAResNet50`.
     """
 
     def __init__(
@@ -67,6 +67,7 @@ class CenterNet(OFAResNet50):
         neck: Sequence[int] = (256, 256, 256),
         head: int = 64,
         head_deviation: float | None = 0.001,
+        only: np.ndarray | None = None,
         rng: np.random.Generator,
         **backbone,
     ):
@@ -81,7 +82,7 @@ class CenterNet(OFAResNet50):
         }
         if n_classes < 1 or not self._neck or min(*self._neck, head) < 1:
             raise ConfigError(f"n_classes {n_classes}, neck {self._neck}, head {head}: each must be at least 1")
-        super().__init__(space, rng=rng, **backbone)
+        super().__init__(space, only=only, rng=rng, **backbone)
 
     def _build(self, shape, ceiling, last_gamma, rng) -> None:
         super()._build(shape, ceiling, last_gamma, rng)
@@ -194,7 +195,7 @@ class SearchNet(CenterNet):
 
 
 class TrainNet(CenterNet):
-    """One path as a network of its own, with that path's layers alone; `genotype` is the host's {"d", "e", "w"} form."""
+    """One path as a network of its own, with that path's layers alone; `genotype` is the host's {"d", "e", "w"}."""
 
     def __init__(
         self, n_classes: int, *, genotype, space: dict | None = None, pretrained=None, seed: int = 0, **options
@@ -207,7 +208,8 @@ class TrainNet(CenterNet):
 
 
 def extract(supernet: CenterNet, path: np.ndarray) -> CenterNet:
-    """The path as a network of its own, with the supernet's weights and statistics: the same function, to float noise."""
+    """The path as a network of its own: the supernet's weights, statistics and function, to float noise."""
+    path = supernet.require_path(path)
     network = CenterNet(supernet.space, only=path, rng=np.random.default_rng(0), **supernet.options)
     shared = supernet.get_parameters()
     for name, parameter in network.get_parameters().items():

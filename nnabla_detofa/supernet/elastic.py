@@ -1,8 +1,8 @@
 """Elastic layers (Once-for-All): every path of the supernet uses the leading channels of the same weights.
 
-On a CPU the layers run the kernels of `kernels.py` on channel-major maps (C, B, H, W); elsewhere NNabla's own functions on
-(B, C, H, W). A network says which to all its layers with `apply(channel_major=…)`; pooling, addition and activation
-treat the two leading axes alike and need not know.
+On a CPU the layers run the kernels of `kernels.py` on channel-major maps (C, B, H, W); elsewhere NNabla's own
+functions on (B, C, H, W). A network says which to all its layers with `apply(channel_major=…)`; pooling, addition and
+activation treat the two leading axes alike and need not know.
 """
 
 import nnabla as nn
@@ -77,17 +77,18 @@ class ElasticBatchNorm(Mo.Module):
     """Batch normalisation of the leading channels, with an optional shortcut added and an activation behind.
 
     While `recording`, every forward pass appends its batch's (mean, variance) to `records` and leaves the running
-    statistics alone; see `statistics.py`. With NNabla's functions the statistics of a pass arrive with `flush()`.
+    statistics alone; see `statistics.py`. With NNabla's functions the statistics of a pass arrive with `flush()`;
+    until then they are `pending` in the graph that was built last.
     """
 
     channel_major = False
     recording = False
+    pending: list[nn.Variable] | None = None
 
     def __init__(self, n_features: int, gamma: float = 1.0):
         super().__init__()
         self.bn = Mo.BatchNormalization(n_features, 4, param_init={"gamma": constant(gamma)})
         self.records: list[tuple[np.ndarray, np.ndarray]] = []
-        self._pending: tuple | None = None
 
     def call(self, x, ceiling=LINEAR, shortcut=None):
         if self.channel_major:
@@ -98,8 +99,8 @@ class ElasticBatchNorm(Mo.Module):
     def _kernel(self, ceiling):
         bn = self.bn
         return kernels.BatchNormalization(
-            bn._mean.d.reshape(-1),
-            bn._var.d.reshape(-1),
+            bn._mean,
+            bn._var,
             batch_stat=self.training or self.recording,
             decay_rate=bn._decay_rate,
             eps=bn._eps,
@@ -114,30 +115,28 @@ class ElasticBatchNorm(Mo.Module):
         bn, n = self.bn, x.shape[1]
         beta, gamma, mean, variance = (corner(p, 1, n) for p in (bn._beta, bn._gamma, bn._mean, bn._var))
         if self.recording:
-            y, *self._pending = F.batch_normalization(
-                x, beta, gamma, mean, variance, eps=bn._eps, batch_stat=True, output_stat=True
+            y, *statistics = F.batch_normalization(
+                x, beta, gamma, None, None, eps=bn._eps, batch_stat=True, output_stat=True
             )
-            for statistic in self._pending:
-                statistic.apply(persistent=True)
-            return y
-        if self.training:  # the slice of a running statistic is a copy, which `flush` writes back
-            mean, variance = (nn.Variable.from_numpy_array(p.d[:, :n]) for p in (bn._mean, bn._var))
-            self._pending = mean, variance
-        return F.batch_normalization(
-            x, beta, gamma, mean, variance, decay_rate=bn._decay_rate, eps=bn._eps, batch_stat=self.training
-        )
+        else:
+            statistics = [mean, variance]
+            y = F.batch_normalization(
+                x, beta, gamma, mean, variance, decay_rate=bn._decay_rate, eps=bn._eps, batch_stat=self.training
+            )
+        if self.recording or self.training:  # the slice of a running statistic is a copy, which `flush` writes back
+            self.pending = [statistic.apply(persistent=True) for statistic in statistics]
+        return y
 
     def flush(self) -> None:
         """Take over the statistics of the last forward pass; nothing to do on a CPU."""
-        if self._pending is None:
+        if self.pending is None:
             return
-        mean, variance = (statistic.d.reshape(-1).copy() for statistic in self._pending)
+        mean, variance = (statistic.d.reshape(-1).copy() for statistic in self.pending)
         if self.recording:
             self._record(mean, variance)
             return
-        self.bn._mean.d[:, : len(mean)] = mean.reshape(1, -1, 1, 1)
-        self.bn._var.d[:, : len(mean)] = variance.reshape(1, -1, 1, 1)
-        self._pending = None
+        self.bn._mean.d[0, : len(mean), 0, 0] = mean
+        self.bn._var.d[0, : len(mean), 0, 0] = variance
 
 
 class ConvNorm(Mo.Module):

@@ -155,7 +155,7 @@ class Convolution(_Kernel):
 
 
 class Deconvolution(_Kernel):
-    """The adjoint of a convolution. Inputs: x (i, B, H, W), W (I, O, k, k); output (O, B, s·H, s·W) for k = s + 2·pad."""
+    """The adjoint of a convolution: x (i, B, H, W) and W (I, O, k, k) give (O, B, s·H, s·W) where k = s + 2·pad."""
 
     def __init__(self, window: Window):
         super().__init__(nn.get_current_context())
@@ -192,10 +192,10 @@ class Deconvolution(_Kernel):
 
 
 class BatchNormalization(_Kernel):
-    """y = act(γ (x − μ)/√(σ² + ε) + β [+ shortcut]). Inputs: x (c, B, H, W), β, γ (1, C, 1, 1), optionally the shortcut.
+    """y = act(γ (x − μ)/√(σ² + ε) + β [+ shortcut]). Inputs: x (c, B, H, W), β, γ (1, C, 1, 1), and any shortcut.
 
     Args:
-        mean, variance: arrays (C,) of running statistics. Used where `batch_stat` is false; otherwise their first c
+        mean, variance: running statistics (1, C, 1, 1). Used where `batch_stat` is false; otherwise their first c
             values move towards the batch's own (with Bessel's correction for the variance, as NNabla does).
         ceiling: None without activation, infinity for ReLU, 6 for ReLU6.
         record: called with the batch's (mean, variance), each (c,), where it is given: BN re-estimation.
@@ -230,7 +230,7 @@ class BatchNormalization(_Kernel):
     def _statistics(self, x, scratch):
         """Mean and 1/√(variance + ε), each (c,), of the batch or the running ones."""
         channels, count = x.shape
-        mean, variance = (array[:channels] for array in self._running)
+        mean, variance = (parameter.d.reshape(-1)[:channels] for parameter in self._running)
         if self._batch_stat:
             batch_mean = x.mean(axis=1)
             np.subtract(x, batch_mean[:, None], out=scratch)

@@ -42,8 +42,7 @@ def reestimate(network: OFAResNet50, batches: Iterable[np.ndarray]) -> int:
     finally:
         for layer in layers:
             layer.records.clear()
-            layer._pending = None
-        network.apply(recording=False)
+        network.apply(recording=False, pending=None)
     return sum(sizes)
 
 

@@ -1,0 +1,264 @@
+"""The CPU kernels against NNabla's own functions: values, every gradient, running statistics."""
+
+from functools import partial
+
+import nnabla as nn
+import nnabla.functions as F  # noqa: N812
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nnabla_detofa.supernet import kernels
+from nnabla_detofa.supernet.kernels import Window, fold, unfold
+
+WINDOWS = [Window(k, s, k // 2) for k in (1, 3) for s in (1, 2)]
+UP = Window(4, 2, 1)
+
+few = settings(max_examples=25, deadline=None, derandomize=True)
+seeds = st.integers(0, 2**16)
+sizes = st.tuples(st.integers(1, 3), st.integers(2, 7), st.integers(2, 7))  # batch, height, width
+channels = st.integers(1, 6)
+spare = st.integers(0, 3)  # channels of a shared weight that a path leaves unused
+
+
+def close(ours, theirs, tolerance=1e-5):
+    """Within the tolerance of the largest value."""
+    assert ours.shape == theirs.shape
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance * max(1.0, np.abs(theirs).max()))
+
+
+def variables(rng, *shapes):
+    return [nn.Variable.from_numpy_array(rng.standard_normal(s).astype(np.float32), need_grad=True) for s in shapes]
+
+
+def swap(x):
+    """(C, B, H, W) from (B, C, H, W), and back."""
+    return F.transpose(x, (1, 0, 2, 3))
+
+
+def gradients(build, inputs, *, passes=1, seed=0):
+    """Output and input gradients of `build(*inputs)` after some backward passes of a random output gradient."""
+    for x in inputs:
+        x.grad.zero()
+    y = build(*inputs)
+    dy = np.random.default_rng(seed).standard_normal(y.shape).astype(np.float32)
+    for _ in range(passes):
+        y.forward(clear_no_need_grad=True)
+        y.backward(dy, clear_buffer=True)
+    y.forward()
+    return [y.d.copy(), *(x.g.copy() for x in inputs)]
+
+
+def assert_same(ours, theirs, inputs, **options):
+    for a, b in zip(gradients(ours, inputs, **options), gradients(theirs, inputs, **options), strict=True):
+        close(a, b)
+
+
+def our_convolution(n_out, window, x, *weights):
+    return swap(kernels.Convolution(n_out, window)(swap(x), *weights))
+
+
+def their_convolution(n_out, window, x, weight, bias=None):
+    corner = weight[:n_out, : x.shape[1]]
+    pad, stride = (window.pad,) * 2, (window.stride,) * 2
+    return F.convolution(x, corner, bias if bias is None else bias[:n_out], pad=pad, stride=stride)
+
+
+def our_deconvolution(x, weight):
+    return swap(kernels.Deconvolution(UP)(swap(x), weight))
+
+
+def their_deconvolution(x, weight):
+    return F.deconvolution(x, weight[: x.shape[1], : weight.shape[1]], None, pad=(1, 1), stride=(2, 2))
+
+
+@few
+@given(seeds, st.sampled_from(WINDOWS), sizes, channels, channels, spare, st.booleans())
+def test_convolution_of_a_corner_equals_nnablas(seed, window, size, n_in, n_out, unused, bias):
+    batch, *sides = size
+    shapes = [(batch, n_in, *sides), (n_out + unused, n_in + unused, window.kernel, window.kernel)]
+    shapes += [(n_out + unused,)] if bias else []
+    inputs = variables(np.random.default_rng(seed), *shapes)
+    ours, theirs = partial(our_convolution, n_out, window), partial(their_convolution, n_out, window)
+    assert_same(ours, theirs, inputs)
+    _, _, dweight, *dbias = gradients(ours, inputs)
+    assert not dweight[n_out:].any()
+    assert not dweight[:, n_in:].any()
+    assert not any(db[n_out:].any() for db in dbias)
+
+
+@few
+@given(seeds, sizes, channels, channels, spare)
+def test_deconvolution_of_a_corner_equals_nnablas(seed, size, n_in, n_out, unused):
+    batch, *sides = size
+    inputs = variables(np.random.default_rng(seed), (batch, n_in, *sides), (n_in + unused, n_out, 4, 4))
+    assert_same(our_deconvolution, their_deconvolution, inputs)
+    assert not gradients(our_deconvolution, inputs)[2][n_in:].any()
+
+
+@few
+@given(seeds, st.sampled_from([*WINDOWS, UP]), sizes, channels)
+def test_fold_is_the_adjoint_of_unfold(seed, window, size, n):
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((n, *size))
+    columns = unfold(x, window)
+    weights = rng.standard_normal(columns.shape)
+    assert np.isclose((columns * weights).sum(), (x * fold(weights, x.shape, window)).sum())
+
+
+class Norm:
+    """One normalisation with both implementations, each with running statistics of its own."""
+
+    def __init__(self, rng, n_features, *, batch_stat, ceiling, decay_rate=0.7, eps=1e-3):
+        shape = (1, n_features, 1, 1)
+        self.start = rng.standard_normal(shape).astype(np.float32), rng.uniform(0.5, 2, shape).astype(np.float32)
+        self.ours, self.theirs = ([nn.Variable.from_numpy_array(s.copy()) for s in self.start] for _ in range(2))
+        self.batch_stat, self.ceiling, self.decay_rate, self.eps = batch_stat, ceiling, decay_rate, eps
+
+    def our_norm(self, x, beta, gamma, *shortcut, record=None):
+        kernel = kernels.BatchNormalization(
+            *self.ours,
+            batch_stat=self.batch_stat,
+            decay_rate=self.decay_rate,
+            eps=self.eps,
+            ceiling=self.ceiling,
+            record=record,
+        )
+        return swap(kernel(swap(x), beta, gamma, *map(swap, shortcut)))
+
+    def their_norm(self, x, beta, gamma, *shortcut):
+        n = x.shape[1]
+        mean, variance = (nn.Variable.from_numpy_array(s.d[:, :n].copy()) for s in self.theirs)
+        options = {"decay_rate": self.decay_rate, "eps": self.eps, "batch_stat": self.batch_stat}
+        y = F.batch_normalization(x, beta[:, :n], gamma[:, :n], mean, variance, **options)
+        self.moved = mean.apply(persistent=True), variance.apply(persistent=True)
+        y = sum(shortcut, y)
+        if self.ceiling is None:
+            return y
+        return F.relu(y) if np.isinf(self.ceiling) else F.minimum_scalar(F.relu(y), self.ceiling)
+
+
+CEILINGS = pytest.mark.parametrize("ceiling", [None, np.inf, 6.0], ids=["linear", "relu", "relu6"])
+BATCH_STAT = pytest.mark.parametrize("batch_stat", [True, False], ids=["batch", "running"])
+
+
+@CEILINGS
+@BATCH_STAT
+@settings(max_examples=12, deadline=None, derandomize=True)
+@given(seeds, st.tuples(st.integers(1, 3), st.integers(2, 5), st.integers(2, 5)), channels, spare, st.booleans())
+def test_batch_normalisation_equals_nnablas(batch_stat, ceiling, seed, size, n, unused, with_shortcut):
+    rng = np.random.default_rng(seed)
+    batch, *sides = size
+    norm = Norm(rng, n + unused, batch_stat=batch_stat, ceiling=ceiling)
+    shape, affine = (batch, n, *sides), (1, n + unused, 1, 1)
+    x, beta, gamma, *shortcut = variables(rng, shape, affine, affine, *([shape] if with_shortcut else []))
+    if ceiling == 6:
+        gamma.d = 4 * gamma.d  # so that some values reach the ceiling
+    inputs = [x, beta, gamma, *shortcut]
+    assert_same(norm.our_norm, norm.their_norm, inputs)
+    for moved, ours, start in zip(norm.moved, norm.ours, norm.start, strict=True):
+        close(ours.d[:, :n], moved.d)
+        np.testing.assert_array_equal(ours.d[:, n:], start[:, n:])
+        if not batch_stat:
+            np.testing.assert_array_equal(ours.d, start)
+    _, _, dbeta, dgamma, *_ = gradients(norm.our_norm, inputs)
+    assert not dbeta[:, n:].any()
+    assert not dgamma[:, n:].any()
+
+
+def test_batch_normalisation_of_a_large_map_far_from_zero():
+    """NNabla's variance, a difference of float32 sums, is off by 1e-3 here; float64 is the oracle."""
+    rng = np.random.default_rng(0)
+    norm = Norm(rng, 4, batch_stat=True, ceiling=None, eps=1e-5)
+    x, beta, gamma = variables(rng, (16, 4, 64, 64), (1, 4, 1, 1), (1, 4, 1, 1))
+    x.d = x.d + 10
+    records = []
+    y = norm.our_norm(x, beta, gamma, record=lambda *statistics: records.append(statistics))
+    y.forward()
+    exact = x.d.astype(np.float64)
+    (mean, variance), axes = records[0], (0, 2, 3)
+    close(mean, exact.mean(axes))
+    close(variance, exact.var(axes))
+    hat = (exact - exact.mean(axes, keepdims=True)) / np.sqrt(exact.var(axes, keepdims=True) + 1e-5)
+    close(y.d, gamma.d * hat + beta.d)
+
+
+def test_a_recording_pass_uses_and_hands_over_the_batchs_statistics_alone():
+    rng = np.random.default_rng(0)
+    norm = Norm(rng, 5, batch_stat=True, ceiling=None)
+    inputs = variables(rng, (3, 4, 5, 6), (1, 5, 1, 1), (1, 5, 1, 1))
+    records = []
+    y = norm.our_norm(*inputs, record=lambda *statistics: records.append(statistics))
+    y.forward()
+    ((mean, variance),) = records
+    close(mean, inputs[0].d.mean((0, 2, 3)))
+    close(variance, inputs[0].d.var((0, 2, 3)))
+    for ours, start in zip(norm.ours, norm.start, strict=True):
+        np.testing.assert_array_equal(ours.d, start)
+
+
+def test_running_statistics_are_those_of_the_moment_of_the_call():
+    """A graph that outlives a loading of weights must not keep statistics from before it."""
+    rng = np.random.default_rng(0)
+    norm = Norm(rng, 4, batch_stat=False, ceiling=None)
+    inputs = variables(rng, (2, 4, 3, 3), (1, 4, 1, 1), (1, 4, 1, 1))
+    y = norm.our_norm(*inputs)
+    y.forward()
+    for mine, other, new in zip(norm.ours, norm.theirs, (0.25, 3.0), strict=True):
+        mine.d = other.d = np.full((1, 4, 1, 1), new, np.float32)
+    expected = norm.their_norm(*inputs)
+    y.forward()
+    expected.forward()
+    close(y.d, expected.d)
+
+
+def shared_convolutions(convolution, x, weight):
+    """Two layers of one weight, at different corners."""
+    return convolution(3, WINDOWS[2], convolution(4, WINDOWS[2], x, weight), weight)
+
+
+def shared_norms(norm, x, beta, gamma):
+    return norm(norm(x, beta, gamma), beta, gamma)
+
+
+@pytest.mark.parametrize("passes", [1, 3])
+def test_gradients_add_up_over_passes_and_over_layers_that_share_a_weight(passes):
+    rng = np.random.default_rng(0)
+    inputs = variables(rng, (2, 3, 5, 6), (6, 5, 3, 3))
+    ours, theirs = (partial(shared_convolutions, f) for f in (our_convolution, their_convolution))
+    assert_same(ours, theirs, inputs, passes=passes)
+
+    norm = Norm(rng, 5, batch_stat=True, ceiling=np.inf)
+    inputs = variables(rng, (3, 4, 5, 6), (1, 5, 1, 1), (1, 5, 1, 1))
+    assert_same(partial(shared_norms, norm.our_norm), partial(shared_norms, norm.their_norm), inputs, passes=passes)
+
+    inputs = variables(rng, (2, 3, 4, 4), (4, 3, 4, 4))
+    ours, theirs = ((lambda x, w, f=f: f(f(x, w), w)) for f in (our_deconvolution, their_deconvolution))
+    assert_same(ours, theirs, inputs, passes=passes)
+
+
+def test_a_gradient_that_nobody_asks_for_is_not_computed():
+    inputs = variables(np.random.default_rng(0), (2, 3, 5, 5), (4, 3, 3, 3), (4,))
+    for frozen in range(3):
+        for i, x in enumerate(inputs):
+            x.need_grad = i != frozen
+            x.grad.zero()
+        y = our_convolution(4, WINDOWS[2], *inputs)
+        y.forward()
+        y.backward(1.0)
+        assert [bool(x.g.any()) for x in inputs] == [i != frozen for i in range(3)]
+
+
+@pytest.mark.parametrize("limit", [1, 8000], ids=["image by image", "an uneven last chunk"])
+def test_chunks_change_nothing(monkeypatch, limit):
+    rng = np.random.default_rng(0)
+    convolution = variables(rng, (5, 3, 12, 12), (6, 5, 3, 3), (6,)), partial(our_convolution, 4, Window(3, 2, 1))
+    deconvolution = variables(rng, (5, 3, 4, 4), (4, 3, 4, 4)), our_deconvolution
+    for inputs, build in (convolution, deconvolution):
+        whole = gradients(build, inputs)
+        with monkeypatch.context() as patch:
+            patch.setattr(kernels, "_CHUNK_BYTES", limit)
+            parts = gradients(build, inputs)
+        for a, b in zip(parts, whole, strict=True):
+            close(a, b, 1e-6)
