@@ -4,14 +4,26 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .errors import ConfigError, require_ratio
+from .errors import ConfigError, SpaceError, require_ratio
 from .path_filter import PathFilter, cross_validate, fit
-from .pruning import AcceptedPaths, PathThresholds, path_thresholds, prune_operations, pruning_score
+from .pruning import (
+    PATH_STRATEGIES,
+    STRATEGIES,
+    AcceptedPaths,
+    PathThresholds,
+    path_thresholds,
+    prune_operations,
+    pruning_score,
+)
 from .search import evolve
 from .space import SearchSpace
 from .training import FINETUNE, MeasuredPaths, PathSampler, SupernetRunner, path_sampler
 from .training.report import pareto_table, quality_table, write_pareto
+from .training.settings import keywords, require_count, require_keys, require_name
 
+PATH_FILTER_KEYS = (
+    "paths_per_bucket", "bn_images", "validation_images", "network", "fit", "folds", "second_measurement"
+)  # fmt: skip
 Score = Callable[[np.ndarray], np.ndarray]  # paths (n, genes) -> (n,), higher is better inside a bucket
 
 
@@ -23,6 +35,7 @@ class DetOFASearcher(SupernetRunner):
 
     def run(self) -> "DetOFASearcher":
         """Algorithm 1; the numbers are its lines."""
+        self.check_settings()
         space = self.space  # 1
         first, last = self.hparams["warmup"], self.hparams["warmup"] + self.hparams["finetune"]
         self.train_supernet("warmup", self.uniform_paths(space), first=0, last=first)  # 2
@@ -39,15 +52,28 @@ class DetOFASearcher(SupernetRunner):
         self.monitor.close()
         return self
 
-    @property
-    def path_ratio(self) -> float:
-        """r_path."""
-        return require_ratio("pruning.path_ratio", self.hparams["pruning"]["path_ratio"])
-
-    @property
-    def path_strategy(self) -> dict:
-        """By what paths are pruned, as a stage's setting."""
-        return {"path_strategy": self.hparams["pruning"]["path_strategy"]}
+    def check_settings(self) -> None:
+        """Everything that can be known to be wrong before hours of training; raises ConfigError or SpaceError."""
+        super().check_settings()
+        pruning, path_filter, search = (self.hparams[key] for key in ("pruning", "path_filter", "search"))
+        path_keys = {"path_ratio", "path_strategy"}
+        require_keys("pruning", pruning, keywords(prune_operations, "rng") | path_keys, needed={"strategy", *path_keys})
+        require_name("pruning strategy", pruning["strategy"], STRATEGIES)
+        require_name("path strategy", pruning["path_strategy"], PATH_STRATEGIES)
+        for key in [key for key in pruning if key.endswith("ratio") or "_ratio_" in key]:
+            require_ratio(f"pruning.{key}", pruning[key])
+        require_keys("path_filter", path_filter, PATH_FILTER_KEYS, needed=PATH_FILTER_KEYS)
+        require_keys("path_filter.network", path_filter["network"], keywords(PathFilter, "rng"))
+        require_keys("path_filter.fit", path_filter["fit"], keywords(fit, "rng", "progress"))
+        require_count("path_filter.folds", path_filter["folds"], least=2)
+        require_count("path_filter.paths_per_bucket", path_filter["paths_per_bucket"], least=2)
+        require_keys("search", search, keywords(evolve, "budgets", "rng", "progress") | {"budgets"}, needed={"budgets"})
+        cheapest = self.cost.range(self.space)[0]
+        for limit in self.limits(search["budgets"]):
+            if not limit >= cheapest:
+                raise SpaceError(f"search.budgets has {limit:,.12g}; the cheapest path costs {cheapest:,.12g} FLOPs")
+        for part in range(2 if path_filter["second_measurement"] else 1):
+            self.measurer(part)
 
     def uniform_paths(self, space: SearchSpace) -> PathSampler:
         """a ~ U(𝒜), or what `sampler` says instead."""
@@ -55,7 +81,10 @@ class DetOFASearcher(SupernetRunner):
 
     def train_supernet(self, stage: str, sampler: PathSampler, *, first: int, last: int) -> None:
         """Epochs `first` to `last` - 1, one path of the sampler a step."""
-        settings = self.identity if stage == "warmup" else {"path_ratio": self.path_ratio, **self.path_strategy}
+        pruning = self.hparams["pruning"]
+        settings = (
+            {key: pruning[key] for key in ("path_ratio", "path_strategy")} if stage == FINETUNE else self.identity
+        )
         self.folder.stage(
             stage,
             {**settings, "sampler": self.hparams["sampler"], "epochs": [first, last]},
@@ -83,7 +112,9 @@ class DetOFASearcher(SupernetRunner):
 
         def work() -> None:
             path_filter = self.new_path_filter()
-            fit(path_filter, *self.filter_inputs(measured), rng=self.rng(name), **self.hparams["path_filter"]["fit"])
+            options = self.hparams["path_filter"]["fit"]
+            with self.bar(name, total=options.get("epochs")) as step:
+                fit(path_filter, *self.filter_inputs(measured), rng=self.rng(name), progress=step, **options)
             if self.folder.writes:
                 path_filter.save(file)
 
@@ -121,15 +152,17 @@ class DetOFASearcher(SupernetRunner):
         """a ~ U(𝒜̃) among the paths that reach their bucket's threshold δ."""
         if self.hparams["sampler"]["name"] != "uniform":
             return path_sampler(self.hparams["sampler"]["name"], space, self.rng("finetune"))
-        score = pruning_score(self.hparams["pruning"]["path_strategy"], score, space, self.rng("path_strategy"))
+        pruning = self.hparams["pruning"]
+        score = pruning_score(pruning["path_strategy"], score, space, self.rng("path_strategy"))
 
         def work() -> None:
             found = path_thresholds(space, score, self.cost, self.budgets, rng=self.rng("thresholds"))
             self.folder.write("thresholds.json", [scores.tolist() for scores in found.scores])
 
-        self.folder.stage("thresholds", self.path_strategy, ["thresholds.json"], work)
+        strategy = {"path_strategy": pruning["path_strategy"]}
+        self.folder.stage("thresholds", strategy, ["thresholds.json"], work)
         found = PathThresholds(tuple(np.array(scores) for scores in self.folder.read("thresholds.json")))
-        thresholds = found.at(self.path_ratio)
+        thresholds = found.at(pruning["path_ratio"])
         return AcceptedPaths(space, score, self.cost, self.budgets, thresholds=thresholds, rng=self.rng("finetune"))
 
     def assess_path_filter(self, measured: MeasuredPaths) -> dict:
@@ -160,9 +193,17 @@ class DetOFASearcher(SupernetRunner):
         limits = self.limits(options.pop("budgets"))
 
         def work() -> None:
-            found = evolve(
-                space, score, self.cost, limits=limits, budgets=self.budgets, rng=self.rng("search"), **options
-            )
+            with self.bar("search", total=options.get("generations")) as step:
+                found = evolve(
+                    space,
+                    score,
+                    self.cost,
+                    limits=limits,
+                    budgets=self.budgets,
+                    rng=self.rng("search"),
+                    progress=step,
+                    **options,
+                )
             self.folder.write(
                 "search.json",
                 [

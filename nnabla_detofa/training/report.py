@@ -6,11 +6,11 @@ import json
 import matplotlib
 
 matplotlib.use("Agg")  # a cluster has no screen
-import matplotlib.pyplot as plt  # noqa: E402
-import numpy as np  # noqa: E402
+import matplotlib.pyplot as plt
+import numpy as np
 
-from ..space import SearchSpace  # noqa: E402
-from .run_folder import RunFolder  # noqa: E402
+from ..space import SearchSpace
+from .run_folder import RunFolder
 
 COLUMNS = ("budget", "flops", "score", "ap", "genotype")
 

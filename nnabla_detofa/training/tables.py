@@ -28,7 +28,7 @@ class PathTable:
         self._file, self._columns = file, [*FIELDS, *genes]
 
     def read(self) -> MeasuredPaths:
-        """All complete rows; a last row that an interruption cut short is left out. RunFolderError for another table."""
+        """All complete rows, without one that an interruption cut short; RunFolderError for another table."""
         rows = self._rows() if self._file.is_file() else []
         values = np.array([[float(cell) for cell in row] for row in rows]).reshape(len(rows), len(self._columns))
         bucket, flops, loss = values[:, 0].astype(int), values[:, 1], values[:, 2]

@@ -1,0 +1,35 @@
+"""What a configuration may say below `hparams`, asked before anything is trained."""
+
+from collections.abc import Callable, Collection, Mapping
+from inspect import Parameter, signature
+
+from ..errors import ConfigError, unknown
+
+
+def keywords(call: Callable, *supplied: str) -> set[str]:
+    """The keyword-only parameters of `call` without those that the code supplies itself."""
+    parameters = signature(call).parameters.values()
+    return {p.name for p in parameters if p.kind is Parameter.KEYWORD_ONLY} - set(supplied)
+
+
+def require_keys(where: str, given: Mapping, known: Collection[str], *, needed: Collection[str] = ()) -> None:
+    """ConfigError for a key of `given` that is not known, or a needed one that is missing."""
+    for key in given:
+        if key not in known:
+            raise unknown(f"key in {where}:", key, known)
+    missing = [key for key in needed if key not in given]
+    if missing:
+        raise ConfigError(f"{where} lacks {', '.join(missing)}")
+
+
+def require_name(where: str, given: object, known: Collection[str]) -> None:
+    """ConfigError for a name that is not known."""
+    if given not in known:
+        raise unknown(where, given, known)
+
+
+def require_count(where: str, value: object, *, least: int = 1) -> int:
+    """`value` as a whole number of at least `least`; ConfigError otherwise."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ConfigError(f"{where} is {value!r}; it must be a whole number of at least {least}")
+    return value

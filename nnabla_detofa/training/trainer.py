@@ -1,0 +1,242 @@
+"""Supernet training on the host's runner (Algorithm 1, lines 2 and 7 to 16)."""
+
+import zlib
+from contextlib import contextmanager
+from pathlib import Path
+
+import nnabla as nn
+import numpy as np
+from tqdm import tqdm
+
+from ..errors import ConfigError, NumericError
+from ..host import Runner
+from ..space import Budgets
+from ..supernet import load_weights, save_weights
+from .checkpoint import POSITION, WEIGHTS, load_checkpoint, save_checkpoint
+from .evaluation import METRICS
+from .files import read_json
+from .run_folder import RunFolder
+from .samplers import SAMPLERS, PathSampler
+from .schedule import SCHEDULES, learning_rate
+from .settings import keywords, require_count, require_keys, require_name
+
+N_BUCKETS = 5
+FINETUNE = "finetune"
+
+
+class SupernetTrainer(Runner):
+    """Trains paths of a supernet; says lines, draws bars and curves, and keeps the run folder.
+
+    Takes what the host's launchers hand to any runner; see `conf/hparams` for the keys of `hparams`.
+    """
+
+    def __init__(self, model, optimizer, regularizer, dataloader, hparams, args):
+        loader = dataloader["train"]
+        _check_fit(model, loader)
+        image_size, max_objects = loader.options.image_size, loader.options.max_objects
+        shapes = {
+            "input_shapes": model.input_shapes(image_size),
+            "target_shapes": model.target_shapes(image_size, max_objects),
+        }
+        super().__init__(model, optimizer, regularizer, dataloader, {**hparams, **shapes}, args)
+        self.space = model.space
+        self.cost = model.flops(image_size)
+        self.budgets = Budgets.equal_width(self.cost, n=N_BUCKETS)
+        self.folder = RunFolder(
+            Path(self._abs_output_path), say=self.say, writes=self.comm.rank == 0, barrier=self._barrier
+        )
+        self.optimizer["train"].set_parameters(model.get_parameters(grad_only=True))
+        self._base_rate = self.optimizer["train"]._solver.learning_rate()
+        self._step = 0
+
+    # -- what stages share ------------------------------------------------------------------------------------------
+
+    def say(self, line: str) -> None:
+        """A line to the terminal and the log, from rank 0 alone."""
+        self.monitor.info(f"{line}\n")
+
+    def rng(self, purpose: str) -> np.random.Generator:
+        """A stream of its own for each purpose, from the run's one seed; the same on all ranks."""
+        return np.random.default_rng([self.hparams["seed"], zlib.crc32(purpose.encode())])
+
+    def progress(self, iterable, name: str, **options):
+        """A bar with ETA over an iterable, on rank 0."""
+        return tqdm(iterable, desc=name, disable=self.comm.rank > 0, dynamic_ncols=True, mininterval=1.0, **options)
+
+    @contextmanager
+    def bar(self, name: str, *, total: int | None):
+        """A bar with ETA as a callable that takes a step, whatever it is given."""
+        with self.progress(None, name, total=total) as bar:
+            yield lambda *_: bar.update()
+
+    def check_settings(self) -> None:
+        """ConfigError for a value below `hparams` that no run can have."""
+        schedule, sampler = self.hparams["schedule"], self.hparams["sampler"]
+        require_keys("hparams.schedule", schedule, {"name", *keywords(learning_rate, "total")}, needed=["name"])
+        require_name("learning-rate schedule", schedule["name"], SCHEDULES)
+        require_keys("sampler", sampler, ["name"], needed=["name"])
+        require_name("sampler", sampler["name"], SAMPLERS)
+        require_name("metric", self.hparams["metric"], METRICS)
+        for key in ("warmup", "finetune"):
+            require_count(f"hparams.{key}", self.hparams[key], least=0)
+        if not self.one_epoch_train:
+            raise ConfigError(
+                f"hparams.batch_size_train is {self.hparams['batch_size_train']}, more than the"
+                f" {len(self.dataloader['train'].dataset)} training images"
+            )
+
+    def curve(self, name: str, value: float, step: int) -> None:
+        """One point of a TensorBoard curve, from rank 0."""
+        if self.comm.rank == 0:
+            self.monitor.tb.add_scalar(name, float(value), step)
+
+    def _barrier(self) -> None:
+        if self.comm.n_procs > 1:
+            self.comm.comm.barrier()
+
+    def sum_over_ranks(self, values: np.ndarray) -> np.ndarray:
+        """Element-wise sum of an array over all processes."""
+        if self.comm.n_procs == 1:
+            return values
+        array = nn.NdArray.from_numpy_array(values.astype(np.float32))
+        self.comm.all_reduce([array], division=False, inplace=False)
+        return array.data.astype(values.dtype)
+
+    @property
+    def identity(self) -> dict:
+        """What decides the first stage, and so whether a run folder is this run's."""
+        irrelevant = {"workers", "prefetch", "cache_megabytes", "root"}
+        name, dataloader = next(iter(self.hparams["identity"]["dataloader"].items()))
+        dataloader = {key: value for key, value in dataloader.items() if key not in irrelevant}
+        keys = ("seed", "batch_size_train", "mini_batch_train", "loss_weights", "schedule", "finetune")
+        return {
+            **{key: self.hparams[key] for key in keys},
+            **self.hparams["identity"],
+            "dataloader": {name: dataloader, "images": len(self.dataloader["train"].dataset)},
+        }
+
+    # -- training (Algorithm 1, lines 2 and 7 to 16) ------------------------------------------------------------------
+
+    def training_files(self, stage: str) -> list[str]:
+        """What a training stage leaves: its last checkpoint and, if it is the last stage, the weights."""
+        return [f"checkpoint_{stage}", *(["weights.h5"] if stage == FINETUNE else [])]
+
+    def train(self, stage: str, sampler: PathSampler, *, first: int, last: int) -> None:
+        """Train epochs `first` to `last` - 1 of the whole schedule, one path of the sampler a step.
+
+        Every epoch ends with a checkpoint in `checkpoint_<stage>/`, from which an interrupted stage goes on.
+        """
+        folder, solver = self.folder / f"checkpoint_{stage}", self.optimizer["train"]._solver
+        position = load_checkpoint(folder, network=self.model, solver=solver)
+        if position is not None:
+            sampler.restore(position["sampler"])
+            self.say(f"{stage}: going on after epoch {position['epoch']} of {last}")
+        elif stage == FINETUNE:  # in a later session than the warm-up's: weights alone are not all of its end
+            load_checkpoint(self.folder / "checkpoint_warmup", network=self.model, solver=solver)
+        epoch = position["epoch"] if position else first
+        self._step = epoch * self.one_epoch_train
+        self.dataloader["train"].seek(self._step * self.accum_train)
+
+        def save(epochs: int) -> None:
+            if self.folder.writes:
+                state = {"epoch": epochs, "sampler": sampler.state()}
+                save_checkpoint(folder, network=self.model, solver=solver, position=state)
+
+        if epoch == last:  # nothing to train: what is there is the result
+            save(last)
+        steps = (last - first) * self.one_epoch_train
+        with self.progress(None, stage, total=steps, initial=(epoch - first) * self.one_epoch_train) as bar:
+            for self.cur_epoch in range(epoch, last):
+                self._epoch(stage, sampler, bar)
+                save(self.cur_epoch + 1)
+        if stage == FINETUNE and self.folder.writes:
+            save_weights(self.model, self.folder / "weights.h5")
+
+    def sampler_state(self, stage: str) -> dict:
+        """The sampler's state at the end of a training stage."""
+        return read_json(self.folder / f"checkpoint_{stage}" / POSITION)["sampler"]
+
+    def load_trained(self, stage: str) -> None:
+        """The weights that a finished training stage left."""
+        load_weights(self.model, self.folder / f"checkpoint_{stage}" / WEIGHTS)
+
+    def _epoch(self, stage: str, sampler: PathSampler, bar: tqdm) -> None:
+        schedule = self._schedule()
+        losses: dict[str, float] = {}
+        for i in range(self.one_epoch_train):
+            self.optimizer["train"]._solver.set_learning_rate(schedule(self._step / self.one_epoch_train))
+            step_losses = self.train_on_batch(path=sampler.next())
+            for name, value in step_losses.items():
+                losses[name] = losses.get(name, 0.0) + value / self.one_epoch_train
+            if i % self.args["print_frequency"] == 0:
+                bar.set_postfix(epoch=self.cur_epoch + 1, loss=f"{step_losses['loss']:.3f}", refresh=False)
+            bar.update()
+            self._step += 1
+        for name, value in losses.items():
+            self.curve(f"{stage}/{name}", value, self._step)
+        self.curve(f"{stage}/learning_rate", schedule(self._step / self.one_epoch_train), self._step)
+
+    def _schedule(self):
+        options = dict(self.hparams["schedule"])
+        total = self.hparams["warmup"] + self.hparams["finetune"]
+        return learning_rate(options.pop("name"), self._base_rate, total=total, **options)
+
+    def train_on_batch(self, key="train", *, path):  # noqa: ARG002 - the host's protocol
+        """One update of the weights for one path; returns the mean losses of the batch by name."""
+        self.model.activate(path)
+        self.optimizer["train"].zero_grad()
+        self.event.default_stream_synchronize()
+        self.update_graph("train")
+        placeholder = self.placeholder["train"]
+        losses: dict[str, float] = {}
+        for _ in range(self.accum_train):
+            self._load_data(placeholder, self.dataloader["train"].next())
+            placeholder["loss"].forward(clear_no_need_grad=True)
+            placeholder["loss"].backward(clear_buffer=True)
+            self.model.flush_statistics()
+            for name, term in placeholder["terms"].items():
+                losses[name] = losses.get(name, 0.0) + float(term.d) / self.accum_train
+            losses["loss"] = losses.get("loss", 0.0) + float(placeholder["loss"].d)
+        if not np.isfinite(losses["loss"]):
+            raise NumericError(
+                f"the training loss is {losses['loss']} at step {self._step}, path {path.tolist()};"
+                " stopped before the update, the last epoch's checkpoint is kept; try a lower optimizer.train.alpha"
+            )
+        if self.comm.n_procs > 1:
+            gradients = [p.grad for p in self.model.get_parameters(grad_only=True).values()]
+            self.comm.all_reduce(gradients, division=True, inplace=False)
+        self.event.add_default_stream_event()
+        self.optimizer["train"].update()
+        return losses
+
+    def update_graph(self, key="train"):
+        """Build the graph of the active path on the placeholders of `key`."""
+        placeholder = self.placeholder[key]
+        self.model.apply(training=key == "train")
+        outputs = self.model(*placeholder["inputs"])
+        terms = self.model.metrics(outputs, placeholder["targets"])
+        loss = self.model.loss(outputs, placeholder["targets"], self.hparams["loss_weights"], terms)
+        placeholder["terms"] = {name: term.apply(persistent=True) for name, term in terms.items()}
+        placeholder["loss"] = (loss / self.accum_train).apply(persistent=True)
+        return placeholder["loss"]
+
+    # -- the rest of the host's protocol ------------------------------------------------------------------------------
+
+    def valid_on_batch(self):
+        """Nothing: paths are measured and evaluated in stages of their own."""
+
+    callback_on_epoch_end = callback_on_start = callback_on_finish = valid_on_batch
+
+
+def _check_fit(model, loader) -> None:
+    """ConfigError where network and data set disagree."""
+    if model.n_classes != loader.n_classes:
+        raise ConfigError(
+            f"the network has n_classes={model.n_classes} and the data set {loader.n_classes}"
+            f" ({', '.join(loader.classes)}); they must agree"
+        )
+    if model.output_stride != loader.options.output_stride:
+        raise ConfigError(
+            f"the network's output stride is {model.output_stride} and dataloader's output_stride is"
+            f" {loader.options.output_stride}; they must agree"
+        )
