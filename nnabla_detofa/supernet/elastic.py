@@ -115,17 +115,17 @@ class ElasticBatchNorm(Mo.Module):
         bn, n = self.bn, x.shape[1]
         beta, gamma, mean, variance = (corner(p, 1, n) for p in (bn._beta, bn._gamma, bn._mean, bn._var))
         if self.recording:
-            y, *statistics = F.batch_normalization(
+            y, *self.pending = F.batch_normalization(
                 x, beta, gamma, None, None, eps=bn._eps, batch_stat=True, output_stat=True
             )
-        else:
-            statistics = [mean, variance]
-            y = F.batch_normalization(
-                x, beta, gamma, mean, variance, decay_rate=bn._decay_rate, eps=bn._eps, batch_stat=self.training
-            )
-        if self.recording or self.training:  # the slice of a running statistic is a copy, which `flush` writes back
-            self.pending = [statistic.apply(persistent=True) for statistic in statistics]
-        return y
+            for statistic in self.pending:
+                statistic.apply(persistent=True)
+            return y
+        if self.training:  # NNabla moves no slice of a statistic, so a copy moves and `flush` writes it back
+            mean, variance = self.pending = [nn.Variable.from_numpy_array(p.d[:, :n]) for p in (bn._mean, bn._var)]
+        return F.batch_normalization(
+            x, beta, gamma, mean, variance, decay_rate=bn._decay_rate, eps=bn._eps, batch_stat=self.training
+        )
 
     def flush(self) -> None:
         """Take over the statistics of the last forward pass; nothing to do on a CPU."""

@@ -1,0 +1,220 @@
+"""What a path computes: the same with both kernels, and the same when it is a network of its own."""
+
+import nnabla as nn
+import nnabla.functions as F  # noqa: N812
+import numpy as np
+import pytest
+
+from nnabla_detofa.errors import ConfigError, SpaceError
+from nnabla_detofa.supernet import CenterNet, TrainNet, extract, save_weights
+
+
+def gradients(network, images, *, training, passes=1):
+    """Gradients of a random linear function of the active path's outputs, of every parameter and of the images."""
+    network.apply(training=training)
+    for parameter in network.get_parameters(grad_only=True).values():
+        parameter.grad.zero()
+    x = nn.Variable.from_numpy_array(images, need_grad=True)
+    x.grad.zero()
+    maps, rng = network(x), np.random.default_rng(0)
+    directions = [nn.Variable.from_numpy_array(rng.standard_normal(y.shape)) for y in maps]
+    total = sum(F.sum(y * direction) for y, direction in zip(maps, directions, strict=True))
+    for _ in range(passes):
+        total.forward(clear_no_need_grad=True)
+        total.backward(clear_buffer=True)
+        network.flush_statistics()
+    return {"images": x.g.copy()} | {name: p.g.copy() for name, p in network.get_parameters(grad_only=True).items()}
+
+
+def distance(ours, theirs):
+    """Norm of the difference over the norm, of all arrays together."""
+    a, b = (np.concatenate([x.ravel() for x in arrays.values()]) for arrays in (ours, theirs))
+    return np.linalg.norm(a - b) / np.linalg.norm(b)
+
+
+@pytest.fixture
+def pair(small):
+    """The same supernet with both kernels."""
+    return [small.awake(small.net(kernels=kernels)) for kernels in ("numpy", "nnabla")]
+
+
+# ---- kernels
+
+
+@pytest.mark.parametrize("options", [{}, {"stem_pool": True}, {"stem_activation": "relu"}], ids=str)
+def test_both_kernels_compute_the_same(small, close, options):
+    networks = [small.awake(small.net(kernels=kernels, **options)) for kernels in ("numpy", "nnabla")]
+    for path in small.paths(networks[0], 5):
+        for network in networks:
+            network.activate(path)
+        for ours, theirs in zip(*map(small.outputs, networks), strict=True):
+            close(ours, theirs)
+
+
+def test_both_kernels_have_the_same_gradients(small, pair):
+    """Float noise may decide the sign of a value near zero, and so whether a single ReLU passes its gradient."""
+    for path in small.paths(pair[0], 5):
+        for network in pair:
+            network.activate(path)
+        ours, theirs = (gradients(network, small.images(), training=False) for network in pair)
+        assert list(ours) == list(theirs)
+        assert max(distance({0: ours[name]}, {0: theirs[name]}) for name in ours if theirs[name].any()) < 0.02
+        assert all(not ours[name].any() for name in ours if not theirs[name].any())
+
+
+def test_both_kernels_train_the_same(small, close, pair):
+    """Gradients accumulated over two passes, and running statistics that moved twice."""
+    for path in small.paths(pair[0], 4):
+        for network in pair:
+            network.activate(path)
+        ours, theirs = (gradients(network, small.images(3), training=True, passes=2) for network in pair)
+        assert distance(ours, theirs) < 0.1
+        ours, theirs = map(small.values, pair)
+        for name in ours:
+            close(ours[name], theirs[name], 2e-4)
+
+
+def test_auto_takes_the_cpu_kernels_on_a_cpu(small):
+    kinds = {}
+    for kernels in ("auto", "numpy", "nnabla"):
+        names = kinds[kernels] = set()
+        small.net(kernels=kernels)(nn.Variable((1, 3, 64, 64)))[0].visit(lambda f, names=names: names.add(f.name))
+    assert kinds["auto"] == kinds["numpy"]
+    assert "Deconvolution" in kinds["nnabla"]
+
+
+# ---- what a training pass touches
+
+
+@pytest.mark.parametrize("kernels", ["numpy", "nnabla"])
+def test_only_what_the_path_uses_has_a_gradient_and_moves(small, kernels):
+    network = small.awake(small.net(kernels=kernels))
+    network.activate(path := small.paths(network, 3)[2])
+    before = small.values(network)
+    moved = gradients(network, small.images(), training=True)
+    after, own = small.values(network), extract(network, path).get_parameters()
+    for name, value in after.items():
+        used = tuple(slice(n) for n in own[name].shape) if name in own else (slice(0),)
+        rest = np.ones(value.shape, bool)
+        rest[used] = False
+        np.testing.assert_array_equal(value[rest], before[name][rest])
+        if name.endswith(("_mean", "_var")):
+            assert (value[used] != before[name][used]).all()
+        else:
+            np.testing.assert_array_equal(value, before[name])
+            assert not moved[name][rest].any()
+            assert moved[name][used].any() == bool(moved[name][used].size)
+
+
+@pytest.mark.parametrize("kernels", ["numpy", "nnabla"])
+def test_running_statistics_follow_the_decay_and_lose_no_pass(small, close, kernels):
+    network = small.awake(small.net(kernels=kernels, stem_activation="relu"))
+    network.apply(training=True)
+    stem = network.input_stem.modules["0"]
+    mean, variance = (p.d[0, :, 0, 0].astype(np.float64) for p in (stem.bn.bn._mean, stem.bn.bn._var))
+    for seed, path in enumerate(small.paths(network, 4)):
+        network.activate(path)
+        images = small.images(seed=seed)
+        out = F.convolution(nn.Variable.from_numpy_array(images), stem.conv.conv._W, pad=(1, 1), stride=(2, 2))
+        out.forward()
+        x = network(nn.Variable.from_numpy_array(images))
+        nn.forward_all(list(x), clear_buffer=True)
+        network.flush_statistics()
+        n = network._layers.stem_mid
+        x = np.moveaxis(out.d[:, :n].astype(np.float64), 1, 0).reshape(n, -1)
+        mean[:n] = 0.9 * mean[:n] + 0.1 * x.mean(1)
+        variance[:n] = 0.9 * variance[:n] + 0.1 * x.var(1, ddof=1)
+        close(stem.bn.bn._mean.d[0, :, 0, 0], mean)
+        close(stem.bn.bn._var.d[0, :, 0, 0], variance, 1e-4)
+
+
+@pytest.mark.parametrize("kernels", ["numpy", "nnabla"])
+def test_statistics_of_an_older_graph_do_not_come_back(small, kernels):
+    """Another path's flush must not undo what was loaded into the layers that it does not use."""
+    network = small.awake(small.net(kernels=kernels))
+    smallest, largest = small.paths(network, 2)
+    network.activate(largest)
+    gradients(network, small.images(), training=True)
+    last = [p for name, p in network.get_parameters().items() if name.startswith("blocks/11/") and "/_mean" in name]
+    for parameter in last:
+        parameter.d = np.full(parameter.shape, 0.5, np.float32)
+    network.activate(smallest)
+    gradients(network, small.images(), training=True)
+    assert all((parameter.d == 0.5).all() for parameter in last)
+
+
+# ---- extraction
+
+
+@pytest.mark.parametrize("kernels", ["numpy", "nnabla"])
+def test_an_extracted_network_computes_its_path(small, close, kernels):
+    network = small.awake(small.net(kernels=kernels))
+    for path in small.paths(network, 6):
+        network.activate(path)
+        alone = extract(network, path)
+        for ours, theirs in zip(small.outputs(alone), small.outputs(network), strict=True):
+            close(ours, theirs, 1e-6)
+
+
+def test_an_extracted_network_holds_its_path_alone_and_shares_nothing(small):
+    network = small.awake(small.net())
+    smallest, largest = small.paths(network, 2)
+    names = list(network.get_parameters())
+    assert list(extract(network, largest).get_parameters()) == names
+    alone = extract(network, smallest)
+    left_out = {name.split("/")[1] for name in names if name not in alone.get_parameters()}
+    assert left_out == {"1", "2", "4", "5", "7", "8", "10", "11"}  # the stem's residual too, which is "1"
+    before = small.values(network)
+    for parameter in alone.get_parameters().values():
+        parameter.d = 0
+    after = small.values(network)
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+
+
+def test_an_extracted_network_is_a_train_net_by_name(small, tmp_path):
+    network = small.awake(small.net())
+    for path in small.paths(network, 4):
+        alone = extract(network, path)
+        save_weights(alone, tmp_path / "alone.h5")
+        genotype = network.space.genotype(path)
+        loaded = TrainNet(
+            3, genotype=genotype, space=small.SPACE, pretrained=str(tmp_path / "alone.h5"), **small.OPTIONS
+        )
+        assert loaded.transfer.new == loaded.transfer.left_out == []
+        for ours, theirs in zip(small.outputs(loaded), small.outputs(alone), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_extracting_twice_is_extracting_once(small):
+    network = small.awake(small.net())
+    path = small.paths(network, 3)[2]
+    once, twice = extract(network, path), extract(extract(network, path), path)
+    assert all(
+        np.array_equal(a.d, b.d) for a, b in zip(*(n.get_parameters().values() for n in (once, twice)), strict=True)
+    )
+
+
+# ---- what no network computes
+
+
+def test_a_path_of_no_or_another_space_is_named(small):
+    network = small.net()
+    path = network.space.largest()
+    path[3] = 9
+    for use in (network.activate, lambda path: extract(network, path)):
+        with pytest.raises(ConfigError, match="path .1, 2, 2, 9, .* is not in the network's search space"):
+            use(path)
+    with pytest.raises(SpaceError, match=r"paths have shape \(1, 4\).* of shape \(n, 23\)"):
+        network.activate([0, 0, 0, 0])
+    with pytest.raises(ConfigError, match="is not in the network's search space"):
+        CenterNet(network.space, only=path, n_classes=3, rng=np.random.default_rng(0))
+
+
+def test_a_network_of_one_path_refuses_the_others(small):
+    network = small.net()
+    smallest, largest = small.paths(network, 2)
+    alone = extract(network, smallest)
+    alone.activate(smallest)
+    for use in (alone.activate, lambda path: extract(alone, path)):
+        with pytest.raises(ConfigError, match="path .1, 2, .* is not the one that this network holds, .0, 0, 0, "):
+            use(largest)
