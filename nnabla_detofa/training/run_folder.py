@@ -38,7 +38,7 @@ class RunFolder:
         self._say, self._barrier = say, barrier
         path.mkdir(parents=True, exist_ok=True)
         self._manifest = read_json(path / MANIFEST) if (path / MANIFEST).is_file() else {}
-        self._digest = ""
+        self._digest, self._passed = "", set()
         barrier()
 
     def __truediv__(self, name: str) -> Path:
@@ -62,7 +62,7 @@ class RunFolder:
         """Run `work` unless the stage's `files` are there from the same settings and the same earlier stages.
 
         What an interrupted `work` left is there when it runs again; what a changed stage left, its own files and those
-        of the stages behind it, is set aside in `previous/`. Returns whether `work` ran.
+        of all stages that this session has not passed, is set aside in `previous/`. Returns whether `work` ran.
 
         Raises RunFolderError where the first stage's settings differ: the folder belongs to another configuration.
         """
@@ -77,6 +77,7 @@ class RunFolder:
                 raise RunFolderError(self._another(known["settings"], settings))
             self._set_aside(name)
             known = None
+        self._passed.add(name)
         if known is not None and known["done"] and all((self / file).exists() for file in files):
             self._say(f"{name}: kept, its inputs are unchanged")
             return False
@@ -88,6 +89,7 @@ class RunFolder:
         entry = {"digest": self._digest, "settings": settings, "files": files, "seconds": seconds, "done": False}
         self._manifest[name] = entry
         self._save()
+        self._barrier()  # all have looked at the folder before one changes it
         try:
             work()
             self._barrier()
@@ -98,16 +100,17 @@ class RunFolder:
         self._say(f"{name}: done in {entry['seconds']:.1f} s")
 
     def _set_aside(self, name: str) -> None:
-        """Move the files of the stage and of those recorded after it to a numbered folder, and forget these stages."""
-        names = list(self._manifest)
-        stale = names[names.index(name) :]
-        place = self.path / "previous" / str(sum(1 for _ in self.path.glob("previous/*")) + 1)
+        """Move what the stages not passed yet left to a numbered folder, and forget these stages."""
+        stale = {stage: entry for stage, entry in self._manifest.items() if stage not in self._passed}
+        earlier = [int(one.name) for one in self.path.glob("previous/*") if one.name.isdigit()]
+        place = self.path / "previous" / str(max(earlier, default=0) + 1)
         if self.writes:
             place.mkdir(parents=True)
-            for file in {file for stage in stale for file in self._manifest[stage]["files"]}:
-                if (self / file).exists():
-                    (self / file).rename(place / file)
-            write_json(place / MANIFEST, {stage: self._manifest[stage] for stage in stale})
+            for file in {file for entry in stale.values() for file in entry["files"]}:
+                for one in (self / file, *self.path.glob(f".{file}.*")):  # and what an interrupted writer left of it
+                    if one.exists():
+                        one.rename(place / one.name)
+            write_json(place / MANIFEST, stale)
         for stage in stale:
             del self._manifest[stage]
         self._say(f"{name}: its settings changed; results from here on were moved to {place}")

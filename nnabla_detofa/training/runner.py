@@ -39,6 +39,7 @@ class SupernetRunner(SupernetTrainer):
         """Validation loss of every path, in `name`.csv; rows that an interrupted measurement left are not repeated."""
         table = self._table(name)
         done = table.read()
+        self._barrier()  # all have read it before one writes it
         n_done = len(done.loss)
         if not np.array_equal(done.paths, paths[:n_done]):
             n_done = 0
