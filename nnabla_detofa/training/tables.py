@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import RunFolderError
+from .files import write_text
 
 
 class MeasuredPaths(NamedTuple):
@@ -28,9 +29,12 @@ class PathTable:
         self._file, self._columns = file, [*FIELDS, *genes]
 
     def read(self) -> MeasuredPaths:
-        """All complete rows, without one that an interruption cut short; RunFolderError for another table."""
+        """All complete rows, without one that an interruption cut short; RunFolderError for what is no such table."""
         rows = self._rows() if self._file.is_file() else []
-        values = np.array([[float(cell) for cell in row] for row in rows]).reshape(len(rows), len(self._columns))
+        try:
+            values = np.array([[float(cell) for cell in row] for row in rows]).reshape(len(rows), len(self._columns))
+        except ValueError as error:
+            raise RunFolderError(f"{self._file} is damaged ({error}); delete it to measure again") from error
         bucket, flops, loss = values[:, 0].astype(int), values[:, 1], values[:, 2]
         return MeasuredPaths(values[:, 3:].astype(np.int8), flops, bucket, loss)
 
@@ -42,14 +46,17 @@ class PathTable:
         return rows
 
     def start(self, measured: MeasuredPaths) -> None:
-        """Write the header and the rows that are kept."""
-        with self._file.open("w", newline="") as stream:
-            csv.writer(stream).writerow(self._columns)
-        self.append(measured)
+        """Write the header and the rows that are kept, whole or not at all."""
+        write_text(self._file, ",".join(self._columns) + "\n" + _lines(measured))
 
     def append(self, measured: MeasuredPaths) -> None:
-        """Add rows and hand them to the disk."""
-        with self._file.open("a", newline="") as stream:
-            writer = csv.writer(stream)
-            for path, flops, bucket, loss in zip(*measured, strict=True):
-                writer.writerow([int(bucket), int(flops), repr(float(loss)), *path.tolist()])
+        """Add rows."""
+        with self._file.open("a") as stream:
+            stream.write(_lines(measured))
+
+
+def _lines(measured: MeasuredPaths) -> str:
+    """A line a path; the loss with every digit."""
+    rows = zip(*measured, strict=True)
+    cells = ([int(bucket), int(flops), repr(float(loss)), *path.tolist()] for path, flops, bucket, loss in rows)
+    return "".join(",".join(map(str, row)) + "\n" for row in cells)
