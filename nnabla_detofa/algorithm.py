@@ -1,6 +1,7 @@
 """Algorithm 1 of the paper, and the search under budgets behind it (Section 3.3)."""
 
 from collections.abc import Callable
+from contextlib import closing
 
 import numpy as np
 
@@ -14,12 +15,13 @@ from .pruning import (
     path_thresholds,
     prune_operations,
     pruning_score,
+    reachable_buckets,
 )
 from .search import evolve
 from .space import SearchSpace
 from .training import FINETUNE, MeasuredPaths, PathSampler, SupernetRunner, path_sampler
 from .training.report import pareto_table, quality_table, write_pareto
-from .training.settings import keywords, require_count, require_keys, require_name
+from .training.settings import keywords, require_count, require_keys, require_name, require_numbers
 
 PATH_FILTER_KEYS = (
     "paths_per_bucket", "bn_images", "validation_images", "network", "fit", "folds", "second_measurement"
@@ -34,8 +36,14 @@ class DetOFASearcher(SupernetRunner):
     """
 
     def run(self) -> "DetOFASearcher":
+        """The algorithm; log and curves are whole on disk afterwards, whatever ended it."""
+        with closing(self.monitor):
+            self.check_settings()
+            self.algorithm()
+        return self
+
+    def algorithm(self) -> None:
         """Algorithm 1; the numbers are its lines."""
-        self.check_settings()
         space = self.space  # 1
         first, last = self.hparams["warmup"], self.hparams["warmup"] + self.hparams["finetune"]
         self.train_supernet("warmup", self.uniform_paths(space), first=0, last=first)  # 2
@@ -49,8 +57,6 @@ class DetOFASearcher(SupernetRunner):
         quality = self.assess_path_filter(measured)
         found = self.search(pruned, score)  # Equation 2
         self.evaluate(pruned, found, quality)
-        self.monitor.close()
-        return self
 
     def check_settings(self) -> None:
         """Everything that can be known to be wrong before hours of training; raises ConfigError or SpaceError."""
@@ -65,8 +71,9 @@ class DetOFASearcher(SupernetRunner):
         require_keys("path_filter", path_filter, PATH_FILTER_KEYS, needed=PATH_FILTER_KEYS)
         require_keys("path_filter.network", path_filter["network"], keywords(PathFilter, "rng"))
         require_keys("path_filter.fit", path_filter["fit"], keywords(fit, "rng", "progress"))
-        require_count("path_filter.folds", path_filter["folds"], least=2)
-        require_count("path_filter.paths_per_bucket", path_filter["paths_per_bucket"], least=2)
+        self.new_path_filter()  # with sizes that it cannot have, it says so
+        for key, least in (("folds", 2), ("paths_per_bucket", 4), ("bn_images", 1), ("validation_images", 1)):
+            require_count(f"path_filter.{key}", path_filter[key], least=least)  # of 4 paths, folds leave 2 to compare
         require_keys("search", search, keywords(evolve, "budgets", "rng", "progress") | {"budgets"}, needed={"budgets"})
         cheapest = self.cost.range(self.space)[0]
         for limit in self.limits(search["budgets"]):
@@ -97,16 +104,15 @@ class DetOFASearcher(SupernetRunner):
         """m paths drawn uniformly from every bucket of the space, with their validation losses."""
         options = self.hparams["path_filter"]
         rng = self.rng(name)
+        ranges = map(self.budgets.range, reachable_buckets(space, self.cost, self.budgets))
         paths = [
-            space.sample(options["paths_per_bucket"], rng, cost=self.cost, low=low, high=high)
-            for low, high in map(self.budgets.range, range(len(self.budgets)))
-            if space.count(self.cost, low=low, high=high)
+            space.sample(options["paths_per_bucket"], rng, cost=self.cost, low=low, high=high) for low, high in ranges
         ]
         settings = {key: options[key] for key in ("paths_per_bucket", "bn_images", "validation_images")}
         return self.measured(name, np.unique(np.concatenate(paths), axis=0), settings, part=part)
 
     def fit_path_filter(self, name: str, measured: MeasuredPaths) -> Score:
-        """The score of a path filter fitted to measured paths; the second one starts from the first."""
+        """The score of a path filter fitted to measured paths."""
         file = self.folder / f"{name}.h5"
         layout = self.space.token_layout()
 
@@ -216,10 +222,11 @@ class DetOFASearcher(SupernetRunner):
         return self.folder.read("search.json")
 
     def limits(self, budgets: list[float] | None) -> list[float]:
-        """The budgets to search under: those given, or the most that each bucket holds."""
+        """The budgets to search under: those given, or the upper edge of each bucket that holds a path."""
         if budgets is None:
-            return self.budgets.edges[1:].tolist()
-        if not budgets:
+            reachable = reachable_buckets(self.space, self.cost, self.budgets)
+            return self.budgets.edges[1:][reachable].tolist()
+        if not require_numbers("search.budgets", budgets):
             raise ConfigError("search.budgets is empty; give FLOPs, or null for one budget a bucket")
         return [float(budget) for budget in budgets]
 
@@ -241,25 +248,30 @@ class DetOFASearcher(SupernetRunner):
 
     def report(self, space: SearchSpace, quality: dict, *, pareto: list[dict], largest: dict) -> None:
         """`summary.json`, `pareto.csv` and `pareto.png`, and the tables for the user."""
-        seconds = self.folder.seconds
-        pruning_seconds = self.sampler_state(FINETUNE).get("seconds", 0.0)
-        summary = {
-            "seed": self.hparams["seed"],
-            "dataset": self.dataloader["train"].dataset.name,
-            "strategy": self.hparams["pruning"]["strategy"],
-            "space_size": self.space.size(),
-            "pruned_space_size": space.size(),
-            "seconds": seconds,
-            "path_pruning_share": pruning_seconds / max(seconds[FINETUNE], 1e-9),
-            "filter": quality["filter"],
-            "filter_quality": quality,
-            "metric": self.hparams["metric"],
-            "pareto": pareto,
-            "largest": largest,
-        }
-        self.folder.write("summary.json", summary)
-        if self.folder.writes:
-            write_pareto(self.folder, self.space, pareto, largest, self.hparams["metric"])
+
+        def work() -> None:
+            seconds = self.folder.seconds
+            pruning_seconds = self.sampler_state(FINETUNE).get("seconds", 0.0)
+            summary = {
+                "seed": self.hparams["seed"],
+                "dataset": self.dataloader["train"].dataset.name,
+                "strategy": self.hparams["pruning"]["strategy"],
+                "space_size": self.space.size(),
+                "pruned_space_size": space.size(),
+                "seconds": seconds,
+                "path_pruning_share": pruning_seconds / max(seconds[FINETUNE], 1e-9),
+                "filter": quality["filter"],
+                "filter_quality": quality,
+                "metric": self.hparams["metric"],
+                "pareto": pareto,
+                "largest": largest,
+            }
+            self.folder.write("summary.json", summary)
+            if self.folder.writes:
+                write_pareto(self.folder, self.space, pareto, largest, self.hparams["metric"])
+
+        self.folder.stage("report", {}, ["summary.json", "pareto.csv", "pareto.png"], work)
+        summary = self.folder.read("summary.json")
         self.say(quality_table(quality))
         self.say(f"drawing and scoring paths took {summary['path_pruning_share']:.2%} of the fine-tuning stage")
         self.say(pareto_table(summary))

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from math import cos, pi
 
 from ..errors import unknown
+from .settings import require_numbers
 
 Schedule = Callable[[float], float]  # epochs done, with a fraction -> learning rate
 
@@ -26,7 +27,7 @@ SCHEDULES = {"constant": _constant, "step": _step, "cosine": _cosine}
 def learning_rate(
     name: str, base: float, *, total: float, at: Sequence[float] = (), factor: float = 0.1, ramp: float = 0.0
 ) -> Schedule:
-    """The rate at each point of `total` epochs; ConfigError for an unknown name.
+    """The rate at each point of `total` epochs; ConfigError for an unknown name or an option that is no number.
 
     "constant"; "step": times `factor` from each epoch of `at` on; "cosine": half a cosine down to 0. All of them rise
     linearly from 0 over the first `ramp` epochs.
@@ -34,6 +35,8 @@ def learning_rate(
     if name not in SCHEDULES:
         raise unknown("learning-rate schedule", name, SCHEDULES)
     shape = SCHEDULES[name]
+    require_numbers("hparams.schedule.at", at)
+    require_numbers("hparams.schedule: [factor, ramp]", [factor, ramp])
 
     def rate(epoch: float) -> float:
         rising = min(1.0, epoch / ramp) if ramp else 1.0

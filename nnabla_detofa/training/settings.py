@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping
 from inspect import Parameter, signature
+from math import isfinite
 
 from ..errors import ConfigError, unknown
 
@@ -33,3 +34,14 @@ def require_count(where: str, value: object, *, least: int = 1) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ConfigError(f"{where} is {value!r}; it must be a whole number of at least {least}")
     return value
+
+
+def require_numbers(where: str, value: object, *, n: int | None = None) -> list[float]:
+    """`value` as a list of finite numbers, `n` of them; ConfigError otherwise."""
+    if (
+        not isinstance(value, (list, tuple))
+        or not all(isinstance(one, (int, float)) and isfinite(one) for one in value)
+        or n not in (None, len(value))
+    ):
+        raise ConfigError(f"{where} is {value!r}; it must be a list of {f'{n} ' if n else ''}finite numbers")
+    return [float(one) for one in value]

@@ -18,7 +18,7 @@ from .files import read_json
 from .run_folder import RunFolder
 from .samplers import SAMPLERS, PathSampler
 from .schedule import SCHEDULES, learning_rate
-from .settings import keywords, require_count, require_keys, require_name
+from .settings import keywords, require_count, require_keys, require_name, require_numbers
 
 N_BUCKETS = 5
 FINETUNE = "finetune"
@@ -74,11 +74,16 @@ class SupernetTrainer(Runner):
         schedule, sampler = self.hparams["schedule"], self.hparams["sampler"]
         require_keys("hparams.schedule", schedule, {"name", *keywords(learning_rate, "total")}, needed=["name"])
         require_name("learning-rate schedule", schedule["name"], SCHEDULES)
+        self._schedule()
+        if self.optimizer["train"]._lr_scheduler is not None:
+            raise ConfigError("optimizer.train.lr_scheduler is set, but hparams.schedule sets the rate; remove it")
+        require_numbers("hparams.loss_weights", self.hparams["loss_weights"], n=3)
         require_keys("sampler", sampler, ["name"], needed=["name"])
         require_name("sampler", sampler["name"], SAMPLERS)
         require_name("metric", self.hparams["metric"], METRICS)
         for key in ("warmup", "finetune"):
             require_count(f"hparams.{key}", self.hparams[key], least=0)
+        require_count("args.print_frequency", self.args["print_frequency"])
         if not self.one_epoch_train:
             raise ConfigError(
                 f"hparams.batch_size_train is {self.hparams['batch_size_train']}, more than the"
