@@ -70,8 +70,8 @@ def _batches(channels: int, batch: int, pixels: int, window: Window):
 
 
 def _matrix(weight: np.ndarray, n_out: int, n_in: int) -> np.ndarray:
-    """Active corner of a (O, I, k, k) weight as a matrix (o, i·k·k)."""
-    return np.ascontiguousarray(weight[:n_out, :n_in]).reshape(n_out, -1)
+    """Active corner of a (O, I, k, k) weight as a matrix (o, i·k·k): a view, whose long rows BLAS takes as they are."""
+    return weight.reshape(len(weight), -1)[:n_out, : n_in * weight.shape[2] * weight.shape[3]]
 
 
 def _store(variable, value: np.ndarray, accumulate: bool) -> None:
@@ -87,6 +87,24 @@ def _store_corner(variable, value: np.ndarray, accumulate: bool) -> None:
     if not accumulate:
         variable.grad.zero()
     variable.g[tuple(slice(n) for n in value.shape)] += value
+
+
+class _WeightGradient:
+    """Adds products to the active corner of a weight's gradient, where it lies."""
+
+    def __init__(self, variable, n_out: int, n_in: int, accumulate: bool):
+        if not accumulate:
+            variable.grad.zero()
+        self._corner = _matrix(variable.g, n_out, n_in)
+        self._empty = not accumulate
+
+    def add(self, left: np.ndarray, right: np.ndarray) -> None:
+        """+= left · right."""
+        if self._empty:
+            np.matmul(left, right, out=self._corner)
+            self._empty = False
+        else:
+            self._corner += left @ right
 
 
 class _Kernel(PythonFunction):
@@ -138,18 +156,16 @@ class Convolution(_Kernel):
         x, dy = inputs[0].d, outputs[0].g
         n_in, window = x.shape[0], self._window
         matrix = _matrix(inputs[1].d, self._n_out, n_in)
-        dmatrix = np.zeros_like(matrix)
+        dweight = _WeightGradient(inputs[1], self._n_out, n_in, accum[1]) if propagate_down[1] else None
         dx = np.empty_like(x) if propagate_down[0] else None
         for part in self._chunks(x, dy):
             dy_part = dy[:, part].reshape(self._n_out, -1)
-            if propagate_down[1]:
-                dmatrix += dy_part @ unfold(x[:, part], window).T
+            if dweight is not None:
+                dweight.add(dy_part, unfold(x[:, part], window).T)
             if dx is not None:
                 dx[:, part] = fold(matrix.T @ dy_part, x[:, part].shape, window)
         if dx is not None:
             _store(inputs[0], dx, accum[0])
-        if propagate_down[1]:
-            _store_corner(inputs[1], dmatrix.reshape(self._n_out, n_in, window.kernel, window.kernel), accum[1])
         if len(inputs) == 3 and propagate_down[2]:
             _store_corner(inputs[2], dy.sum(axis=(1, 2, 3)), accum[2])
 
@@ -178,17 +194,16 @@ class Deconvolution(_Kernel):
 
     def backward_impl(self, inputs, outputs, propagate_down, accum):
         x, dy = inputs[0].d, outputs[0].g
-        n_in, n_out, kernel = x.shape[0], dy.shape[0], self._window.kernel
-        matrix = _matrix(inputs[1].d, n_in, n_out)
-        dmatrix, dx = np.zeros_like(matrix), np.empty_like(x)
+        n_in, n_out = x.shape[0], dy.shape[0]
+        matrix, dx = _matrix(inputs[1].d, n_in, n_out), np.empty_like(x)
+        dweight = _WeightGradient(inputs[1], n_in, n_out, accum[1]) if propagate_down[1] else None
         for part in self._chunks(x, dy):
             columns = unfold(dy[:, part], self._window)
-            dmatrix += x[:, part].reshape(n_in, -1) @ columns.T
+            if dweight is not None:
+                dweight.add(x[:, part].reshape(n_in, -1), columns.T)
             dx[:, part] = (matrix @ columns).reshape(x[:, part].shape)
         if propagate_down[0]:
             _store(inputs[0], dx, accum[0])
-        if propagate_down[1]:
-            _store_corner(inputs[1], dmatrix.reshape(n_in, n_out, kernel, kernel), accum[1])
 
 
 class BatchNormalization(_Kernel):
