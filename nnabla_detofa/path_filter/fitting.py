@@ -42,6 +42,7 @@ def fit(
     learning_rate: float = 1e-3,
     batch: int = 256,
     patience: int | None = None,
+    margin: float = 0.5,
     weight_decay: float = 0.0,
     valid_ratio: float = 0.2,
     bounded: bool = True,
@@ -52,6 +53,9 @@ def fit(
     Parameters:
         tokens: (n, L) int. buckets: (n,) int. losses: (n,), the measured validation losses, lower is better.
         epochs, learning_rate, weight_decay: of Adam.
+        margin: of the hinge; 1 is the paper's. Scores lie in (0, 1) and can never be 1 apart, so at 1 the best and the
+            weakest quarter of a bucket are all pushed against the ends; at ½ the loss is least where the scores of a
+            bucket are evenly spread over (0, 1), in their order.
         batch: paths a step at most; a step ranks the pairs inside its batch.
         patience: stop after so many epochs without a better validation loss; never where None.
         valid_ratio: share of every bucket held out to choose the epoch.
@@ -62,7 +66,7 @@ def fit(
         ConfigError: input that does not fit, or no two paths of a bucket with different losses.
         NumericError: the loss is not finite.
     """
-    _require_options(epochs=epochs, batch=batch, learning_rate=learning_rate, patience=patience)
+    _require_options(epochs=epochs, batch=batch, patience=patience, learning_rate=learning_rate, margin=margin)
     require_ratio("valid_ratio", valid_ratio)
     rows, buckets, losses = path_filter.rows(tokens, buckets), np.asarray(buckets), np.asarray(losses, np.float64)
     if losses.shape != buckets.shape or not np.isfinite(losses).all():
@@ -74,12 +78,12 @@ def fit(
     judged = valid if pair_weights(groups[valid], losses[valid]).any() else train  # too few held out to rank
     judged_pairs = pair_weights(groups[judged], losses[judged])
     size = -(-len(train) // -(-len(train) // batch))  # the fewest batches of equal size
-    step = _Step(path_filter, size, learning_rate, weight_decay)
+    step = _Step(path_filter, size, learning_rate, weight_decay, margin)
     history, best_epoch, kept = [], 0, path_filter.weights
     try:
         for epoch in range(epochs):
             train_loss = np.mean([step(rows[i], groups[i], losses[i]) for i in _batches(train, size, rng)])
-            history.append((train_loss, pair_loss(path_filter.score_rows(rows[judged]), judged_pairs)))
+            history.append((train_loss, pair_loss(path_filter.score_rows(rows[judged]), judged_pairs, margin)))
             if not np.isfinite(history[-1]).all():
                 raise NumericError(f"path filter: the loss is not finite in epoch {epoch}; lower learning_rate")
             if epoch == 0 or history[-1][1] < history[best_epoch][1]:
@@ -94,12 +98,13 @@ def fit(
     return FitReport(*np.array(history).T, best_epoch, train, valid, metrics)
 
 
-def _require_options(*, epochs: int, batch: int, learning_rate: float, patience: int | None) -> None:
+def _require_options(*, epochs: int, batch: int, patience: int | None, **positive: float) -> None:
     for name, value, least in (("epochs", epochs, 1), ("batch", batch, 2), ("patience", patience or 1, 1)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
             raise ConfigError(f"path filter: {name} is {value!r}; it must be a whole number of at least {least}")
-    if isinstance(learning_rate, bool) or not isinstance(learning_rate, (int, float)) or not learning_rate > 0:
-        raise ConfigError(f"path filter: learning_rate is {learning_rate!r}; it must be a number above 0")
+    for name, value in positive.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+            raise ConfigError(f"path filter: {name} is {value!r}; it must be a number above 0")
 
 
 def split(buckets: np.ndarray, valid_ratio: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -120,9 +125,9 @@ def pair_weights(groups: np.ndarray, losses: np.ndarray) -> np.ndarray:
     return (counted / max(counted.sum(), 1)).astype(np.float32)
 
 
-def pair_loss(scores: np.ndarray, weights: np.ndarray) -> float:
+def pair_loss(scores: np.ndarray, weights: np.ndarray, margin: float) -> float:
     """Eq. 5: the mean squared hinge of the score differences; scores (n,), weights (n, n)."""
-    return float(np.vdot(weights, np.maximum(0, 1 - np.subtract.outer(scores, scores)) ** 2))
+    return float(np.vdot(weights, np.maximum(0, margin - np.subtract.outer(scores, scores)) ** 2))
 
 
 def _batches(members: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
@@ -133,13 +138,15 @@ def _batches(members: np.ndarray, size: int, rng: np.random.Generator) -> np.nda
 class _Step:
     """One step of Adam on a batch of fixed size; the graph is built once."""
 
-    def __init__(self, path_filter: PathFilter, size: int, learning_rate: float, weight_decay: float) -> None:
+    def __init__(
+        self, path_filter: PathFilter, size: int, learning_rate: float, weight_decay: float, margin: float
+    ) -> None:
         with nn.auto_forward(False):
             self._rows = nn.Variable((size, path_filter.row_length))
             self._weights = nn.Variable((size, size))
             scores = score_graph(path_filter.variables, path_filter.design, path_filter.positions, self._rows)
-            shortfall = F.relu(1 - (scores - F.transpose(scores, (1, 0))))  # Eq. 5, its square weighted over the pairs
-            self._loss = F.sum(self._weights * shortfall * shortfall)
+            shortfall = F.relu(margin - (scores - F.transpose(scores, (1, 0))))
+            self._loss = F.sum(self._weights * shortfall * shortfall)  # Eq. 5
         self._decay = weight_decay
         self._solver = S.Adam(learning_rate)
         self._solver.set_parameters(path_filter.variables)

@@ -37,30 +37,35 @@ class Design:
 
 
 def initial_weights(design: Design, vocabulary: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Embeddings from N(0, 1), matrices uniform after Glorot, biases zero; float32.
+    """Embeddings from N(0, 0.3²), matrices uniform after Glorot, biases zero; float32.
 
-    The layer norms have no gain and bias of their own and the keys have no bias: a linear map follows the former, and
-    the softmax cancels the latter.
+    The last matrix of each residual branch starts at zero: a fresh filter scores tokens one by one, which is most of
+    the truth where paths are few, and learns how they act on each other from there. Layer norms have no gain and bias
+    of their own and keys no bias: a linear map follows the former, the softmax cancels the latter.
     """
 
     def matrix(rows: int, columns: int) -> np.ndarray:
         bound = np.sqrt(6.0 / (rows + columns))
         return rng.uniform(-bound, bound, (rows, columns)).astype(np.float32)
 
-    def linear(name: str, rows: int, columns: int) -> dict[str, np.ndarray]:
-        return {f"{name}/W": matrix(rows, columns), f"{name}/b": np.zeros(columns, np.float32)}
+    def linear(name: str, rows: int, columns: int, *, zero: bool = False) -> dict[str, np.ndarray]:
+        weight = np.zeros((rows, columns), np.float32) if zero else matrix(rows, columns)
+        return {f"{name}/W": weight, f"{name}/b": np.zeros(columns, np.float32)}
+
+    def embedding(rows: int) -> np.ndarray:
+        return (0.3 * rng.standard_normal((rows, dim))).astype(np.float32)
 
     dim, hidden = design.dim, design.hidden
-    weights = {"token": rng.standard_normal((vocabulary, dim), dtype=np.float32)}
+    weights = {"token": embedding(vocabulary)}
     if design.budget_condition:
-        weights["budget"] = rng.standard_normal((design.n_buckets, dim), dtype=np.float32)
+        weights["budget"] = embedding(design.n_buckets)
     for layer in range(design.layers):
         weights |= linear(f"layer{layer}/query", dim, dim)
         weights[f"layer{layer}/key/W"] = matrix(dim, dim)
         weights |= linear(f"layer{layer}/value", dim, dim)
-        weights |= linear(f"layer{layer}/attention", dim, dim)
+        weights |= linear(f"layer{layer}/attention", dim, dim, zero=True)
         weights |= linear(f"layer{layer}/hidden", dim, hidden)
-        weights |= linear(f"layer{layer}/forward", hidden, dim)
+        weights |= linear(f"layer{layer}/forward", hidden, dim, zero=True)
     return weights | linear("head/hidden", dim, hidden) | linear("head/score", hidden, 1)
 
 

@@ -35,8 +35,19 @@ def test_pair_loss_is_the_mean_squared_hinge():
     buckets, losses = np.array([0, 0, 0, 1, 1]), np.array([1.0, 2.0, 3.0, 0.5, 0.1])
     scores = np.array([0.9, 0.5, 0.6, 0.2, 0.3], np.float32)
     pairs = [(0, 1), (0, 2), (1, 2), (4, 3)]
-    expected = np.mean([max(0, 1 - (scores[a] - scores[b])) ** 2 for a, b in pairs])
-    assert pair_loss(scores, pair_weights(buckets, losses)) == pytest.approx(expected, rel=1e-6)
+    for margin in (1.0, 0.3):
+        expected = np.mean([max(0, margin - (scores[a] - scores[b])) ** 2 for a, b in pairs])
+        assert pair_loss(scores, pair_weights(buckets, losses), margin) == pytest.approx(expected, rel=1e-6)
+
+
+def test_half_a_margin_is_least_where_scores_are_spread_evenly():
+    losses, buckets = np.arange(40.0), np.zeros(40, int)
+    weights, even = pair_weights(buckets, losses), 1 - (np.arange(40) + 0.5) / 40
+    rng = np.random.default_rng(0)
+    others = [np.clip(even + step * rng.standard_normal(40), 0, 1) for step in (0.01, 0.03, 0.1)]
+    assert all(pair_loss(even, weights, 0.5) < pair_loss(other, weights, 0.5) for other in others)
+    ends = np.clip(0.5 + 2 * (even - 0.5), 0, 1)  # the paper's margin of 1 wants the outer quarters at the ends
+    assert pair_loss(ends, weights, 1.0) < pair_loss(even, weights, 1.0)
 
 
 def test_split_is_stratified_and_complete():
@@ -65,8 +76,8 @@ def test_fit_keeps_the_weights_of_its_best_epoch():
     path_filter = small_filter()
     report = fit(path_filter, tokens, buckets, losses, rng=np.random.default_rng(1), epochs=15, learning_rate=0.1)
     valid = report.valid
-    kept = pair_loss(path_filter.score(tokens[valid], buckets[valid]), pair_weights(buckets[valid], losses[valid]))
-    assert kept == pytest.approx(report.valid_loss[report.best_epoch], abs=1e-6)
+    scores, weights = path_filter.score(tokens[valid], buckets[valid]), pair_weights(buckets[valid], losses[valid])
+    assert pair_loss(scores, weights, 0.5) == pytest.approx(report.valid_loss[report.best_epoch], abs=1e-6)
 
 
 def test_two_fits_of_one_seed_are_equal_and_leave_no_global_parameter():
@@ -132,6 +143,7 @@ def test_a_held_out_part_without_pairs_is_judged_on_the_training_part():
         ({"epochs": 0}, "epochs is 0; it must be a whole number of at least 1"),
         ({"batch": 1}, "batch is 1; it must be a whole number of at least 2"),
         ({"patience": 0.5}, "patience is 0.5"),
+        ({"margin": -1}, "margin is -1; it must be a number above 0"),
         ({"learning_rate": 0}, "learning_rate is 0; it must be a number above 0"),
         ({"valid_ratio": 1.0}, r"valid_ratio is 1.0; it must be a number in \[0, 1\)"),
     ],
