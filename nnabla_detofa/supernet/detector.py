@@ -1,14 +1,13 @@
 """The once-for-all CenterNet (Sections 3 and 4.1): OFA-ResNet50, up-convolutions and three heads."""
 
-from collections.abc import Sequence
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
 from inspect import signature
 
 import numpy as np
 
 from ..errors import ConfigError, unknown
 from ..host import Mo
-from ..space import CostModel, SearchSpace, Structure
+from ..space import CostModel, SearchSpace
 from .backbone import OFAResNet50
 from .elastic import RELU, ElasticBatchNorm, ElasticConv, ElasticDeconv, activate
 from .kernels import Window
@@ -71,6 +70,7 @@ class CenterNet(OFAResNet50):
         rng: np.random.Generator,
         **backbone,
     ):
+        _require_sizes(n_classes, neck, head, head_deviation)
         self._neck, self._head, self.n_classes = tuple(neck), head, n_classes
         self._head_deviation = head_deviation
         self.options = {
@@ -80,9 +80,9 @@ class CenterNet(OFAResNet50):
             "head_deviation": head_deviation,
             **backbone,
         }
-        if n_classes < 1 or not self._neck or min(*self._neck, head) < 1:
-            raise ConfigError(f"n_classes {n_classes}, neck {self._neck}, head {head}: each must be at least 1")
         super().__init__(space, only=only, rng=rng, **backbone)
+        if not self.output_stride:
+            raise ConfigError(f"neck is {neck!r}; so many up-convolutions make maps larger than the image")
 
     def _build(self, shape, ceiling, last_gamma, rng) -> None:
         super()._build(shape, ceiling, last_gamma, rng)
@@ -154,17 +154,28 @@ class CenterNet(OFAResNet50):
         )
 
 
+def _require_sizes(n_classes, neck, head, deviation) -> None:
+    """ConfigError where neck or heads cannot be built."""
+    widths = list(neck) if isinstance(neck, Sequence) else []
+    if not widths or not all(isinstance(n, (int, np.integer)) and n >= 1 for n in (n_classes, head, *widths)):
+        raise ConfigError(
+            f"n_classes is {n_classes!r}, neck {neck!r} and head {head!r};"
+            " each must be a whole number of at least 1, and neck a list of them"
+        )
+    if deviation is not None and (not isinstance(deviation, (int, float)) or deviation < 0):
+        raise ConfigError(f"head_deviation is {deviation!r}; it must be a number of at least 0, or null for He's")
+
+
 SPACES = {"ofa_resnet50": SearchSpace.ofa_resnet50, "comp_ofa": SearchSpace.comp_ofa}
-SPACE_OPTIONS = [field.name for field in fields(Structure) if field.name != "coupled"]
 
 
-def search_space(name: str = "ofa_resnet50", **options) -> SearchSpace:
-    """The named space with its options; ConfigError for an unknown name or option."""
-    if name not in SPACES:
+def search_space(options: Mapping | None) -> SearchSpace:
+    """The space of that "name" with the other options; ConfigError for an unknown name or option."""
+    if not isinstance(options or {}, Mapping):
+        raise ConfigError(f"space is {options!r}; it must hold a name and options, as {{name: ofa_resnet50}}")
+    options = {"name": "ofa_resnet50", **(options or {})}
+    if (name := options.pop("name")) not in SPACES:
         raise unknown("search space", name, SPACES)
-    for key in options:
-        if key not in SPACE_OPTIONS:
-            raise unknown(f"option of the search space {name}:", key, SPACE_OPTIONS)
     return SPACES[name](**options)
 
 
@@ -190,7 +201,7 @@ class SearchNet(CenterNet):
 
     def __init__(self, n_classes: int, *, space: dict | None = None, pretrained=None, seed: int = 0, **options):
         require_known(options)
-        super().__init__(search_space(**(space or {})), n_classes=n_classes, rng=np.random.default_rng(seed), **options)
+        super().__init__(search_space(space), n_classes=n_classes, rng=np.random.default_rng(seed), **options)
         self.transfer = transfer_weights(self, pretrained) if pretrained else None
 
 
@@ -201,7 +212,7 @@ class TrainNet(CenterNet):
         self, n_classes: int, *, genotype, space: dict | None = None, pretrained=None, seed: int = 0, **options
     ):
         require_known(options)
-        whole = search_space(**(space or {}))
+        whole = search_space(space)
         path = whole.from_genotype(genotype)
         super().__init__(whole, n_classes=n_classes, only=path, rng=np.random.default_rng(seed), **options)
         self.transfer = transfer_weights(self, pretrained) if pretrained else None

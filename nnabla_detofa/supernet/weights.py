@@ -57,10 +57,13 @@ def _read(file: Path) -> OrderedDict:
     try:
         with nn.parameter_scope("", OrderedDict()):
             nn.load_parameters(str(file))
-            return OrderedDict(nn.get_parameters(grad_only=False))
+            stored = OrderedDict(nn.get_parameters(grad_only=False))
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise WeightsError(f"weights file {file} cannot be read: {reason}") from error
+    if not stored:  # NNabla skips a file whose suffix it does not know
+        raise WeightsError(f"weights file {file} holds no parameters; it must be NNabla's HDF5, with suffix .h5")
+    return stored
 
 
 def _shape_differences(stored, own) -> list[str]:

@@ -56,7 +56,7 @@ def test_costs_of_random_paths_equal_the_count_over_their_networks(small, stem_p
 
 def test_costs_of_the_papers_space_equal_the_count_over_its_networks():
     space = SearchSpace.ofa_resnet50()
-    paths = np.stack([space.smallest(), space.largest(), space.sample(1, np.random.default_rng(0))[0]])
+    paths = np.stack([space.smallest(), space.largest(), *space.sample(2, np.random.default_rng(0))])
     assert_counted(space, paths, 384, n_classes=20)
 
 
