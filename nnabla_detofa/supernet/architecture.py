@@ -12,7 +12,7 @@ STRIDES = (1, 2, 2, 2)
 class Block(NamedTuple):
     """One bottleneck: its position among all of the supernet, channels in, inside and out, and stride."""
 
-    index: int
+    position: int
     n_in: int
     n_middle: int
     n_out: int
@@ -33,21 +33,21 @@ def layers(space: SearchSpace, path: np.ndarray) -> Layers:
     """The layers that the path (a row of genes) computes."""
     structure, channels = space.structure, space.channels
     residual, width1, width2 = path[:3]
-    blocks, n_in, index = [], channels.stem_out[width2], 0
+    blocks, n_in, first = [], channels.stem_out[width2], 0
     for stage, columns in enumerate(structure.stage_columns):
         depth, width, *expands = path[columns]
         n_out = channels.stage_out[stage][width]
-        for position in range(structure.base_depths[stage] + structure.depths[depth]):
-            enters = position == 0
+        for layer in range(structure.base_depths[stage] + structure.depths[depth]):
+            enters = layer == 0
             blocks.append(
                 Block(
-                    index=index + position,
+                    position=first + layer,
                     n_in=n_in if enters else n_out,
-                    n_middle=channels.middle[stage][width][expands[position]],
+                    n_middle=channels.middle[stage][width][expands[layer]],
                     n_out=n_out,
                     stride=STRIDES[stage] if enters else 1,
                     projection=enters,
                 )
             )
-        n_in, index = n_out, index + structure.layers[stage]
+        n_in, first = n_out, first + structure.layers[stage]
     return Layers(channels.stem_mid[width1], channels.stem_out[width2], bool(residual), tuple(blocks))

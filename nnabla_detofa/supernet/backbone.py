@@ -64,7 +64,7 @@ class OFAResNet50(Model):
         self.input_stem.modules["2"] = ConvNorm(n_first, n_stem, plain, rng, ceiling=ceiling)
         self.blocks = Mo.ModuleList()
         for layer in shape.blocks:
-            self.blocks.modules[str(layer.index)] = Bottleneck(
+            self.blocks.modules[str(layer.position)] = Bottleneck(
                 layer.n_in,
                 layer.n_middle,
                 layer.n_out,
@@ -95,7 +95,7 @@ class OFAResNet50(Model):
         x = F.transpose(images, (1, 0, 2, 3)) if channel_major else images
         x = self._stem(x)
         for layer in self._layers.blocks:
-            x = self.blocks.modules[str(layer.index)](x, n_middle=layer.n_middle, n_out=layer.n_out)
+            x = self.blocks.modules[str(layer.position)](x, n_middle=layer.n_middle, n_out=layer.n_out)
         return x
 
     def batch_first(self, x):

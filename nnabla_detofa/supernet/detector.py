@@ -22,7 +22,7 @@ LOSS_WEIGHTS = (1.0, 0.1, 1.0)  # heat map, size, offset
 class UpConvolution(Mo.Module):
     """Transposed convolution, batch normalisation, ReLU: twice the size."""
 
-    def __init__(self, n_in: int, n_out: int, rng: np.random.Generator, *, deviation: float):
+    def __init__(self, n_in: int, n_out: int, rng: np.random.Generator, *, deviation: float | None):
         super().__init__()
         self.conv = ElasticDeconv(n_in, n_out, rng, deviation=deviation)
         self.bn = ElasticBatchNorm(n_out)
@@ -35,7 +35,7 @@ class Head(Mo.Module):
     """3×3 convolution, ReLU, 1×1 convolution; only the last one's bias starts off zero."""
 
     def __init__(
-        self, n_in: int, n_hidden: int, n_out: int, rng: np.random.Generator, *, deviation: float, bias: float
+        self, n_in: int, n_hidden: int, n_out: int, rng: np.random.Generator, *, deviation: float | None, bias: float
     ):
         super().__init__()
         self._n_hidden, self._n_out = n_hidden, n_out
