@@ -238,6 +238,24 @@ def test_gradients_add_up_over_passes_and_over_layers_that_share_a_weight(passes
     assert_same(ours, theirs, inputs, passes=passes)
 
 
+def test_weights_that_are_computed_get_their_gradient_written_not_added():
+    """NNabla asks to add for parameters; what a function gave is written first, and added to by the second layer."""
+    rng = np.random.default_rng(0)
+    inputs = variables(rng, (2, 3, 5, 6), (6, 5, 3, 3))
+    convolutions = [partial(shared_convolutions, f) for f in (our_convolution, their_convolution)]
+    assert_same(*((lambda x, w, f=f: f(x, w * 2.0)) for f in convolutions), inputs, passes=2)
+
+    norm = Norm(rng, 5, batch_stat=True, ceiling=np.inf)
+    inputs = variables(rng, (3, 4, 5, 6), (1, 5, 1, 1), (1, 5, 1, 1))
+    norms = [partial(shared_norms, f) for f in (norm.our_norm, norm.their_norm)]
+    assert_same(*((lambda x, b, g, f=f: f(x, b * 2.0, g * 2.0)) for f in norms), inputs, passes=2)
+
+    inputs = variables(rng, (2, 3, 4, 4), (4, 3, 4, 4))
+    assert_same(
+        *((lambda x, w, f=f: f(x, w * 2.0)) for f in (our_deconvolution, their_deconvolution)), inputs, passes=2
+    )
+
+
 def test_a_gradient_that_nobody_asks_for_is_not_computed():
     inputs = variables(np.random.default_rng(0), (2, 3, 5, 5), (4, 3, 3, 3), (4,))
     for frozen in range(3):
