@@ -5,8 +5,9 @@ import shutil
 from pathlib import Path
 
 import nnabla as nn
+import numpy as np
 
-from ..errors import RunFolderError
+from ..errors import NumericError, RunFolderError
 from ..supernet import load_weights, save_weights
 from .files import read_json, write_json
 
@@ -14,7 +15,13 @@ WEIGHTS, SOLVER, POSITION = "weights.h5", "solver.h5", "position.json"
 
 
 def save_checkpoint(folder: Path, *, network, solver, position: dict) -> None:
-    """Write all three beside and swap the folders, so that there is a whole checkpoint at any moment."""
+    """Write all three beside and swap the folders, so that there is a whole checkpoint at any moment.
+
+    NumericError for weights that are not finite; the checkpoint before stays.
+    """
+    for name, parameter in network.get_parameters().items():
+        if not np.isfinite(parameter.d).all():
+            raise NumericError(f"{name} is not finite; the last checkpoint is kept; try a lower optimizer.train.alpha")
     beside, before = folder.with_name(f".{folder.name}.writing"), folder.with_name(f".{folder.name}.before")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
