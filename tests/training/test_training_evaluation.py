@@ -1,0 +1,90 @@
+"""A network that answers with its targets has an AP of 1, whatever the metric."""
+
+import json
+
+import cv2
+import nnabla.functions as F  # noqa: N812
+import numpy as np
+import pytest
+
+from nnabla_detofa.data.coco import DataLoader as CocoLoader
+from nnabla_detofa.errors import ConfigError
+from nnabla_detofa.training.evaluation import METRICS, average_precision, detect
+
+
+class Echo:
+    """Takes its input for logits, sizes and offsets, each as a map."""
+
+    def __init__(self, n_classes):
+        self.n_classes, self.training = n_classes, True
+
+    def apply(self, *, training):
+        self.training = training
+
+    def __call__(self, maps):
+        assert not self.training
+        batch, n, *sides = maps.shape
+        bounds = [(0, self.n_classes), (n - 4, n - 2), (n - 2, n)]
+        return tuple(F.slice(maps, (0, low, 0, 0), (batch, high, *sides)) for low, high in bounds)
+
+
+def as_maps(rows, index, mask, shape):
+    """Values (B, M, 2) of objects at their cells of maps (B, 2, h, w)."""
+    maps = np.zeros((*shape, 2))
+    image, row = np.nonzero(mask)
+    maps[(image, *np.divmod(index[image, row].astype(int), shape[2]))] = rows[image, row]
+    return maps.transpose(0, 3, 1, 2)
+
+
+def perfect(loader):
+    """The loader's batches with what a perfect network would say of the images in their place."""
+    for batch in loader.batches():
+        heatmap, size, offset, index, mask = batch.targets
+        shape = (len(heatmap), *heatmap.shape[2:])
+        maps = [12 * heatmap - 6, *(as_maps(rows, index, mask, shape) for rows in (size, offset))]
+        yield batch._replace(images=np.concatenate(maps, axis=1).astype(np.float32))
+
+
+@pytest.fixture
+def coco(tmp_path):
+    """A loader of five images in the COCO layout, their ids and those of the two classes with gaps."""
+    (tmp_path / "images").mkdir()
+    images, annotations = [], []
+    for i in range(5):
+        cv2.imwrite(str(tmp_path / "images" / f"{i}.png"), np.full((64, 64, 3), 40 * i, np.uint8))
+        images.append({"id": 7 * i + 2, "file_name": f"{i}.png", "width": 64, "height": 64})
+        for j, box in enumerate([[5, 6, 12 + i, 9], [30, 28, 17, 20.5]][: i + 1]):
+            one = {"id": len(annotations) + 1, "image_id": 7 * i + 2, "category_id": (3, 9)[(i + j) % 2], "bbox": box}
+            annotations.append({**one, "iscrowd": 0, "area": box[2] * box[3]})
+    categories = [{"id": 3, "name": "cat"}, {"id": 9, "name": "dog"}]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    (tmp_path / "test.json").write_text(json.dumps(content))
+    split = ["images", "test.json"]
+    return CocoLoader(False, False, 2, root=tmp_path, train=split, test=split, image_size=64, workers=0)
+
+
+@pytest.mark.parametrize("metric", ["voc07", "voc"])
+def test_perfect_answers_on_voc(loader, metric):
+    test_split = loader(False, False, batch_size=5)  # the last batch is filled up, and what fills it does not count
+    found = detect(Echo(3), perfect(test_split))
+    assert average_precision(metric, found, test_split.dataset) == pytest.approx(1)
+
+
+def test_perfect_answers_on_coco(coco):
+    found = detect(Echo(2), perfect(coco))
+    assert average_precision("coco", found, coco.dataset) == pytest.approx(1)
+
+
+def test_empty_answers(loader):
+    test_split = loader(False, False)
+    nothing = (batch._replace(images=np.full((4, 7, 8, 8), -9, np.float32)) for batch in test_split.batches())
+    found = detect(Echo(3), nothing, top=10)
+    assert len(found.score) == 10 * len(test_split.dataset)
+    assert average_precision("voc", found, test_split.dataset) < 0.2
+
+
+def test_unknown_metric(loader):
+    test_split = loader(False, False)
+    assert set(METRICS) == {"voc07", "voc", "coco"}
+    with pytest.raises(ConfigError, match="unknown metric 'voc12'; known: coco, voc, voc07 .did you mean 'voc'"):
+        average_precision("voc12", detect(Echo(3), perfect(test_split)), test_split.dataset)

@@ -1,0 +1,181 @@
+"""A run's folder: what is done is not done again, what is changed is set aside, what is interrupted goes on."""
+
+import json
+import time
+
+import pytest
+
+from nnabla_detofa.errors import RunFolderError
+from nnabla_detofa.training.run_folder import RunFolder
+
+
+class Session:
+    """One process on a folder: its stages write one file each; remembers which ran and what was said."""
+
+    def __init__(self, path, **options):
+        self.said, self.ran = [], []
+        self.folder = RunFolder(path, say=self.said.append, **options)
+
+    def stage(self, name, value=None, *, files=None, work=None):
+        def write():
+            self.ran.append(name)
+            self.folder.write(f"{name}.json", value)
+
+        return self.folder.stage(name, {"value": value}, files or [f"{name}.json"], work or write)
+
+    def chain(self, **values):
+        """Stages in the given order; returns those that ran."""
+        for name, value in values.items():
+            self.stage(name, value)
+        return self.ran
+
+
+def contents(path):
+    return {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file()}
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "log" / "trial"
+
+
+@pytest.fixture
+def session(path):
+    return lambda **options: Session(path, **options)
+
+
+def test_a_stage_that_is_done_is_not_run_again(session, path):
+    assert session().chain(first=1, second=2) == ["first", "second"]
+    before = contents(path)
+    again = session()
+    assert again.chain(first=1, second=2) == []
+    assert contents(path) == before
+    assert again.said == ["first: kept, its inputs are unchanged", "second: kept, its inputs are unchanged"]
+    assert set(again.folder.seconds) == {"first", "second"}
+
+
+def test_settings_are_compared_as_json_holds_them(session):
+    session().stage("first", {"at": (1, 2), "a": 1})
+    assert not session().stage("first", {"a": 1, "at": [1, 2]})
+
+
+def test_an_interrupted_stage_runs_again_on_what_it_left_and_adds_its_seconds(session, path):
+    def interrupted():
+        (path / "part").write_text("half")
+        time.sleep(0.02)
+        raise KeyboardInterrupt
+
+    def finish():
+        (path / "part").write_text((path / "part").read_text() * 2)
+
+    first = session()
+    with pytest.raises(KeyboardInterrupt):
+        first.stage("first", work=interrupted, files=["part"])
+    assert first.folder.seconds == {}
+    seconds = json.loads((path / "stages.json").read_text())["first"]["seconds"]
+    assert seconds >= 0.02
+    second = session()
+    assert second.stage("first", work=finish, files=["part"])
+    assert (path / "part").read_text() == "halfhalf"
+    assert second.folder.seconds["first"] >= seconds
+
+
+def test_a_stage_whose_file_is_missing_runs_again_alone(session, path):
+    session().chain(first=1, second=2, third=3)
+    (path / "second.json").unlink()
+    assert session().chain(first=1, second=2, third=3) == ["second"]
+    assert (path / "second.json").read_text() == "2\n"
+
+
+def test_a_changed_stage_sets_aside_its_files_and_all_later_ones(session, path):
+    session().chain(first=1, second=2, third=3)
+    changed = session()
+    assert changed.chain(first=1, second=5, third=3) == ["second", "third"]
+    aside = path / "previous" / "1"
+    assert sorted(file.name for file in aside.iterdir()) == ["second.json", "stages.json", "third.json"]
+    assert (aside / "second.json").read_text() == "2\n"
+    assert sorted(json.loads((aside / "stages.json").read_text())) == ["second", "third"]
+    assert (path / "first.json").read_text() == "1\n"
+    assert f"second: its settings changed; results from here on were moved to {aside}" in changed.said
+
+
+def test_each_change_gets_a_folder_of_its_own(session, path):
+    for value in (1, 2, 3):
+        session().chain(first=0, second=value)
+    (path / "previous" / "1" / "second.json").unlink()
+    (path / "previous" / "1" / "stages.json").unlink()
+    (path / "previous" / "1").rmdir()
+    session().chain(first=0, second=4)
+    assert {one.name: (one / "second.json").read_text() for one in (path / "previous").iterdir()} == {
+        "2": "2\n",
+        "3": "3\n",
+    }
+
+
+def test_a_stage_that_comes_between_is_not_set_aside_with_those_behind_it(session, path):
+    session().chain(first=1, third=3)
+    assert session().chain(first=1, second=2, third=3) == ["second", "third"]
+    assert session().chain(first=1, second=2, third=3) == []
+    assert sorted(file.name for file in (path / "previous" / "1").iterdir()) == ["stages.json", "third.json"]
+
+
+def test_a_stage_that_is_left_out_is_set_aside(session, path):
+    session().chain(first=1, second=2, third=3)
+    shorter = session()
+    assert shorter.chain(first=1, third=3) == ["third"]
+    assert set(shorter.folder.seconds) == {"first", "third"}
+    assert (path / "previous" / "1" / "second.json").is_file()
+
+
+def test_what_an_interrupted_writer_left_is_set_aside_too(session, path):
+    session().chain(first=1, second=2)
+    (path / ".second.json.before").write_text("the one before")
+    session().chain(first=1, second=3)
+    assert not (path / ".second.json.before").exists()
+    assert (path / "previous" / "1" / ".second.json.before").is_file()
+
+
+def test_a_changed_first_stage_is_another_configuration(session, path):
+    settings = {"seed": 0, "network": {"small": {"head": 8, "neck": [8, 8]}}, "warmup": 1}
+    session().stage("first", settings)
+    before = contents(path)
+    with pytest.raises(RunFolderError) as caught:
+        session().stage("first", {**settings, "seed": 1, "network": {"small": {"head": 16, "neck": [8, 8]}}})
+    assert str(caught.value) == (
+        f"run folder {path} belongs to another configuration: value.network.small.head was 8 and is 16;"
+        " value.seed was 0 and is 1; give this run its own with name=NEW_NAME, or delete the folder"
+    )
+    assert contents(path) == before
+
+
+def test_of_many_differences_the_first_are_told(session):
+    session().stage("first", dict.fromkeys("abcde", 0))
+    with pytest.raises(RunFolderError, match="value.a was 0 and is 1; .*value.c was 0 and is 1 and 2 more; give"):
+        session().stage("first", dict.fromkeys("abcde", 1))
+    with pytest.raises(RunFolderError, match="value.f was None and is 1; give"):
+        session().stage("first", {**dict.fromkeys("abcde", 0), "f": 1})
+
+
+def test_a_damaged_record_is_said(session, path):
+    session().chain(first=1)
+    (path / "stages.json").write_text('{"first": {')
+    with pytest.raises(RunFolderError) as caught:
+        session()
+    assert str(caught.value).startswith(f"{path}/stages.json cannot be read (Expecting property name")
+    assert str(caught.value).endswith("; delete it to redo its stage")
+
+
+def test_a_process_that_does_not_write_leaves_the_folder_as_it_is(session, path):
+    session().chain(first=1, second=2)
+    before = contents(path)
+    other = session(writes=False)
+    assert other.chain(first=1, second=3) == ["second"]
+    assert contents(path) == before
+    assert set(other.folder.seconds) == {"first", "second"}
+
+
+def test_all_processes_wait_before_a_stage_changes_anything_and_after_it(session):
+    events = []
+    one = session(barrier=lambda: events.append("wait"))
+    one.stage("first", work=lambda: events.append("work"), files=["."])
+    assert events == ["wait", "wait", "work", "wait"]

@@ -1,0 +1,114 @@
+"""Learning rates, path samplers and what a configuration may say of them."""
+
+import json
+
+import numpy as np
+import pytest
+
+from nnabla_detofa.errors import ConfigError
+from nnabla_detofa.space import SearchSpace
+from nnabla_detofa.training import path_sampler
+from nnabla_detofa.training.samplers import SAMPLERS
+from nnabla_detofa.training.schedule import learning_rate
+from nnabla_detofa.training.settings import keywords, require_count, require_keys, require_name, require_numbers
+
+SPACE = SearchSpace.ofa_resnet50(base_depths=(1, 1, 1, 1), depths=(0, 1))
+
+
+def rates(name, epochs, **options):
+    rate = learning_rate(name, 2.0, total=70, **options)
+    return [rate(epoch) for epoch in epochs]
+
+
+def test_step_is_the_papers():
+    at = {"at": [45, 60], "factor": 0.1}
+    assert rates("step", [0, 44.99, 45, 59.99, 60, 70], **at) == pytest.approx([2, 2, 0.2, 0.2, 0.02, 0.02])
+
+
+def test_cosine_goes_from_the_base_rate_to_zero():
+    assert rates("cosine", [0, 17.5, 35, 70, 71]) == pytest.approx([2, 1 + 0.5**0.5, 1, 0, 0], abs=1e-12)
+    assert rates("cosine", [10, 40, 70], ramp=10) == pytest.approx([2, 1, 0], abs=1e-12)
+
+
+@pytest.mark.parametrize("name", ["constant", "step", "cosine"])
+def test_a_ramp_rises_linearly_to_the_base_rate(name):
+    assert rates(name, [0, 1, 2, 4], ramp=4) == pytest.approx([0, 0.5, 1, 2])
+
+
+def test_constant():
+    assert rates("constant", [0, 69.5]) == [2, 2]
+
+
+def test_schedules_that_cannot_be():
+    with pytest.raises(ConfigError, match="unknown learning-rate schedule 'cosin'; known: constant, cosine, step .did"):
+        learning_rate("cosin", 1.0, total=1)
+    with pytest.raises(ConfigError, match="hparams.schedule.at is 45; it must be a list of finite numbers"):
+        learning_rate("step", 1.0, total=1, at=45)
+    with pytest.raises(ConfigError, match=r"factor, ramp. is \['x', 0.0\]; it must be a list of finite numbers"):
+        learning_rate("step", 1.0, total=1, factor="x")
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_restored_sampler_goes_on_with_the_same_paths(name):
+    sampler = path_sampler(name, SPACE, np.random.default_rng(0))
+    for _ in range(70):
+        sampler.next()
+    state = json.loads(json.dumps(sampler.state()))  # as a checkpoint keeps it
+    other = path_sampler(name, SPACE, np.random.default_rng(1))
+    other.restore(state)
+    for _ in range(140):
+        np.testing.assert_array_equal(other.next(), sampler.next())
+
+
+def test_uniform_paths_are_the_spaces_own_draws():
+    sampler = path_sampler("uniform", SPACE, np.random.default_rng(5))
+    drawn = np.array([sampler.next() for _ in range(130)])
+    assert drawn.dtype == np.int8
+    assert SPACE.contains(drawn).all()
+    rng = np.random.default_rng(5)
+    np.testing.assert_array_equal(drawn, np.concatenate([SPACE.sample(64, rng) for _ in range(3)])[:130])
+
+
+def test_fullnet_is_the_largest_path():
+    sampler = path_sampler("fullnet", SPACE, np.random.default_rng(5))
+    np.testing.assert_array_equal(sampler.next(), SPACE.largest())
+    np.testing.assert_array_equal(sampler.next(), SPACE.largest())
+
+
+def test_unknown_sampler():
+    with pytest.raises(
+        ConfigError, match="unknown sampler 'uniforms'; known: fullnet, uniform .did you mean 'uniform'"
+    ):
+        path_sampler("uniforms", SPACE, np.random.default_rng(0))
+
+
+def test_keywords_are_those_that_a_configuration_can_set():
+    def call(space, cost=1, *, limit, rng, epochs=3): ...
+
+    assert keywords(call) == {"limit", "rng", "epochs"}
+    assert keywords(call, "rng") == {"limit", "epochs"}
+
+
+def test_keys_and_names():
+    require_keys("search", {"budgets": 1, "population": 2}, ["budgets", "population"], needed=["budgets"])
+    with pytest.raises(ConfigError, match="unknown key in search: 'budget'; known: budgets .did you mean 'budgets'"):
+        require_keys("search", {"budget": 1}, ["budgets"])
+    with pytest.raises(ConfigError, match="^search lacks budgets, population$"):
+        require_keys("search", {}, ["budgets", "population"], needed=["budgets", "population"])
+    require_name("metric", "voc", ["voc"])
+    with pytest.raises(ConfigError, match="^unknown metric 'vok'; known: voc .did you mean 'voc'"):
+        require_name("metric", "vok", ["voc"])
+
+
+@pytest.mark.parametrize("value", [1, 2.0, "3", True, None])
+def test_counts(value):
+    assert require_count("folds", 2, least=2) == 2
+    with pytest.raises(ConfigError, match=f"^folds is {value!r}; it must be a whole number of at least 2$"):
+        require_count("folds", value, least=2)
+
+
+@pytest.mark.parametrize("value", [1, "ab", ["a", 1], [1.0, float("nan")], [float("inf"), 0], [1, 2, 3], None])
+def test_numbers(value):
+    assert require_numbers("weights", [1, 0.5], n=2) == [1.0, 0.5]
+    with pytest.raises(ConfigError, match=r"^weights is .*; it must be a list of 2 finite numbers$"):
+        require_numbers("weights", value, n=2)
