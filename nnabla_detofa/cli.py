@@ -56,6 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(USAGE.format(shipped=", ".join(shipped_configs())))
         return DONE
     logging.getLogger("nnabla").setLevel(logging.WARNING)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when NumPy loads it; see supernet/parallel.py
     try:
         file, hydra_arguments = split_arguments(arguments)
         failures = run_hydra(file, hydra_arguments)

@@ -1,5 +1,7 @@
-"""What the search asks of a space and of a cost; `SearchSpace` and `CostModel` are one such pair, a measured table can
-be another."""
+"""What the search asks of a space and of a cost (Section 3.3).
+
+`SearchSpace` and `CostModel` are one such pair, a measured table can be another.
+"""
 
 from typing import Protocol
 

@@ -133,7 +133,7 @@ class CenterNet(OFAResNet50):
         """Input pixels to a cell of the output maps."""
         return (32 if self._stem_pool else 16) >> len(self._neck)
 
-    def input_shapes(self, image_size: int) -> list[list[int]]:
+    def image_shapes(self, image_size: int) -> list[list[int]]:
         """Shapes of one image, for the host's placeholders."""
         return [[3, image_size, image_size]]
 

@@ -12,6 +12,7 @@ import numpy as np
 from ..host import Mo
 from . import kernels
 from .kernels import Window
+from .normalization import BatchNormalization
 
 RELU, RELU6, LINEAR = np.inf, 6.0, None  # the ceiling of an activation
 
@@ -98,7 +99,7 @@ class ElasticBatchNorm(Mo.Module):
 
     def _kernel(self, ceiling):
         bn = self.bn
-        return kernels.BatchNormalization(
+        return BatchNormalization(
             bn._mean,
             bn._var,
             batch_stat=self.training or self.recording,

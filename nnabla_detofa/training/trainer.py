@@ -35,7 +35,7 @@ class SupernetTrainer(Runner):
         _check_fit(model, loader)
         image_size, max_objects = loader.options.image_size, loader.options.max_objects
         shapes = {
-            "input_shapes": model.input_shapes(image_size),
+            "input_shapes": model.image_shapes(image_size),
             "target_shapes": model.target_shapes(image_size, max_objects),
         }
         super().__init__(model, optimizer, regularizer, dataloader, {**hparams, **shapes}, args)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnabla_detofa.supernet import kernels
+from nnabla_detofa.supernet import kernels, normalization
 from nnabla_detofa.supernet.kernels import Window, fold, unfold
 
 WINDOWS = [Window(k, s, k // 2) for k in (1, 3) for s in (1, 2)]
@@ -117,7 +117,7 @@ class Norm:
         self.batch_stat, self.ceiling, self.decay_rate, self.eps = batch_stat, ceiling, decay_rate, eps
 
     def our_norm(self, x, beta, gamma, *shortcut, record=None):
-        kernel = kernels.BatchNormalization(
+        kernel = normalization.BatchNormalization(
             *self.ours,
             batch_stat=self.batch_stat,
             decay_rate=self.decay_rate,
