@@ -5,11 +5,10 @@ from contextlib import closing
 
 import numpy as np
 
-from .errors import ConfigError, SpaceError, require_ratio
+from .errors import ConfigError, require_ratio
 from .path_filter import PathFilter, cross_validate, fit
 from .pruning import (
     PATH_STRATEGIES,
-    STRATEGIES,
     AcceptedPaths,
     PathThresholds,
     path_thresholds,
@@ -26,6 +25,7 @@ from .training.settings import keywords, require_count, require_keys, require_na
 PATH_FILTER_KEYS = (
     "paths_per_bucket", "bn_images", "validation_images", "network", "fit", "folds", "second_measurement"
 )  # fmt: skip
+PATH_PRUNING_KEYS = ("path_ratio", "path_strategy")  # those of operation pruning are the other keys of `pruning`
 Score = Callable[[np.ndarray], np.ndarray]  # paths (n, genes) -> (n,), higher is better inside a bucket
 
 
@@ -62,25 +62,40 @@ class DetOFASearcher(SupernetRunner):
         """Everything that can be known to be wrong before hours of training; raises ConfigError or SpaceError."""
         super().check_settings()
         pruning, path_filter, search = (self.hparams[key] for key in ("pruning", "path_filter", "search"))
-        path_keys = {"path_ratio", "path_strategy"}
-        require_keys("pruning", pruning, keywords(prune_operations, "rng") | path_keys, needed={"strategy", *path_keys})
-        require_name("pruning strategy", pruning["strategy"], STRATEGIES)
+        known = keywords(prune_operations, "rng") | {*PATH_PRUNING_KEYS}
+        require_keys("pruning", pruning, known, needed=["strategy", *PATH_PRUNING_KEYS])
         require_name("path strategy", pruning["path_strategy"], PATH_STRATEGIES)
-        for key in [key for key in pruning if key.endswith("ratio") or "_ratio_" in key]:
-            require_ratio(f"pruning.{key}", pruning[key])
+        require_ratio("path_ratio", pruning["path_ratio"])
+        require_count("pruning.paths_per_operation", pruning.get("paths_per_operation", 1))
         require_keys("path_filter", path_filter, PATH_FILTER_KEYS, needed=PATH_FILTER_KEYS)
         require_keys("path_filter.network", path_filter["network"], keywords(PathFilter, "rng"))
         require_keys("path_filter.fit", path_filter["fit"], keywords(fit, "rng", "progress"))
-        self.new_path_filter()  # with sizes that it cannot have, it says so
         for key, least in (("folds", 2), ("paths_per_bucket", 4), ("bn_images", 1), ("validation_images", 1)):
             require_count(f"path_filter.{key}", path_filter[key], least=least)  # of 4 paths, folds leave 2 to compare
-        require_keys("search", search, keywords(evolve, "budgets", "rng", "progress") | {"budgets"}, needed={"budgets"})
-        cheapest = self.cost.range(self.space)[0]
-        for limit in self.limits(search["budgets"]):
-            if not limit >= cheapest:
-                raise SpaceError(f"search.budgets has {limit:,.12g}; the cheapest path costs {cheapest:,.12g} FLOPs")
         for part in range(2 if path_filter["second_measurement"] else 1):
             self.measurer(part)
+        require_keys("search", search, keywords(evolve, "budgets", "rng", "progress") | {"budgets"}, needed=["budgets"])
+        require_count("search.generations", search.get("generations", 0), least=0)
+        self.rehearse()
+
+    def rehearse(self) -> None:
+        """Make a path filter, prune and search by random scores; each says what is wrong with its options."""
+        rng = self.rng("rehearsal")
+
+        def score(paths: np.ndarray) -> np.ndarray:
+            return rng.random(len(paths))
+
+        self.new_path_filter()
+        pruning = {**self.operation_pruning, "paths_per_operation": 1}
+        prune_operations(self.space, score, self.cost, self.budgets, rng=rng, **pruning)
+        search = {**self.hparams["search"], "generations": 0}
+        limits = self.limits(search.pop("budgets"))
+        evolve(self.space, score, self.cost, limits, budgets=self.budgets, rng=rng, **search)
+
+    @property
+    def operation_pruning(self) -> dict:
+        """The options of `prune_operations`."""
+        return {key: value for key, value in self.hparams["pruning"].items() if key not in PATH_PRUNING_KEYS}
 
     def uniform_paths(self, space: SearchSpace) -> PathSampler:
         """a ~ U(𝒜), or what `sampler` says instead."""
@@ -89,9 +104,7 @@ class DetOFASearcher(SupernetRunner):
     def train_supernet(self, stage: str, sampler: PathSampler, *, first: int, last: int) -> None:
         """Epochs `first` to `last` - 1, one path of the sampler a step."""
         pruning = self.hparams["pruning"]
-        settings = (
-            {key: pruning[key] for key in ("path_ratio", "path_strategy")} if stage == FINETUNE else self.identity
-        )
+        settings = {key: pruning[key] for key in PATH_PRUNING_KEYS} if stage == FINETUNE else self.identity
         self.folder.stage(
             stage,
             {**settings, "sampler": self.hparams["sampler"], "epochs": [first, last]},
@@ -140,7 +153,7 @@ class DetOFASearcher(SupernetRunner):
 
     def prune(self, space: SearchSpace, score: Score) -> SearchSpace:
         """𝒜̃: the space without the operations that the strategy drops."""
-        options = {k: v for k, v in self.hparams["pruning"].items() if k not in ("path_ratio", "path_strategy")}
+        options = self.operation_pruning
 
         def work() -> None:
             result = prune_operations(space, score, self.cost, self.budgets, rng=self.rng("operations"), **options)
