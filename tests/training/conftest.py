@@ -13,6 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 import nnabla_detofa.host  # noqa: F401
 from nnabla_detofa import cli
+from nnabla_detofa.algorithm import DetOFASearcher
 from nnabla_detofa.data.voc import DataLoader
 from nnabla_detofa.supernet import SearchNet
 
@@ -93,9 +94,12 @@ class Command:
         self._tiny = [*overrides(TINY), f"dataloader.voc.root={pictures}"]
 
     def __call__(self, *more):
+        return self.run("-c", "detofa_demo", *self._tiny, *more)
+
+    def run(self, *arguments):
         out, err = io.StringIO(), io.StringIO()
         with undisturbed(self.start), redirect_stdout(out), redirect_stderr(err):
-            code = cli.main(["-c", "detofa_demo", *self._tiny, *more])
+            code = cli.main(list(arguments))
         lines = err.getvalue().replace("\r", "\n").splitlines()
         return Answer(code, out.getvalue().splitlines(), [line for line in lines if line and "%|" not in line])
 
@@ -139,6 +143,16 @@ def finished(tmp_path_factory, pictures):
     """A command whose run is done, with its answer; not to be run again."""
     command = Command(tmp_path_factory.mktemp("finished"), pictures)
     return command, command()
+
+
+@pytest.fixture(scope="session")
+def ready(tmp_path_factory, pictures):
+    """A searcher as the command builds it, its settings checked and nothing done."""
+    seen = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DetOFASearcher, "algorithm", lambda self: seen.append(self))
+        assert Command(tmp_path_factory.mktemp("ready"), pictures)().code == 0
+    return seen[0]
 
 
 @pytest.fixture
