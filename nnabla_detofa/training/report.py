@@ -39,7 +39,7 @@ def write_pareto(folder: RunFolder, space: SearchSpace, pareto: list[dict], larg
 
 def pareto_table(summary: dict) -> str:
     """The found detectors as lines of text."""
-    lines = [f"{'budget (MMAC)':>14} {'MMAC':>9} {'score':>7} {'AP':>7}"]
+    lines = [f"{'budget (MMAC)':>14} {'MMAC':>9} {'score':>7} {'AP (%)':>7}"]
     for row in summary["pareto"]:
         flops = f"{row['budget'] / 1e6:14.1f} {row['flops'] / 1e6:9.1f}"
         lines.append(f"{flops} {row['score']:7.3f} {100 * row['ap']:7.2f}")
