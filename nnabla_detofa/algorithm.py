@@ -122,6 +122,7 @@ class DetOFASearcher(SupernetRunner):
             space.sample(options["paths_per_bucket"], rng, cost=self.cost, low=low, high=high) for low, high in ranges
         ]
         settings = {key: options[key] for key in ("paths_per_bucket", "bn_images", "validation_images")}
+        settings["mini_batch_valid"] = self.mbs_valid  # BN re-estimation normalises by batches
         return self.measured(name, np.unique(np.concatenate(paths), axis=0), settings, part=part)
 
     def fit_path_filter(self, name: str, measured: MeasuredPaths) -> Score:

@@ -13,15 +13,21 @@ def flops_score(costs: np.ndarray) -> np.ndarray:
 def ridge_score(tokens: np.ndarray, buckets: np.ndarray, losses: np.ndarray, test_tokens: np.ndarray) -> np.ndarray:
     """Scores (n_test,) from ridge regression of the losses on one-hot tokens, higher is better.
 
-    Tokens and losses are centred within each bucket, as only the order inside a bucket counts; the penalty is the one
-    of smallest leave-one-out error, in closed form.
-
     Parameters:
         tokens, test_tokens: (n, L) and (n_test, L) int.
         buckets, losses: (n,).
     """
-    vocabulary = max(tokens.max(), test_tokens.max()) + 1
-    features, test = _one_hot(tokens, vocabulary), _one_hot(test_tokens, vocabulary)
+    vocabulary = int(max(tokens.max(), test_tokens.max())) + 1
+    return -(_one_hot(test_tokens, vocabulary) @ ridge_weights(tokens, buckets, losses, vocabulary))
+
+
+def ridge_weights(tokens: np.ndarray, buckets: np.ndarray, losses: np.ndarray, vocabulary: int) -> np.ndarray:
+    """What each token at each position adds to the loss, (L · vocabulary,).
+
+    Tokens and losses are centred within each bucket, as only the order inside a bucket counts; the penalty is the one
+    of smallest leave-one-out error, in closed form.
+    """
+    features = _one_hot(tokens, vocabulary)
     target = np.asarray(losses, np.float64).copy()
     for bucket in np.unique(buckets):
         own = buckets == bucket
@@ -37,7 +43,15 @@ def ridge_score(tokens: np.ndarray, buckets: np.ndarray, losses: np.ndarray, tes
         error = np.mean((residual / (1 - np.minimum(leverage, 1 - 1e-6))) ** 2)
         if error < best:
             best, weights = error, right.T @ (size / (size**2 + penalty) * projected)
-    return -(test @ weights)
+    return weights
+
+
+def main_effects(tokens: np.ndarray, buckets: np.ndarray, losses: np.ndarray, vocabulary: int) -> np.ndarray:
+    """Ridge regression as logits of a path filter, (L · vocabulary,): paths of a bucket differ by 1 on average."""
+    weights = -ridge_weights(tokens, buckets, losses, vocabulary)
+    logits = _one_hot(tokens, vocabulary) @ weights
+    spread = np.mean([logits[buckets == bucket].std() for bucket in np.unique(buckets)])
+    return weights / max(spread, 1e-12)
 
 
 def _one_hot(tokens: np.ndarray, vocabulary: int) -> np.ndarray:

@@ -9,6 +9,7 @@ import nnabla.solvers as S  # noqa: N812
 import numpy as np
 
 from ..errors import ConfigError, NumericError, require_ratio
+from .baselines import main_effects
 from .metrics import evaluate
 from .model import PathFilter
 from .network import score_graph
@@ -18,7 +19,8 @@ from .network import score_graph
 class FitReport:
     """How a fit went.
 
-    train_loss, valid_loss: (epochs,), Eq. 5 on the two parts; best_epoch: the epoch whose weights were kept.
+    train_loss, valid_loss: (epochs,), Eq. 5 on the two parts; best_epoch: the epoch whose weights were kept, -1 for
+        the start.
     train, valid: indices of the paths of the two parts.
     metrics: Table 2 on the held-out part (`metrics.evaluate`).
     """
@@ -78,16 +80,20 @@ def fit(
     judged = valid if pair_weights(groups[valid], losses[valid]).any() else train  # too few held out to rank
     judged_pairs = pair_weights(groups[judged], losses[judged])
     size = -(-len(train) // -(-len(train) // batch))  # the fewest batches of equal size
+    main = path_filter.variables.get("main")
+    if main is not None:
+        start = _start_main_effects(path_filter, np.asarray(tokens)[train], buckets[train], losses[train])
     step = _Step(path_filter, size, learning_rate, weight_decay, margin)
-    history, best_epoch, kept = [], 0, path_filter.weights
+    history, best_epoch, kept = [], -1, path_filter.weights
+    best = pair_loss(path_filter.score_rows(rows[judged]), judged_pairs, margin) if main is not None else np.inf
     try:
         for epoch in range(epochs):
             train_loss = np.mean([step(rows[i], groups[i], losses[i]) for i in _batches(train, size, rng)])
             history.append((train_loss, pair_loss(path_filter.score_rows(rows[judged]), judged_pairs, margin)))
             if not np.isfinite(history[-1]).all():
                 raise NumericError(f"path filter: the loss is not finite in epoch {epoch}; lower learning_rate")
-            if epoch == 0 or history[-1][1] < history[best_epoch][1]:
-                best_epoch, kept = epoch, path_filter.weights
+            if history[-1][1] < best:
+                best, best_epoch, kept = history[-1][1], epoch, path_filter.weights
             if progress is not None:
                 progress(epoch)
             if patience is not None and epoch - best_epoch >= patience:
@@ -95,7 +101,20 @@ def fit(
     finally:
         path_filter.weights = kept
     metrics = evaluate(path_filter.score_rows(rows[valid]), losses[valid], buckets[valid])
+    if main is not None:  # the held-out paths have said which epoch; now they say what they can of the main effects
+        learned = main.d - start
+        main.d = _start_main_effects(path_filter, np.asarray(tokens), buckets, losses) + learned
     return FitReport(*np.array(history).T, best_epoch, train, valid, metrics)
+
+
+def _start_main_effects(
+    path_filter: PathFilter, tokens: np.ndarray, buckets: np.ndarray, losses: np.ndarray
+) -> np.ndarray:
+    """Let the main effects say what ridge regression says, and return them; the transformer learns what is beyond."""
+    main = path_filter.variables["main"]
+    effects = main_effects(tokens, buckets, losses, path_filter.layout.vocabulary)
+    main.d = np.pad(effects, (0, len(main.d) - len(effects)))[:, None]  # budgets have none
+    return main.d.copy()
 
 
 def _require_options(*, epochs: int, batch: int, patience: int | None, **positive: float) -> None:

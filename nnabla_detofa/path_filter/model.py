@@ -21,6 +21,8 @@ class PathFilter:
         n_buckets: number of budgets.
         rng: draws the initial weights.
         budget_condition, block_encoding: switches of Table 2: the budget as a token, the block's positional encoding.
+        main_effects: add a number for each token at each position to the transformer's logit (not in the paper); `fit`
+            starts them from ridge regression, so that few measured paths are enough for what is additive.
         dim, heads, layers, hidden: sizes of the network.
 
     Raises:
@@ -35,15 +37,16 @@ class PathFilter:
         rng: np.random.Generator,
         budget_condition: bool = True,
         block_encoding: bool = True,
+        main_effects: bool = False,
         dim: int = 128,
         heads: int = 4,
         layers: int = 3,
         hidden: int = 128,
     ) -> None:
         self.layout = checked_layout(layout)
-        self.design = Design(n_buckets, budget_condition, block_encoding, dim, heads, layers, hidden)
+        self.design = Design(n_buckets, budget_condition, block_encoding, dim, heads, layers, hidden, main_effects)
         self.positions = position_vectors(self.layout, dim, block_encoding=block_encoding)
-        initial = initial_weights(self.design, self.layout.vocabulary, rng)
+        initial = initial_weights(self.design, self.layout.vocabulary, len(self.layout.layer), rng)
         self.variables = {name: nn.Variable.from_numpy_array(x, need_grad=True) for name, x in initial.items()}
 
     @property

@@ -17,7 +17,7 @@ from ..errors import ConfigError
 
 @dataclass(frozen=True)
 class Design:
-    """Sizes of the network and the two switches of Table 2 that change it."""
+    """Sizes of the network, the two switches of Table 2 that change it, and ours: `main_effects`."""
 
     n_buckets: int
     budget_condition: bool
@@ -26,6 +26,7 @@ class Design:
     heads: int
     layers: int
     hidden: int
+    main_effects: bool
 
     def __post_init__(self) -> None:
         for name in ("n_buckets", "dim", "heads", "layers", "hidden"):
@@ -36,12 +37,14 @@ class Design:
             raise ConfigError(f"path filter: dim {self.dim} is not a multiple of the {self.heads} heads")
 
 
-def initial_weights(design: Design, vocabulary: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+def initial_weights(design: Design, vocabulary: int, length: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Embeddings from N(0, 0.3²), matrices uniform after Glorot, biases zero; float32.
 
     The last matrix of each residual branch starts at zero: a fresh filter scores tokens one by one, which is most of
     the truth where paths are few, and learns how they act on each other from there. Layer norms have no gain and bias
-    of their own and keys no bias: a linear map follows the former, the softmax cancels the latter.
+    of their own and keys no bias: a linear map follows the former, the softmax cancels the latter. Main effects, a
+    number for each token at each of the `length` positions, start at zero, and the transformer beside them as well:
+    what it adds to them is what it has learned.
     """
 
     def matrix(rows: int, columns: int) -> np.ndarray:
@@ -66,7 +69,10 @@ def initial_weights(design: Design, vocabulary: int, rng: np.random.Generator) -
         weights |= linear(f"layer{layer}/attention", dim, dim, zero=True)
         weights |= linear(f"layer{layer}/hidden", dim, hidden)
         weights |= linear(f"layer{layer}/forward", hidden, dim, zero=True)
-    return weights | linear("head/hidden", dim, hidden) | linear("head/score", hidden, 1)
+    weights |= linear("head/hidden", dim, hidden) | linear("head/score", hidden, 1, zero=design.main_effects)
+    if design.main_effects:
+        weights["main"] = np.zeros((length * vocabulary + design.budget_condition * design.n_buckets, 1), np.float32)
+    return weights
 
 
 def score_graph(
@@ -85,7 +91,10 @@ def score_graph(
         x = _norm(x + F.affine(inner, own["forward/W"], own["forward/b"]))
     mean = F.mean(F.reshape(x, (n, length, design.dim)), axis=1)
     inner = F.relu(F.affine(mean, weights["head/hidden/W"], weights["head/hidden/b"]))
-    return F.sigmoid(F.affine(inner, weights["head/score/W"], weights["head/score/b"]))
+    logit = F.affine(inner, weights["head/score/W"], weights["head/score/b"])
+    if design.main_effects:
+        logit = logit + F.sum(F.reshape(F.embed(flat, weights["main"]), (n, length)), axis=1, keepdims=True)
+    return F.sigmoid(logit)
 
 
 def _input_table(weights: dict[str, nn.Variable], positions: np.ndarray) -> nn.Variable:

@@ -25,6 +25,7 @@ class Scorer:
         self._layers = [_fused(weights, f"layer{layer}/", heads) for layer in range(layers)]
         self._projected = self._table @ self._layers[0]["qkv/W"]
         self._projected[:, : self._dim] += self._layers[0]["query/b"]
+        self._main = weights["main"][:, 0] if "main" in weights else None
         self._head = {name: weights[f"head/{name}"] for name in ("hidden/W", "hidden/b", "score/W", "score/b")}
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
@@ -56,8 +57,10 @@ class Scorer:
             np.matmul(inner, layer["forward/W"], out=y)
             _add_and_norm(x, y, layer["forward/b"])
         hidden = np.maximum(room.x3.mean(axis=1) @ self._head["hidden/W"] + self._head["hidden/b"], 0)
-        logit = hidden @ self._head["score/W"] + self._head["score/b"]
-        return 1 / (1 + np.exp(np.clip(-logit[:, 0], -80, 80)))
+        logit = (hidden @ self._head["score/W"] + self._head["score/b"])[:, 0]
+        if self._main is not None:
+            logit += self._main[rows].sum(axis=1)
+        return 1 / (1 + np.exp(np.clip(-logit, -80, 80)))
 
 
 class _Room:

@@ -6,7 +6,7 @@ import nnabla as nn
 import numpy as np
 
 from ..detection import Detections, coco_ap, decode, to_coco, to_detections, voc_ap
-from ..errors import unknown
+from ..errors import DataError, unknown
 from ..supernet import CenterNet
 
 
@@ -35,7 +35,7 @@ def voc_metric(interpolation: str):
         aps = voc_ap(
             detections, dataset.ground_truth(), n_classes=len(dataset.classes), iou=0.5, interpolation=interpolation
         )
-        return float(np.nanmean(aps))
+        return float(aps[~np.isnan(aps)].mean()) if not np.isnan(aps).all() else np.nan
 
     return mean_ap
 
@@ -50,7 +50,10 @@ METRICS = {"voc07": voc_metric("11-point"), "voc": voc_metric("area"), "coco": c
 
 
 def average_precision(name: str, detections: Detections, dataset) -> float:
-    """The named metric, in 0–1; ConfigError for an unknown name."""
+    """The named metric, in 0–1; ConfigError for an unknown name, DataError where there is no object to find."""
     if name not in METRICS:
         raise unknown("metric", name, METRICS)
-    return METRICS[name](detections, dataset)
+    value = METRICS[name](detections, dataset)
+    if not 0 <= value <= 1:
+        raise DataError(f"{dataset.name} has no object to find, so average precision is not defined; check the split")
+    return value

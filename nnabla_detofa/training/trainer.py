@@ -116,6 +116,7 @@ class SupernetTrainer(Runner):
         keys = ("seed", "batch_size_train", "mini_batch_train", "loss_weights", "schedule", "finetune")
         return {
             **{key: self.hparams[key] for key in keys},
+            "type_config": self.args.get("type_config"),
             **self.hparams["identity"],
             "dataloader": {name: dataloader, "images": len(self.dataloader["train"].dataset)},
         }
@@ -169,7 +170,7 @@ class SupernetTrainer(Runner):
         schedule = self._schedule()
         losses: dict[str, float] = {}
         for i in range(self.one_epoch_train):
-            self.optimizer["train"]._solver.set_learning_rate(schedule(self._step / self.one_epoch_train))
+            self.optimizer["train"]._solver.set_learning_rate(schedule((self._step + 0.5) / self.one_epoch_train))
             step_losses = self.train_on_batch(path=sampler.next())
             for name, value in step_losses.items():
                 losses[name] = losses.get(name, 0.0) + value / self.one_epoch_train
