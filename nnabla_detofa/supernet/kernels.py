@@ -5,15 +5,18 @@ channels first and the batch second, a convolution is one matrix product over al
 corner of a shared weight is a view. Gradients are written to the active corner alone.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import nnabla as nn
 import numpy as np
 from nnabla.function import PythonFunction
 
-from .parallel import run, split
+from .parallel import over
 
 _CHUNK_BYTES = 1 << 24  # of unfolded pixels at a time: stays in the last-level cache
+_MACS_A_FLOAT = 16  # multiply-accumulates of a matrix product in the time that passing over a float takes
 
 
 class Window(NamedTuple):
@@ -33,22 +36,22 @@ class Window(NamedTuple):
         return self == (1, 1, 0)
 
 
-POINTWISE = Window(1, 1, 0)
-
-
 def unfold(x: np.ndarray, window: Window) -> np.ndarray:
-    """Every window of x (C, B, H, W) as a column: (C·k·k, B·H'·W')."""
+    """Every window of x (C, B, H, W) as a column: (C·k·k, H'·W'·B).
+
+    The batch comes last, so that a tap of a row of windows is one run in memory; pointwise, x is taken as it lies.
+    """
     channels, batch, height, width = x.shape
     if window.pointwise:
         return x.reshape(channels, -1)
     kernel, stride, pad = window
     rows, columns = window.output(height), window.output(width)
-    padded = np.zeros((channels, batch, height + 2 * pad, width + 2 * pad), x.dtype)
-    padded[:, :, pad : pad + height, pad : pad + width] = x
-    out = np.empty((channels, kernel, kernel, batch, rows, columns), x.dtype)
+    padded = np.zeros((channels, height + 2 * pad, width + 2 * pad, batch), x.dtype)
+    padded[:, pad : pad + height, pad : pad + width] = x.transpose(0, 2, 3, 1)
+    out = np.empty((channels, kernel, kernel, rows, columns, batch), x.dtype)
     for i in range(kernel):
         for j in range(kernel):
-            out[:, i, j] = padded[:, :, i : i + stride * rows : stride, j : j + stride * columns : stride]
+            out[:, i, j] = padded[:, i : i + stride * rows : stride, j : j + stride * columns : stride]
     return out.reshape(channels * kernel * kernel, -1)
 
 
@@ -59,27 +62,101 @@ def fold(columns: np.ndarray, shape: tuple[int, ...], window: Window) -> np.ndar
     channels, batch, height, width = shape
     kernel, stride, pad = window
     n_rows, n_columns = window.output(height), window.output(width)
-    taps = columns.reshape(channels, kernel, kernel, batch, n_rows, n_columns)
-    padded = np.zeros((channels, batch, height + 2 * pad, width + 2 * pad), columns.dtype)
+    taps = columns.reshape(channels, kernel, kernel, n_rows, n_columns, batch)
+    padded = np.zeros((channels, height + 2 * pad, width + 2 * pad, batch), columns.dtype)
     for i in range(kernel):
         for j in range(kernel):
-            padded[:, :, i : i + stride * n_rows : stride, j : j + stride * n_columns : stride] += taps[:, i, j]
-    return padded[:, :, pad : pad + height, pad : pad + width]
+            padded[:, i : i + stride * n_rows : stride, j : j + stride * n_columns : stride] += taps[:, i, j]
+    return padded[:, pad : pad + height, pad : pad + width].transpose(0, 3, 1, 2)
 
 
-def _images(channels: int, batch: int, pixels: int, window: Window) -> list[slice]:
-    """Slices of the batch for the threads, whose unfolded pixels fit the chunk size."""
-    per_image = channels * window.kernel**2 * pixels
-    most = None if window.pointwise else _CHUNK_BYTES // (4 * per_image)
-    return split(batch, batch * per_image, most=most)
+def _as_columns(x: np.ndarray, window: Window) -> np.ndarray:
+    """A map (C, B, H, W) as a matrix with a column a pixel, in the order of `unfold`'s columns."""
+    return (x if window.pointwise else x.transpose(0, 2, 3, 1)).reshape(len(x), -1)
 
 
-def _columns(x: np.ndarray, images: slice, window: Window) -> np.ndarray:
-    """`unfold` of some images of x; a view where it is the identity."""
+def _from_columns(columns: np.ndarray, out: np.ndarray) -> None:
+    """Write what `_as_columns` made of a map of k×k windows back into a map."""
+    channels, batch, height, width = out.shape
+    out[...] = columns.reshape(channels, height, width, batch).transpose(0, 3, 1, 2)
+
+
+def correlate(matrix: np.ndarray, x: np.ndarray, out: np.ndarray, window: Window) -> None:
+    """out (o, B, H', W') = matrix (o, C·k·k) @ unfold(x). The threads share the larger of matrix and windows."""
     if window.pointwise:
-        pixels = x.shape[2] * x.shape[3]
-        return x.reshape(len(x), -1)[:, images.start * pixels : images.stop * pixels]
-    return unfold(x[:, images], window)
+        _share_product(matrix, x.reshape(len(x), -1), out.reshape(len(out), -1))
+        return
+    batch, n_columns = out.shape[1], out[0].size
+    work = matrix.size * n_columns // _MACS_A_FLOAT
+    if matrix.size > matrix.shape[1] * n_columns:
+        columns = unfold(x, window)
+        over(len(matrix), lambda rows: _from_columns(matrix[rows] @ columns, out[rows]), work=work)
+        return
+
+    def by_images(images: slice) -> None:
+        _from_columns(matrix @ unfold(x[:, images], window), out[:, images])
+
+    over(batch, by_images, work=work, most=_CHUNK_BYTES * batch // (4 * matrix.shape[1] * n_columns))
+
+
+def spread(matrix: np.ndarray, y: np.ndarray, out: np.ndarray, window: Window) -> None:
+    """The adjoint of `correlate` in its map: out (C, B, H, W) = fold(matrixᵀ @ y), for y (o, B, H', W')."""
+    if window.pointwise:
+        _share_product(matrix.T, y.reshape(len(y), -1), out.reshape(len(out), -1))
+        return
+    batch, n_columns, taps = y.shape[1], y[0].size, window.kernel**2
+    work = matrix.size * n_columns // _MACS_A_FLOAT
+    if matrix.size > matrix.shape[1] * n_columns:
+        columns = _as_columns(y, window)
+
+        def by_channels(part: slice) -> None:
+            rows = matrix[:, taps * part.start : taps * part.stop].T
+            out[part] = fold(rows @ columns, out[part].shape, window)
+
+        over(len(out), by_channels, work=work)
+        return
+
+    def by_images(images: slice) -> None:
+        columns = matrix.T @ _as_columns(y[:, images], window)
+        out[:, images] = fold(columns, out[:, images].shape, window)
+
+    over(batch, by_images, work=work, most=_CHUNK_BYTES * batch // (4 * matrix.shape[1] * n_columns))
+
+
+def add_product(matrix: np.ndarray, y: np.ndarray, x: np.ndarray, window: Window, *, fresh: bool) -> None:
+    """The adjoint of `correlate` in its matrix: y @ unfold(x)ᵀ into a matrix that is `fresh` (all zeros) or added to.
+
+    The threads share the channels of x, so no two write to one place and every sum has one order.
+    """
+    batch, n_columns, taps = y.shape[1], y[0].size, window.kernel**2
+    images_a_chunk = max(1, _CHUNK_BYTES * batch // (4 * matrix.shape[1] * n_columns))
+    for start in range(0, batch, batch if window.pointwise else images_a_chunk):
+        images = slice(start, batch if window.pointwise else min(start + images_a_chunk, batch))
+        columns, chunk = _as_columns(y[:, images], window), x[:, images]
+
+        def by_channels(part: slice, columns=columns, chunk=chunk, first=fresh and not start) -> None:
+            corner = matrix[:, taps * part.start : taps * part.stop]
+            windows = unfold(chunk[part], window).T
+            if first:
+                np.matmul(columns, windows, out=corner)
+            else:
+                corner += columns @ windows
+
+        over(
+            len(x),
+            by_channels,
+            work=matrix.size * columns.shape[1] // _MACS_A_FLOAT,
+            most=None if window.pointwise else _CHUNK_BYTES // (4 * taps * columns.shape[1]),
+        )
+
+
+def _share_product(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
+    """out = a @ b; the threads share the rows of a or the columns of b, whichever matrix is larger."""
+    work = a.size * b.shape[1] // _MACS_A_FLOAT
+    if a.size > b.size:
+        over(len(a), lambda rows: np.matmul(a[rows], b, out=out[rows]), work=work)
+    else:
+        over(b.shape[1], lambda part: np.matmul(a, b[:, part], out=out[:, part]), work=work)
 
 
 def _matrix(weight: np.ndarray, n_out: int, n_in: int) -> np.ndarray:
@@ -87,12 +164,15 @@ def _matrix(weight: np.ndarray, n_out: int, n_in: int) -> np.ndarray:
     return weight.reshape(len(weight), -1)[:n_out, : n_in * weight.shape[2] * weight.shape[3]]
 
 
-def store(variable, value: np.ndarray, accumulate: bool) -> None:
-    """Write or add a gradient that has the variable's whole shape."""
-    if accumulate:
-        variable.g += value
-    else:
-        variable.g = value
+@contextmanager
+def gradient(variable, accumulate: bool) -> Iterator[np.ndarray]:
+    """An array to fill with a gradient of the variable's whole shape; added to the variable's where `accumulate`."""
+    if not accumulate:
+        yield variable.g
+        return
+    value = np.empty(variable.shape, np.float32)
+    yield value
+    variable.g += value
 
 
 def store_corner(variable, value: np.ndarray, accumulate: bool) -> None:
@@ -102,13 +182,12 @@ def store_corner(variable, value: np.ndarray, accumulate: bool) -> None:
     variable.g[tuple(slice(n) for n in value.shape)] += value
 
 
-def _store_products(variable, n_out: int, n_in: int, products: list[np.ndarray], accumulate: bool) -> None:
-    """Write or add a sum of matrices (n_out, n_in·k·k) to the active corner of a weight's gradient, where it lies."""
+def _add_to_weight(variable, y: np.ndarray, x: np.ndarray, window: Window, *, accumulate: bool) -> None:
+    """Write or add the weight's gradient y @ unfold(x)ᵀ to its active corner, where it lies."""
     if not accumulate:
         variable.grad.zero()
-    corner = _matrix(variable.g, n_out, n_in)
-    for product in products:
-        corner += product
+    fresh = variable.grad.zeroing
+    add_product(_matrix(variable.g, len(y), len(x)), y, x, window, fresh=fresh)
 
 
 class Kernel(PythonFunction):
@@ -140,39 +219,19 @@ class Convolution(Kernel):
         output = self._window.output
         outputs[0].reset_shape((self._n_out, batch, output(height), output(width)), True)
 
-    def _parts(self, x, y) -> list[slice]:
-        return _images(x.shape[0], x.shape[1], y.shape[2] * y.shape[3], self._window)
-
     def forward_impl(self, inputs, outputs):
         x, y = inputs[0].d, outputs[0].d
-        matrix = _matrix(inputs[1].d, self._n_out, x.shape[0])
-        bias = inputs[2].d[: self._n_out, None] if len(inputs) == 3 else None
-
-        def work(images: slice) -> None:
-            out = _columns(y, images, POINTWISE)
-            np.matmul(matrix, _columns(x, images, self._window), out=out)
-            if bias is not None:
-                out += bias
-
-        run(work, self._parts(x, y))
+        correlate(_matrix(inputs[1].d, self._n_out, len(x)), x, y, self._window)
+        if len(inputs) == 3:
+            y += inputs[2].d[: self._n_out, None, None, None]
 
     def backward_impl(self, inputs, outputs, propagate_down, accum):
         x, dy = inputs[0].d, outputs[0].g
-        n_in, window = x.shape[0], self._window
-        matrix = _matrix(inputs[1].d, self._n_out, n_in)
-        dx = np.empty_like(x) if propagate_down[0] else None
-
-        def work(images: slice) -> np.ndarray | None:
-            dy_part = _columns(dy, images, POINTWISE)
-            if dx is not None:
-                dx[:, images] = fold(matrix.T @ dy_part, x[:, images].shape, window)
-            return dy_part @ _columns(x, images, window).T if propagate_down[1] else None
-
-        products = run(work, self._parts(x, dy))
-        if dx is not None:
-            store(inputs[0], dx, accum[0])
+        if propagate_down[0]:
+            with gradient(inputs[0], accum[0]) as dx:
+                spread(_matrix(inputs[1].d, self._n_out, len(x)), dy, dx, self._window)
         if propagate_down[1]:
-            _store_products(inputs[1], self._n_out, n_in, products, accum[1])
+            _add_to_weight(inputs[1], dy, x, self._window, accumulate=accum[1])
         if len(inputs) == 3 and propagate_down[2]:
             store_corner(inputs[2], dy.sum(axis=(1, 2, 3)), accum[2])
 
@@ -190,30 +249,14 @@ class Deconvolution(Kernel):
         sides = [(side - 1) * stride + kernel - 2 * pad for side in (height, width)]
         outputs[0].reset_shape((inputs[1].shape[1], batch, *sides), True)
 
-    def _parts(self, x, y) -> list[slice]:
-        return _images(y.shape[0], x.shape[1], x.shape[2] * x.shape[3], self._window)
-
     def forward_impl(self, inputs, outputs):
         x, y = inputs[0].d, outputs[0].d
-        matrix = _matrix(inputs[1].d, x.shape[0], y.shape[0])
-
-        def work(images: slice) -> None:
-            y[:, images] = fold(matrix.T @ _columns(x, images, POINTWISE), y[:, images].shape, self._window)
-
-        run(work, self._parts(x, y))
+        spread(_matrix(inputs[1].d, len(x), len(y)), x, y, self._window)
 
     def backward_impl(self, inputs, outputs, propagate_down, accum):
         x, dy = inputs[0].d, outputs[0].g
-        n_in, n_out = x.shape[0], dy.shape[0]
-        matrix, dx = _matrix(inputs[1].d, n_in, n_out), np.empty_like(x)
-
-        def work(images: slice) -> np.ndarray | None:
-            columns = unfold(dy[:, images], self._window)
-            dx[:, images] = (matrix @ columns).reshape(x[:, images].shape)
-            return _columns(x, images, POINTWISE) @ columns.T if propagate_down[1] else None
-
-        products = run(work, self._parts(x, dy))
         if propagate_down[0]:
-            store(inputs[0], dx, accum[0])
+            with gradient(inputs[0], accum[0]) as dx:
+                correlate(_matrix(inputs[1].d, len(x), len(dy)), dy, dx, self._window)
         if propagate_down[1]:
-            _store_products(inputs[1], n_in, n_out, products, accum[1])
+            _add_to_weight(inputs[1], x, dy, self._window, accumulate=accum[1])

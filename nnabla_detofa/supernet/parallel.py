@@ -9,29 +9,33 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import pairwise
-from typing import TypeVar
-
-T = TypeVar("T")
 
 THREADS = min(len(os.sched_getaffinity(0)), 8)
-_LEAST_WORK = 1 << 18  # floats a thread handles at least; less is done before another thread wakes up
+_LEAST_WORK = 1 << 18  # floats a thread passes over at least; less is done before another thread wakes up
 
 
-def split(n: int, work: int, *, most: int | None = None) -> list[slice]:
-    """Even slices of range(n): one a thread if `work` floats are worth it, more where `most` bounds their length."""
-    parts = max(1, min(THREADS, n, work // _LEAST_WORK))
-    if most is not None:
-        parts = max(parts, -(-n // max(1, most)))
-    bounds = [n * i // parts for i in range(parts + 1)]
+def over(n: int, function: Callable[[slice], None], *, work: int, most: int | None = None) -> None:
+    """Call function(part) for even slices that make up range(n), on as many threads as `work` floats are worth.
+
+    `most` bounds the slices' length; the calling thread does the first share itself.
+    """
+    first, *others = _even(0, n, min(THREADS, n, work // _LEAST_WORK))
+
+    def share(span: slice) -> None:
+        length = span.stop - span.start
+        for part in _even(span.start, span.stop, -(-length // max(1, most)) if most is not None else 1):
+            function(part)
+
+    waiting = [_pool().submit(share, span) for span in others]
+    share(first)
+    for future in waiting:
+        future.result()
+
+
+def _even(start: int, stop: int, parts: int) -> list[slice]:
+    parts = max(1, parts)
+    bounds = [start + (stop - start) * i // parts for i in range(parts + 1)]
     return [slice(*pair) for pair in pairwise(bounds)]
-
-
-def run(function: Callable[[slice], T], parts: list[slice]) -> list[T]:
-    """function(part) for each part, in the parts' order; the calling thread does the first itself."""
-    if len(parts) == 1:
-        return [function(parts[0])]
-    rest = [_pool().submit(function, part) for part in parts[1:]]
-    return [function(parts[0]), *(future.result() for future in rest)]
 
 
 @cache
