@@ -90,7 +90,7 @@ def fit(
         for epoch in range(epochs):
             train_loss = np.mean([step(rows[i], groups[i], losses[i]) for i in _batches(train, size, rng)])
             history.append((train_loss, pair_loss(path_filter.score_rows(rows[judged]), judged_pairs, margin)))
-            if not np.isfinite(history[-1]).all():
+            if not np.isfinite(np.array(history[-1])).all():
                 raise NumericError(f"path filter: the loss is not finite in epoch {epoch}; lower learning_rate")
             if history[-1][1] < best:
                 best, best_epoch, kept = history[-1][1], epoch, path_filter.weights
@@ -104,7 +104,8 @@ def fit(
     if main is not None:  # the held-out paths have said which epoch; now they say what they can of the main effects
         learned = main.d - start
         main.d = _start_main_effects(path_filter, np.asarray(tokens), buckets, losses) + learned
-    return FitReport(*np.array(history).T, best_epoch, train, valid, metrics)
+    train_losses, valid_losses = np.array(history).T
+    return FitReport(train_losses, valid_losses, best_epoch, train, valid, metrics)
 
 
 def _start_main_effects(
@@ -121,9 +122,9 @@ def _require_options(*, epochs: int, batch: int, patience: int | None, **positiv
     for name, value, least in (("epochs", epochs, 1), ("batch", batch, 2), ("patience", patience or 1, 1)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
             raise ConfigError(f"path filter: {name} is {value!r}; it must be a whole number of at least {least}")
-    for name, value in positive.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-            raise ConfigError(f"path filter: {name} is {value!r}; it must be a number above 0")
+    for name, number in positive.items():
+        if isinstance(number, bool) or not isinstance(number, (int, float)) or not number > 0:
+            raise ConfigError(f"path filter: {name} is {number!r}; it must be a number above 0")
 
 
 def split(buckets: np.ndarray, valid_ratio: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

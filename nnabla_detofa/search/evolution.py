@@ -66,7 +66,9 @@ def evolve(
     ranges = [_range(budgets, bucket, limit) for bucket, limit in zip(buckets, limits, strict=True)]
     if not ranges:
         raise ConfigError("limits is empty; give the search at least one budget")
-    breeding = Breeding(space, cost, ranges, rng, probability=mutation_probability, mutation_ratio=mutation_ratio)
+    breeding = Breeding(
+        space, cost, np.array(ranges), rng, probability=mutation_probability, mutation_ratio=mutation_ratio
+    )
     memory = ScoreMemory(score, searches=len(limits))
     n_parents = min(max(round(parent_ratio * population), 1), population - 1)
     people, history = breeding.founders(population), []
