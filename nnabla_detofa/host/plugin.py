@@ -10,7 +10,7 @@ from typing import Any
 from ..algorithm import DetOFASearcher
 from ..data import coco, voc
 from ..errors import HostError
-from ..supernet import detector
+from ..supernet import classifier, detector
 from .quiet import quiet
 from .repair import MissingModule
 
@@ -25,12 +25,19 @@ COMPONENTS: tuple[tuple[ModuleType, str, Any], ...] = (
 )
 
 
+# what stands in for a network that the installed host lacks; a complete host keeps its own
+SUBSTITUTES: tuple[tuple[ModuleType, str, Any], ...] = ((contrib, "ofa_resnet50", classifier),)
+
+
 def register() -> None:
     """Register everything; idempotent. Raises HostError, and registers nothing, where a name is someone else's."""
     for package, name, ours in COMPONENTS:
         _check_free(package, name, ours)
     for package, name, ours in COMPONENTS:
         setattr(package, name, ours)
+    for package, name, ours in SUBSTITUTES:
+        if isinstance(vars(package).get(name), MissingModule):
+            setattr(package, name, ours)
 
 
 def _check_free(package: ModuleType, name: str, ours: Any) -> None:

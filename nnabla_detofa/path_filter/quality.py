@@ -33,8 +33,8 @@ def cross_validate(
         fit_options: the keywords of `fit`.
 
     Returns:
-        {"filter": metrics of the path filter on the same images, "same_images": {ranker: metrics},
-        "other_images": the same against `again`, if it was given}.
+        {"filter": metrics of the path filter across measurements, or on the same images without `again`,
+        "same_images": {ranker: metrics}, "other_images": the same against `again`, if it was given}.
     """
     judges = {"same_images": losses} | ({} if again is None else {"other_images": again})
     figures: dict[str, dict[str, list]] = {images: {} for images in judges}
@@ -52,7 +52,7 @@ def cross_validate(
             for name, scores in rankers.items():
                 figures[images].setdefault(name, []).append(evaluate(scores, truth[held_out], buckets[held_out]))
     means = {images: {name: _mean(each) for name, each in rows.items()} for images, rows in figures.items()}
-    return {"filter": means["same_images"]["path filter"], **means}
+    return {"filter": means.get("other_images", means["same_images"])["path filter"], **means}
 
 
 def _folds(buckets: np.ndarray, folds: int, rng: np.random.Generator) -> np.ndarray:
