@@ -8,7 +8,14 @@ PYTHON ?=
 PYENV_ROOT ?= $(HOME)/.pyenv
 WORKERS ?= 2
 
-.PHONY: help venv demo test lint
+# The peers of `make bench` live in an environment of their own, of any interpreter that has a CPU build of PyTorch.
+# Where PyPI's build is too large: make bench TORCH='torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu'
+PEERS := .venv-peers
+PEERS_PYTHON ?=
+TORCH ?= torch==2.13.0
+ARGS ?=
+
+.PHONY: help venv demo test lint bench
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1  \t\2/p' Makefile
@@ -20,6 +27,9 @@ demo: venv  ## the whole method on generated pictures, in minutes and without a 
 
 test: lint  ## lint and all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+
+bench: venv $(PEERS)/stamp  ## our speed beside the peers'; ARGS='--quick' or ARGS='--only ROW'; experiments/benchmarks/results/
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m experiments.benchmarks $(ARGS)
 
 lint: venv  ## ruff's rules and format
 	$(BIN)/ruff check .
@@ -44,4 +54,16 @@ lint: venv  ## ruff's rules and format
 	$(BIN)/python -m pip install -q -e '.[test,dev]'
 	@# nnabla-nas brings a command nnabla_nas too; ours is written last
 	grep -q nnabla_detofa $(BIN)/nnabla_nas || $(BIN)/python -m pip install -q --no-deps --force-reinstall -e .
+	touch $@
+
+$(PEERS)/stamp:
+	@for candidate in $(PEERS_PYTHON) python3.11 "$(PYENV_ROOT)"/versions/3.11*/bin/python3.11 python3.12 python3 $(BIN)/python; do \
+	    if "$$candidate" -c 'import ensurepip' 2>/dev/null; then python=$$candidate; break; fi; \
+	done; \
+	echo "building $(PEERS) with $$python: PyTorch and OFA; some minutes"; \
+	"$$python" -m venv --clear $(PEERS)
+	$(PEERS)/bin/python -m pip install -q $(TORCH)
+	$(PEERS)/bin/python -m pip install -q numpy tqdm pyyaml
+	@# --no-deps: it asks for torchvision, which only its data loaders use
+	$(PEERS)/bin/python -m pip install -q --no-deps 'ofa>=0.1.0.post202307202001'
 	touch $@

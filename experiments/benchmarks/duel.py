@@ -1,0 +1,92 @@
+"""Two sides measured alternately, so that whatever else the machine does slows both."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[2]
+PYTHONS = {"ours": sys.executable, "peers": str(ROOT / ".venv-peers" / "bin" / "python")}
+
+
+class Task(NamedTuple):
+    """What one side runs: MODULE.TASK(**options) of this folder, in the environment `python` ("ours" or "peers").
+
+    blas_threads: of NumPy's products. Our kernels share one among threads of their own and want 1.
+    """
+
+    module: str
+    name: str
+    options: dict
+    python: str = "ours"
+    blas_threads: int = 1
+
+
+class Side:
+    """A task in a process of its own, ready to run."""
+
+    def __init__(self, task: Task) -> None:
+        threads = {name: str(task.blas_threads) for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")}
+        # OpenMP's threads spin while they wait; where anything else runs, that makes PyTorch ten times slower.
+        threads["OMP_WAIT_POLICY"] = os.environ.get("OMP_WAIT_POLICY", "PASSIVE")
+        self.task = task
+        self._process = subprocess.Popen(
+            [
+                PYTHONS[task.python],
+                "-m",
+                f"{__package__}.serve",
+                f"{__package__}.{task.module}",
+                task.name,
+                json.dumps(task.options),
+            ],
+            cwd=ROOT,
+            env=os.environ | threads,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def wait(self) -> None:
+        """Returns when the task is built."""
+        self._read()
+
+    def run(self) -> float:
+        """Seconds per unit of work of one more run."""
+        self._process.stdin.write("run\n")
+        self._process.stdin.flush()
+        answer = self._read()
+        return answer["seconds"] / answer["work"]
+
+    def _read(self) -> dict:
+        line = self._process.stdout.readline()
+        if not line:
+            last = (self._process.stderr.read().strip().splitlines() or ["no message"])[-1]
+            raise RuntimeError(f"{self.task.module}.{self.task.name} in {PYTHONS[self.task.python]} ended: {last}")
+        return json.loads(line)
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.stdin.close()
+        self._process.terminate()
+        self._process.wait()
+        self._process.stdout.close()
+        self._process.stderr.close()
+
+
+def alternate(tasks: Sequence[Task], repetitions: int, *, warm_up: int = 1) -> list[float]:
+    """Median seconds per unit of work of each task; the tasks take turns, and `warm_up` rounds do not count."""
+    sides: list[Side] = []
+    try:
+        for task in tasks:
+            sides.append(Side(task))  # one by one: those that run already are closed where one fails
+            sides[-1].wait()
+        rounds = [[side.run() for side in sides] for _ in range(warm_up + repetitions)]
+    finally:
+        for side in sides:
+            side.close()
+    return [median(times) for times in zip(*rounds[warm_up:], strict=True)]

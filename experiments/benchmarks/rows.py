@@ -1,0 +1,146 @@
+"""The comparisons: each row is a function that measures both sides alternately."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+from .duel import Task, alternate
+from .genotypes import genotypes
+
+PATHS = 16  # different paths that a comparison of steps goes through
+
+
+class Row(NamedTuple):
+    """`ours` and `peer` in `unit`; ratio > 1 says that ours is faster. `note`: who the peer is, and what was scaled."""
+
+    ours: float
+    peer: float
+    ratio: float
+    unit: str
+    note: str
+
+
+def seconds(tasks: list[Task], repetitions: int, unit: str, note: str, *, scale: float = 1.0) -> Row:
+    """A row in seconds per unit of work, times `scale`."""
+    ours, peer = alternate(tasks, repetitions)
+    return Row(scale * ours, scale * peer, peer / ours, unit, note)
+
+
+def rate(tasks: list[Task], repetitions: int, unit: str, note: str) -> Row:
+    """A row in units of work per second."""
+    ours, peer = alternate(tasks, repetitions)
+    return Row(1 / ours, 1 / peer, peer / ours, unit, note)
+
+
+def backbone(size: int) -> Task:
+    return Task("sides.supernet", "backbone", {"size": size, "genotypes": genotypes(PATHS)})
+
+
+def step_host(size: int, quick: bool) -> Row:
+    """A step of the backbone alone against the host's elastic layers."""
+    peer = Task("sides.supernet", "host", {"size": size, "genotypes": genotypes(PATHS)}, blas_threads=2)
+    note = f"NNablaNAS' elastic layers; {size} px, batch 8, full width"
+    return seconds([backbone(size), peer], 2 if quick else 8, "s/step", note)
+
+
+def step_ofa(size: int, quick: bool) -> Row:
+    """A step of the backbone alone against the original."""
+    peer = Task("peers.ofa_tasks", "backbone", {"size": size, "genotypes": genotypes(PATHS)}, "peers", 2)
+    note = f"OFA in PyTorch, 2 threads; {size} px, batch 8, full width"
+    return seconds([backbone(size), peer], 4 if quick else PATHS, "s/step", note)
+
+
+def step_detector(size: int, quick: bool) -> Row:
+    """A step of the whole detector, our kernels against NNabla's functions."""
+    options = {"size": size, "genotypes": genotypes(PATHS)}
+    tasks = [Task("sides.supernet", "detector", {**options, "kernels": kernels}) for kernels in ("numpy", "nnabla")]
+    note = f"the same network from NNabla's functions; neck and heads, {size} px, batch 8"
+    return seconds(tasks, 2 if quick else 5, "s/step", note)
+
+
+def flops(quick: bool) -> Row:
+    n = 20 if quick else 200
+    tasks = [
+        Task("sides.paths", "flops", {"n": 100_000}),
+        Task("peers.ofa_tasks", "flops", {"n": n}, "peers"),
+    ]
+    return rate(tasks, 5, "paths/s", "OFA's ResNet50FLOPsModel.get_efficiency, which takes one path at a time")
+
+
+def top_bucket(quick: bool) -> Row:
+    bound = 2 if quick else 10
+    tasks = [
+        Task("sides.paths", "top_bucket", {"n": 10_000}),
+        Task("sides.paths", "rejection", {"seconds": bound}),
+    ]
+    note = f"rejection from uniform draws, itself vectorised, {bound} s a run; where none was accepted, 1 is counted"
+    return rate(tasks, 3, "draws/s", note)
+
+
+def score(threads: int, quick: bool, batch: int = 100) -> Row:
+    n = 400 if quick else 4000
+    options = {"n": n, "batch": batch}
+    tasks = [
+        Task("sides.paths", "score", options, blas_threads=threads),
+        Task("peers.encoder", "score", {**options, "threads": threads}, "peers", threads),
+    ]
+    note = f"nn.TransformerEncoder of the same shape, 22 tokens; {threads} thread{'s' * (threads > 1)}, batch {batch}"
+    return rate(tasks, 5, "paths/s", note)
+
+
+def search(quick: bool) -> Row:
+    ours, peer = (25, 5) if quick else (500, 40)
+    tasks = [
+        Task("sides.paths", "search", {"n_limits": 5, "generations": ours}),
+        Task("peers.ofa_tasks", "search", {"limit": 2000, "generations": peer}, "peers", 2),
+    ]
+    note = (
+        f"OFA's EvolutionFinder (2,000 MMACs, 224 px, random predictor); scaled to 500 generations from {peer}; "
+        f"ours {ours}, with a path filter, five budgets at once"
+    )
+    return seconds(tasks, 1 if quick else 3, "s a budget", note, scale=500)
+
+
+def pruning_share(quick: bool) -> Row:
+    n = 200 if quick else 1000
+    step = {"size": 64, "genotypes": genotypes(PATHS)}
+    batched, one_by_one, training = alternate(
+        [
+            Task("sides.paths", "accepted", {"n": n, "batch": 256}),
+            Task("sides.paths", "accepted", {"n": n // 10, "batch": 1}),
+            Task("sides.supernet", "backbone", step),
+        ],
+        5,
+    )
+    note = "seconds per accepted path / seconds per step (backbone, 64 px, batch 8); the peer draws one by one"
+    return Row(batched / training, one_by_one / training, one_by_one / batched, "share", note)
+
+
+def loader(quick: bool) -> Row:
+    n = 16 if quick else 64
+    tasks = [
+        Task("sides.images", "loader", {"n": n, "workers": 0}),
+        Task("sides.images", "plain", {"n": n}),
+    ]
+    return rate(tasks, 5, "images/s", "a plain loop in the reference's steps; 512 px, full augmentation, one thread")
+
+
+def measure_path(quick: bool) -> Row:
+    tasks = [Task("sides.measuring", "measure", {"kernels": kernels}) for kernels in ("numpy", "nnabla")]
+    note = "NNabla's functions; the demo's supernet, 48 images for BN, 96 for the loss"
+    return seconds(tasks, 2 if quick else 8, "s/path", note)
+
+
+ROWS: dict[str, Callable[[bool], Row]] = {
+    **{f"step_{size}_host": partial(step_host, size) for size in (64, 128, 224)},
+    **{f"step_{size}_ofa": partial(step_ofa, size) for size in (64, 128, 224)},
+    **{f"step_detector_{size}": partial(step_detector, size) for size in (64, 128)},
+    "flops": flops,
+    "top_bucket": top_bucket,
+    "score": partial(score, 1),
+    "score_2_threads": partial(score, 2),
+    "search": search,
+    "pruning_share": pruning_share,
+    "loader": loader,
+    "measure_path": measure_path,
+}
