@@ -23,9 +23,13 @@ from .training.report import pareto_table, quality_table, write_pareto
 from .training.settings import keywords, require_count, require_keys, require_name, require_numbers
 
 PATH_FILTER_KEYS = (
-    "paths_per_bucket", "bn_images", "validation_images", "network", "fit", "folds", "second_measurement"
+    "paths_per_bucket", "n_buckets", "bn_images", "validation_images", "network", "fit", "folds", "second_measurement"
 )  # fmt: skip
-PATH_PRUNING_KEYS = ("path_ratio", "path_strategy")  # those of operation pruning are the other keys of `pruning`
+PATH_PRUNING_KEYS = (
+    "path_ratio",
+    "path_strategy",
+    "paths_per_threshold",
+)  # those of operation pruning are the other keys of `pruning`
 Score = Callable[[np.ndarray], np.ndarray]  # paths (n, genes) -> (n,), higher is better inside a bucket
 
 
@@ -67,11 +71,13 @@ class DetOFASearcher(SupernetRunner):
         require_name("path strategy", pruning["path_strategy"], PATH_STRATEGIES)
         require_ratio("path_ratio", pruning["path_ratio"])
         require_count("pruning.paths_per_operation", pruning.get("paths_per_operation", 1))
+        require_count("pruning.paths_per_threshold", pruning["paths_per_threshold"])
         require_keys("path_filter", path_filter, PATH_FILTER_KEYS, needed=PATH_FILTER_KEYS)
         require_keys("path_filter.network", path_filter["network"], keywords(PathFilter, "rng"))
         require_keys("path_filter.fit", path_filter["fit"], keywords(fit, "rng", "progress"))
-        for key, least in (("folds", 2), ("paths_per_bucket", 4), ("bn_images", 1), ("validation_images", 1)):
-            require_count(f"path_filter.{key}", path_filter[key], least=least)  # of 4 paths, folds leave 2 to compare
+        least = {"n_buckets": 1, "folds": 2, "paths_per_bucket": 4, "bn_images": 1, "validation_images": 1}
+        for key, count in least.items():  # of 4 paths, folds leave 2 to compare
+            require_count(f"path_filter.{key}", path_filter[key], least=count)
         for part in range(2 if path_filter["second_measurement"] else 1):
             self.measurer(part)
         require_keys("search", search, keywords(evolve, "budgets", "rng", "progress") | {"budgets"}, needed=["budgets"])
@@ -169,18 +175,19 @@ class DetOFASearcher(SupernetRunner):
         return pruned
 
     def accepted_paths(self, space: SearchSpace, score: Score) -> PathSampler:
-        """a ~ U(𝒜̃) among the paths that reach their bucket's threshold δ."""
+        """a ~ U(𝒜̃) among the paths that reach their bucket's threshold δ; pruning does not touch other samplers."""
         if self.hparams["sampler"]["name"] != "uniform":
-            return path_sampler(self.hparams["sampler"]["name"], space, self.rng("finetune"))
+            return path_sampler(self.hparams["sampler"]["name"], self.space, self.rng("finetune"))
         pruning = self.hparams["pruning"]
         score = pruning_score(pruning["path_strategy"], score, space, self.rng("path_strategy"))
 
         def work() -> None:
-            found = path_thresholds(space, score, self.cost, self.budgets, rng=self.rng("thresholds"))
+            n, rng = pruning["paths_per_threshold"], self.rng("thresholds")
+            found = path_thresholds(space, score, self.cost, self.budgets, paths_per_bucket=n, rng=rng)
             self.folder.write("thresholds.json", [scores.tolist() for scores in found.scores])
 
-        strategy = {"path_strategy": pruning["path_strategy"]}
-        self.folder.stage("thresholds", strategy, ["thresholds.json"], work)
+        settings = {key: pruning[key] for key in ("path_strategy", "paths_per_threshold")}
+        self.folder.stage("thresholds", settings, ["thresholds.json"], work)
         found = PathThresholds(tuple(np.array(scores) for scores in self.folder.read("thresholds.json")))
         thresholds = found.at(pruning["path_ratio"])
         return AcceptedPaths(space, score, self.cost, self.budgets, thresholds=thresholds, rng=self.rng("finetune"))

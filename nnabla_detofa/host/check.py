@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Collection, Mapping
+from math import isfinite
 from typing import Any
 
 from nnabla import solvers
@@ -81,16 +82,37 @@ def check_batches(hparams: Mapping[str, Any], n_procs: int) -> None:
 
 
 def check_optimizers(config: Mapping[str, Any]) -> None:
-    """Solver, keywords and scheduler of every entry of `optimizer`."""
-    for name, options in need(config, "optimizer").items():
+    """Solver, keywords, numbers and scheduler of every entry of `optimizer`."""
+    for name, options in _mapping("optimizer", need(config, "optimizer")).items():
         where = f"optimizer.{name}"
+        _mapping(where, options)
         solver = options.get("name", "Sgd")
         if solver not in SOLVERS:
             raise unknown(f"{where}.name", solver, SOLVERS)
         passed_on = [key for key in options if key not in OPTIMIZER_KEYS]
         check_keywords(where, SOLVERS[solver], passed_on, also=OPTIMIZER_KEYS)
+        _check_numbers(where, SOLVERS[solver], options)
         if options.get("lr_scheduler") is not None:
             _check_scheduler(name, options, need(config, "hparams"))
+
+
+def _check_numbers(where: str, solver: Callable, options: Mapping[str, Any]) -> None:
+    """What the solver has a number for by default has to be one; the host's own two may be null as well."""
+    defaults = {p.name: p.default for p in inspect.signature(solver).parameters.values()}
+    for key, value in options.items():
+        asked = _is_number(defaults.get(key)) or (key in ("weight_decay", "grad_clip") and value is not None)
+        if asked and not (_is_number(value) and isfinite(value)):
+            raise ConfigError(f"{where}.{key} is {value!r}; it must be a finite number")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _mapping(where: str, value: object) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{where} is {value!r}; it must hold keys and their values")
+    return value
 
 
 def _check_scheduler(name: str, options: Mapping[str, Any], hparams: Mapping[str, Any]) -> None:

@@ -23,6 +23,8 @@ with quiet():
     from nnabla_nas import contrib, dataset, runner
     from nnabla_nas.utils.cli.args import Configuration
 
+GROUPS = ("name", "args", "hparams", "network", "dataloader", "optimizer", "regularizer")
+OUR_GROUPS = ("pruning", "path_filter", "search", "sampler")  # which `hparams` refers to
 LOADER_KEYS = ("searching", "training", "batch_size", "communicator")  # the host's Configuration gives these
 
 
@@ -35,7 +37,11 @@ def launch(config: dict[str, Any]) -> None:
     """
     register()
     config = copy.deepcopy(config)
+    for key in config:
+        if key not in (known := (*GROUPS, *OUR_GROUPS)):
+            raise unknown("key in the configuration:", key, known)
     args, hparams = need(config, "args"), need(config, "hparams")
+    need(config, "args", "output_path")  # which any runner of the host reads
     algorithm = _algorithm(need(config, "args", "algorithm"))
     network, network_options = _network(config)
     _check_dataloader(config)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..errors import ConfigError
+from ..errors import ConfigError, NumericError
 from .evaluation import average_precision, detect
 from .measuring import FixedImages, PathMeasurer
 from .tables import MeasuredPaths, PathTable
@@ -36,7 +36,10 @@ class SupernetRunner(SupernetTrainer):
         return PathTable(self.folder / f"{name}.csv", list(self.space.structure.gene_names))
 
     def measure(self, name: str, paths: np.ndarray, *, part: int = 0) -> None:
-        """Validation loss of every path, in `name`.csv; rows that an interrupted measurement left are not repeated."""
+        """Validation loss of every path, in `name`.csv; rows that an interrupted measurement left are not repeated.
+
+        NumericError, on all processes, for a loss that is not finite.
+        """
         table = self._table(name)
         done = table.read()
         self._barrier()  # all have read it before one writes it
@@ -54,6 +57,9 @@ class SupernetRunner(SupernetTrainer):
                 losses[self.comm.rank] = measurer.loss(paths[mine])
             some = slice(start, min(start + ranks, len(paths)))
             measured.loss[some] = self.sum_over_ranks(losses)[: some.stop - some.start]
+            for path, loss in zip(paths[some], measured.loss[some], strict=True):
+                if not np.isfinite(loss):
+                    raise NumericError(f"the validation loss of path {path.tolist()} is {loss}; the training diverged")
             if self.folder.writes:
                 table.append(MeasuredPaths(*(column[some] for column in measured)))
 

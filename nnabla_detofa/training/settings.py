@@ -15,6 +15,8 @@ def keywords(call: Callable, *supplied: str) -> set[str]:
 
 def require_keys(where: str, given: Mapping, known: Collection[str], *, needed: Collection[str] = ()) -> None:
     """ConfigError for a key of `given` that is not known, or a needed one that is missing."""
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"{where} is {given!r}; it must hold keys and their values")
     for key in given:
         if key not in known:
             raise unknown(f"key in {where}:", key, known)

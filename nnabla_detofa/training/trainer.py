@@ -2,6 +2,7 @@
 
 import zlib
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
 import nnabla as nn
@@ -20,8 +21,16 @@ from .samplers import SAMPLERS, PathSampler
 from .schedule import SCHEDULES, learning_rate
 from .settings import keywords, require_count, require_keys, require_name, require_numbers
 
-N_BUCKETS = 5
 FINETUNE = "finetune"
+# `conf/hparams` and `conf/args`; the host's own launcher and schedulers read the optional ones
+HPARAMS = (
+    *("seed", "batch_size_train", "mini_batch_train", "batch_size_valid", "mini_batch_valid", "loss_weights"),
+    *("warmup", "finetune", "schedule", "metric", "identity", "pruning", "path_filter", "search", "sampler"),
+)
+HOST_HPARAMS = ("epoch", "cosine_warmup_epoch", "warmup_lr", "step_decay_rate", "epoch_steps")
+SHAPES = ("input_shapes", "target_shapes")
+ARGS = ("output_path", "print_frequency", "comm", "event")
+HOST_ARGS = ("algorithm", "search", "context", "device_id", "type_config", "save_nnp", "no_visualize")
 
 
 class SupernetTrainer(Runner):
@@ -32,6 +41,7 @@ class SupernetTrainer(Runner):
 
     def __init__(self, model, optimizer, regularizer, dataloader, hparams, args):
         loader = dataloader["train"]
+        require_keys("optimizer", optimizer, optimizer, needed=["train"])
         _check_fit(model, loader)
         image_size, max_objects = loader.options.image_size, loader.options.max_objects
         shapes = {
@@ -41,13 +51,17 @@ class SupernetTrainer(Runner):
         super().__init__(model, optimizer, regularizer, dataloader, {**hparams, **shapes}, args)
         self.space = model.space
         self.cost = model.flops(image_size)
-        self.budgets = Budgets.equal_width(self.cost, n=N_BUCKETS)
         self.folder = RunFolder(
             Path(self._abs_output_path), say=self.say, writes=self.comm.rank == 0, barrier=self._barrier
         )
         self.optimizer["train"].set_parameters(model.get_parameters(grad_only=True))
         self._base_rate = self.optimizer["train"]._solver.learning_rate()
         self._step = 0
+
+    @cached_property
+    def budgets(self) -> Budgets:
+        """The FLOPs buckets (Section 3.1.1); once the settings are checked."""
+        return Budgets.equal_width(self.cost, n=self.hparams["path_filter"]["n_buckets"])
 
     # -- what stages share ------------------------------------------------------------------------------------------
 
@@ -70,7 +84,9 @@ class SupernetTrainer(Runner):
             yield lambda *_: bar.update()
 
     def check_settings(self) -> None:
-        """ConfigError for a value below `hparams` that no run can have."""
+        """ConfigError for a key or value of `hparams` or `args` that no run can have."""
+        require_keys("hparams", self.hparams, {*HPARAMS, *HOST_HPARAMS, *SHAPES}, needed=HPARAMS)
+        require_keys("args", self.args, {*ARGS, *HOST_ARGS}, needed=ARGS)
         schedule, sampler = self.hparams["schedule"], self.hparams["sampler"]
         require_keys("hparams.schedule", schedule, {"name", *keywords(learning_rate, "total")}, needed=["name"])
         require_name("learning-rate schedule", schedule["name"], SCHEDULES)
@@ -100,11 +116,10 @@ class SupernetTrainer(Runner):
             self.comm.comm.barrier()
 
     def sum_over_ranks(self, values: np.ndarray) -> np.ndarray:
-        """Element-wise sum of an array over all processes."""
-        if self.comm.n_procs == 1:
-            return values
+        """Element-wise sum of an array over all processes; in single precision, however many there are."""
         array = nn.NdArray.from_numpy_array(values.astype(np.float32))
-        self.comm.all_reduce([array], division=False, inplace=False)
+        if self.comm.n_procs > 1:
+            self.comm.all_reduce([array], division=False, inplace=False)
         return array.data.astype(values.dtype)
 
     @property
@@ -116,6 +131,7 @@ class SupernetTrainer(Runner):
         keys = ("seed", "batch_size_train", "mini_batch_train", "loss_weights", "schedule", "finetune")
         return {
             **{key: self.hparams[key] for key in keys},
+            "n_buckets": len(self.budgets),
             "type_config": self.args.get("type_config"),
             **self.hparams["identity"],
             "dataloader": {name: dataloader, "images": len(self.dataloader["train"].dataset)},
@@ -203,9 +219,10 @@ class SupernetTrainer(Runner):
             for name, term in placeholder["terms"].items():
                 losses[name] = losses.get(name, 0.0) + float(term.d) / self.accum_train
             losses["loss"] = losses.get("loss", 0.0) + float(placeholder["loss"].d)
-        if not np.isfinite(losses["loss"]):
+        loss = self.sum_over_ranks(np.array([losses["loss"]]))[0] / self.comm.n_procs  # so that all stop, or none
+        if not np.isfinite(loss):
             raise NumericError(
-                f"the training loss is {losses['loss']} at step {self._step}, path {path.tolist()};"
+                f"the training loss is {loss} at step {self._step}, path {path.tolist()};"
                 " stopped before the update, the last epoch's checkpoint is kept; try a lower optimizer.train.alpha"
             )
         if self.comm.n_procs > 1:

@@ -123,6 +123,25 @@ def test_unknown_solver_and_keyword():
     )
 
 
+@pytest.mark.parametrize("value", ["abc", None, True, float("nan")])
+def test_rates_are_numbers(value):
+    for key, solver in (("alpha", "Adam"), ("lr", "Momentum")):
+        assert message(check_optimizers, optimizer(name=solver, **{key: value})) == (
+            f"optimizer.train.{key} is {value!r}; it must be a finite number"
+        )
+
+
+def test_optimizers_that_are_no_options():
+    check_optimizers(optimizer(name="Adam", weight_decay=None, grad_clip=None))
+    assert message(check_optimizers, optimizer(name="Adam", grad_clip="a")) == (
+        "optimizer.train.grad_clip is 'a'; it must be a finite number"
+    )
+    assert message(check_optimizers, {"optimizer": 3}) == "optimizer is 3; it must hold keys and their values"
+    assert message(check_optimizers, {"optimizer": {"train": "Adam"}}) == (
+        "optimizer.train is 'Adam'; it must hold keys and their values"
+    )
+
+
 def test_schedulers():
     assert message(check_optimizers, optimizer(lr=0.1, lr_scheduler="CosineSchedule")) == (
         "unknown optimizer.train.lr_scheduler 'CosineSchedule';"

@@ -52,7 +52,7 @@ def test_the_papers_setting(composed, name, warmup, finetune):
     config = composed(name)
     hparams = config["hparams"]
     assert (hparams["warmup"], hparams["finetune"]) == (warmup, finetune)
-    assert hparams["path_filter"]["paths_per_bucket"] == 100
+    assert (hparams["path_filter"]["paths_per_bucket"], hparams["path_filter"]["n_buckets"]) == (100, 5)
     pruning = hparams["pruning"]
     assert pruning["strategy"] == "flops_score_all"
     assert pruning["path_ratio"] == 0.25

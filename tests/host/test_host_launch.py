@@ -13,7 +13,7 @@ from nnabla_detofa.host.launch import launch
 from nnabla_detofa.host.repair import MissingModule
 
 CONFIG = {
-    "args": {"context": "cpu", "search": True, "algorithm": "ToyRunner"},
+    "args": {"context": "cpu", "search": True, "algorithm": "ToyRunner", "output_path": "."},
     "hparams": {
         "seed": 3,
         "epoch": 2,
@@ -134,6 +134,11 @@ def test_one_seed_one_network(ran):
         (changed(hparams__seed=-1), "hparams.seed is -1; it must be a whole number"),
         (changed(hparams=None), "the configuration lacks hparams"),
         (changed(optimizer=None), "the configuration lacks optimizer"),
+        (changed(args__output_path=None), "the configuration lacks args.output_path"),
+        (
+            changed(hparam={}),
+            r"unknown key in the configuration: 'hparam'; known: args, .* \(did you mean 'hparams'\?\)",
+        ),
     ],
 )
 def test_wrong_configurations(ran, config, said):

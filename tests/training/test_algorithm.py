@@ -326,6 +326,17 @@ def test_training_of_the_full_network_without_pruning(command, space, cost):
     assert summary["largest"]["flops"] == cost(space.largest()[None])[0]
 
 
+def test_the_full_network_is_trained_where_pruning_took_it_away(ready, monkeypatch):
+    largest, space = ready.space.largest(), ready.space
+    taken = space.operations()
+    keep = np.ones(len(taken.stage), bool)
+    keep[(taken.depth == taken.depth.max()) & (taken.width == taken.width.max())] = False
+    pruned = space.restrict(keep)
+    assert not pruned.contains(largest[None]).any()
+    monkeypatch.setitem(ready.hparams, "sampler", {"name": "fullnet"})
+    np.testing.assert_array_equal(ready.accepted_paths(pruned, lambda paths: paths[:, 0]).next(), largest)
+
+
 # -- one seed, and interruptions --------------------------------------------------------------------------------------
 
 

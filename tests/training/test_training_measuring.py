@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from nnabla_detofa.errors import NumericError
 from nnabla_detofa.training import measuring
 from nnabla_detofa.training.measuring import FixedImages, PathMeasurer
 
@@ -55,13 +54,11 @@ def test_other_images_other_loss(measurer, tiny):
     assert measurer(range(8)).loss(path) != measurer(range(8, 16)).loss(path)
 
 
-def test_a_network_that_diverged_is_said(measurer, tiny):
+def test_a_network_that_diverged_has_no_finite_loss(measurer, tiny):
     network = tiny()
     small, _ = ends(network)
     network.get_parameters()["heads/size/output/conv/_b"].d = np.nan
-    with pytest.raises(NumericError) as caught:
-        measurer(range(4), network).loss(small)
-    assert str(caught.value) == f"the validation loss of path {small.tolist()} is nan; the training diverged"
+    assert np.isnan(measurer(range(4), network).loss(small))
 
 
 def arrays(batches):

@@ -1,0 +1,49 @@
+"""Several processes: what one of them meets, all of them know; their number changes no figure."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from nnabla_detofa.errors import NumericError
+
+
+@pytest.fixture
+def second_process(ready, monkeypatch):
+    """Makes the searcher the first of two processes; the other one adds the given value to every sum."""
+
+    def join(adds):
+        def all_reduce(arrays, **_):
+            for array in arrays:
+                array.data = array.data + np.float32(adds)
+
+        comm = SimpleNamespace(n_procs=2, rank=0, all_reduce=all_reduce, comm=SimpleNamespace(barrier=lambda: None))
+        monkeypatch.setattr(ready, "comm", comm)
+        return ready
+
+    return join
+
+
+def test_a_training_loss_that_another_process_lost_stops_this_one_too(second_process):
+    searcher = second_process(np.nan)
+    before = {name: p.d.copy() for name, p in searcher.model.get_parameters(grad_only=True).items()}
+    with pytest.raises(NumericError, match="the training loss is nan at step 0, path"):
+        searcher.train_on_batch(path=searcher.space.largest())
+    for name, values in before.items():
+        np.testing.assert_array_equal(searcher.model.get_parameters()[name].d, values, err_msg=name)
+
+
+def test_a_validation_loss_that_another_process_lost_stops_this_one_too(second_process):
+    searcher = second_process(np.nan)
+    path = searcher.space.largest()
+    with pytest.raises(NumericError) as caught:
+        searcher.measure("paths_lost", path[None])
+    assert str(caught.value) == f"the validation loss of path {path.tolist()} is nan; the training diverged"
+
+
+def test_sums_are_the_same_for_one_process_and_two(ready, second_process):
+    values = np.random.default_rng(0).random(20)
+    alone = ready.sum_over_ranks(values)
+    assert alone.dtype == values.dtype
+    np.testing.assert_allclose(alone, values, rtol=1e-6)
+    np.testing.assert_array_equal(second_process(0.0).sum_over_ranks(values), alone)
