@@ -72,8 +72,8 @@ def _cpu() -> str:
 
 def _peers() -> str:
     ask = (
-        "import platform, importlib.metadata as m;"
-        "print('Python ' + platform.python_version(), *(f'{n} {m.version(n)}' for n in ('torch', 'ofa', 'numpy')), sep=', ')"
+        "import platform, importlib.metadata as m; print('Python ' + platform.python_version(),"
+        " *(f'{n} {m.version(n)}' for n in ('torch', 'ofa', 'numpy')), sep=', ')"
     )
     return _output([PYTHONS["peers"], "-c", ask])
 

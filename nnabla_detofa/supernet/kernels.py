@@ -15,7 +15,7 @@ from nnabla.function import PythonFunction
 
 from .parallel import over
 
-_CHUNK_BYTES = 1 << 24  # of unfolded pixels at a time: stays in the last-level cache
+_CHUNK_BYTES = 1 << 22  # of unfolded pixels at a time: stays in the caches until the product has read it
 _MACS_A_FLOAT = 16  # multiply-accumulates of a matrix product in the time that passing over a float takes
 
 
