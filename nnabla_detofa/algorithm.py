@@ -16,11 +16,12 @@ from .pruning import (
     pruning_score,
     reachable_buckets,
 )
-from .search import evolve
+from .search import evolve, pareto_front
 from .space import SearchSpace
 from .training import FINETUNE, MeasuredPaths, PathSampler, SupernetRunner, path_sampler
 from .training.report import pareto_table, quality_table, write_pareto
 from .training.settings import keywords, require_count, require_keys, require_name, require_numbers
+from .training.tables import read_column
 
 PATH_FILTER_KEYS = (
     "paths_per_bucket", "n_buckets", "bn_images", "validation_images", "network", "fit", "folds", "second_measurement"
@@ -60,7 +61,7 @@ class DetOFASearcher(SupernetRunner):
         score = self.fit_path_filter("path_filter_final", measured)
         quality = self.assess_path_filter(measured)
         found = self.search(pruned, score)  # Equation 2
-        self.evaluate(pruned, found, quality)
+        self.report(pruned, quality, **self.evaluate(pruned, found))
 
     def check_settings(self) -> None:
         """Everything that can be known to be wrong before hours of training; raises ConfigError or SpaceError."""
@@ -171,7 +172,9 @@ class DetOFASearcher(SupernetRunner):
         self.folder.stage("operations", options, ["operations.csv", "pruned_space.json"], work)
         pruned = SearchSpace.from_dict(self.folder.read("pruned_space.json"), within=space)
         kept, all_operations = int(pruned.allowed.sum()), int(space.allowed.sum())
-        self.say(f"operations: {kept} of {all_operations} kept, {pruned.size():,} of {space.size():,} paths")
+        guarded = sum(why.startswith("kept") for why in read_column(self.folder / "operations.csv", "reason"))
+        operations = f"{kept} of {all_operations} kept, {guarded} of them by guards"
+        self.say(f"operations: {operations}; {pruned.size():,} of {space.size():,} paths")
         return pruned
 
     def accepted_paths(self, space: SearchSpace, score: Score) -> PathSampler:
@@ -197,7 +200,7 @@ class DetOFASearcher(SupernetRunner):
         options = self.hparams["path_filter"]
         again = None
         if options["second_measurement"]:  # on other images: an order that these do not confirm is theirs alone
-            again = self.measured("paths_final_again", measured.paths, {"part": 1}, part=1).loss
+            again = self.measured("paths_final_again", measured.paths, {"part": 1}, part=1, branch=True).loss
 
         def work() -> None:
             quality = cross_validate(
@@ -211,7 +214,8 @@ class DetOFASearcher(SupernetRunner):
             )
             self.folder.write("filter_quality.json", quality)
 
-        self.folder.stage("filter_quality", {"folds": options["folds"]}, ["filter_quality.json"], work)
+        settings = {"folds": options["folds"]}
+        self.folder.stage("filter_quality", settings, ["filter_quality.json"], work, branch=True)
         return self.folder.read("filter_quality.json")
 
     def search(self, space: SearchSpace, score: Score) -> list[dict]:
@@ -221,16 +225,8 @@ class DetOFASearcher(SupernetRunner):
 
         def work() -> None:
             with self.bar("search", total=options.get("generations")) as step:
-                found = evolve(
-                    space,
-                    score,
-                    self.cost,
-                    limits=limits,
-                    budgets=self.budgets,
-                    rng=self.rng("search"),
-                    progress=step,
-                    **options,
-                )
+                own = {"rng": self.rng("search"), "progress": step}
+                found = evolve(space, score, self.cost, limits, budgets=self.budgets, **own, **options)
             self.folder.write(
                 "search.json",
                 [
@@ -251,8 +247,8 @@ class DetOFASearcher(SupernetRunner):
             raise ConfigError("search.budgets is empty; give FLOPs, or null for one budget a bucket")
         return [float(budget) for budget in budgets]
 
-    def evaluate(self, space: SearchSpace, found: list[dict], quality: dict) -> None:
-        """AP of every found detector and of the largest path; the tables, the figure and the summary."""
+    def evaluate(self, space: SearchSpace, found: list[dict]) -> dict:
+        """The found detectors (`pareto`) and the `largest` path with their AP."""
 
         def work() -> None:
             largest = self.cost.argmax(space)
@@ -265,7 +261,7 @@ class DetOFASearcher(SupernetRunner):
             )
 
         self.folder.stage("evaluate", {"metric": self.hparams["metric"]}, ["detectors.json"], work)
-        self.report(space, quality, **self.folder.read("detectors.json"))
+        return self.folder.read("detectors.json")
 
     def report(self, space: SearchSpace, quality: dict, *, pareto: list[dict], largest: dict) -> None:
         """`summary.json`, `pareto.csv` and `pareto.png`, and the tables for the user."""
@@ -289,9 +285,11 @@ class DetOFASearcher(SupernetRunner):
             }
             self.folder.write("summary.json", summary)
             if self.folder.writes:
-                write_pareto(self.folder, self.space, pareto, largest, self.hparams["metric"])
+                points = [*pareto, largest]
+                front = pareto_front(*(np.array([one[key] for one in points]) for key in ("flops", "ap")))
+                write_pareto(self.folder, self.space, pareto, largest, front=front, metric=self.hparams["metric"])
 
-        self.folder.stage("report", {}, ["summary.json", "pareto.csv", "pareto.png"], work)
+        self.folder.stage("report", {"filter_quality": quality}, ["summary.json", "pareto.csv", "pareto.png"], work)
         summary = self.folder.read("summary.json")
         self.say(quality_table(quality))
         self.say(f"drawing and scoring paths took {summary['path_pruning_share']:.2%} of the fine-tuning stage")

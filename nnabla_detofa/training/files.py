@@ -7,14 +7,19 @@ from pathlib import Path
 from ..errors import RunFolderError
 
 
-def write_text(file: Path, text: str) -> None:
+def write_bytes(file: Path, content: bytes) -> None:
     """Write beside, flush to the disk, and rename into place."""
     beside = file.with_name(f".{file.name}.writing")
-    with beside.open("w") as stream:
-        stream.write(text)
+    with beside.open("wb") as stream:
+        stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
     beside.replace(file)
+
+
+def write_text(file: Path, text: str) -> None:
+    """`write_bytes` of the text in UTF-8."""
+    write_bytes(file, bytes(text, "utf-8"))
 
 
 def write_json(file: Path, value) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from io import BytesIO, StringIO
 
 import matplotlib
 
@@ -10,31 +11,45 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from ..space import SearchSpace
+from .files import write_bytes, write_text
 from .run_folder import RunFolder
 
 COLUMNS = ("budget", "flops", "score", "ap", "genotype")
 
 
-def write_pareto(folder: RunFolder, space: SearchSpace, pareto: list[dict], largest: dict, metric: str) -> None:
-    """`pareto.csv` and `pareto.png`; every row has budget, flops, score, ap and path."""
-    with (folder / "pareto.csv").open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, COLUMNS, extrasaction="ignore")
-        writer.writeheader()
-        for row in pareto:
-            genotype = space.genotype(np.array(row["path"], np.int8))
-            writer.writerow({**row, "genotype": json.dumps(genotype)})
+def write_pareto(
+    folder: RunFolder, space: SearchSpace, pareto: list[dict], largest: dict, *, front: np.ndarray, metric: str
+) -> None:
+    """`pareto.csv` and `pareto.png`, each whole or not at all; every row has budget, flops, score, ap and path.
+
+    `front` (k,) holds, by ascending cost, which of the rows and, behind them, the largest path no other one dominates.
+    """
+    table = StringIO(newline="")
+    writer = csv.DictWriter(table, COLUMNS, extrasaction="ignore")
+    writer.writeheader()
+    for row in pareto:
+        genotype = space.genotype(np.array(row["path"], np.int8))
+        writer.writerow({**row, "genotype": json.dumps(genotype)})
+    write_text(folder / "pareto.csv", table.getvalue())
+    write_bytes(folder / "pareto.png", _picture(pareto, largest, front, metric))
+
+
+def _picture(pareto: list[dict], largest: dict, front: np.ndarray, metric: str) -> bytes:
+    """AP over cost as PNG: a line through the front, and fainter what it dominates."""
+    points = np.array([[one["flops"] / 1e6, 100 * one["ap"]] for one in (*pareto, largest)])
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
     for row in pareto:
         axes.axvline(row["budget"] / 1e6, color="0.85", linewidth=1)
-    axes.plot(
-        [r["flops"] / 1e6 for r in pareto], [100 * r["ap"] for r in pareto], "o-", label="found under each budget"
-    )
-    axes.plot(largest["flops"] / 1e6, 100 * largest["ap"], "s", color="C1", label="largest path")
+    axes.plot(*points[front].T, "o-", color="C0", label="Pareto front")
+    axes.plot(*np.delete(points, front, axis=0).T, "o", color="C0", alpha=0.3, label="dominated")
+    axes.plot(*points[-1], "s", color="C1", fillstyle="none", markersize=10, label="largest path")
     axes.set(xlabel="MACs of the detector (millions); budgets in grey", ylabel=f"AP (%), {metric}")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(folder / "pareto.png", dpi=150)
+    picture = BytesIO()
+    figure.savefig(picture, format="png", dpi=150)
     plt.close(figure)
+    return picture.getvalue()
 
 
 def pareto_table(summary: dict) -> str:

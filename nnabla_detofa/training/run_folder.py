@@ -1,7 +1,8 @@
 """Stages of a run and the files they leave: a stage whose inputs are unchanged is not run again.
 
-The stages form a chain: each is known by a digest of its own settings and of the stage before it. `stages.json`
-records, for every stage, that digest, the settings and the seconds it took.
+The stages form a chain: each is known by a digest of its own settings and of the stage before it. Stages on a branch
+know those before them, and are unknown to the chain: a change of theirs redoes nothing that comes after them.
+`stages.json` records, for every stage, its digest, the settings and the seconds it took.
 """
 
 import hashlib
@@ -38,7 +39,8 @@ class RunFolder:
         self._say, self._barrier = say, barrier
         path.mkdir(parents=True, exist_ok=True)
         self._manifest = read_json(path / MANIFEST) if (path / MANIFEST).is_file() else {}
-        self._digest, self._passed = "", set()
+        self._chain, self._tip = "", ""  # digests of the last stage on the chain, and of the last one at all
+        self._passed: set[str] = set()
         barrier()
 
     def __truediv__(self, name: str) -> Path:
@@ -58,35 +60,40 @@ class RunFolder:
         """Seconds that each finished stage took, over all its sessions."""
         return {name: entry["seconds"] for name, entry in self._manifest.items() if entry["done"]}
 
-    def stage(self, name: str, settings: dict, files: Iterable[str], work: Callable[[], None]) -> bool:
+    def stage(
+        self, name: str, settings: dict, files: Iterable[str], work: Callable[[], None], *, branch: bool = False
+    ) -> bool:
         """Run `work` unless the stage's `files` are there from the same settings and the same earlier stages.
 
         What an interrupted `work` left is there when it runs again; what a changed stage left, its own files and those
-        of all stages that this session has not passed, is set aside in `previous/`. Returns whether `work` ran.
+        of all stages that this session has not passed (those on branches if it is on a `branch`), is set aside in
+        `previous/`. Returns whether `work` ran.
 
         Raises RunFolderError where the first stage's settings differ: the folder belongs to another configuration.
         """
-        files, first = list(files), not self._digest
+        files, first = list(files), not self._chain
         settings = json.loads(json.dumps(settings, sort_keys=True))
-        self._digest = hashlib.sha256(
-            f"{self._digest} {name} {json.dumps(settings, sort_keys=True)}".encode()
-        ).hexdigest()
+        before = self._tip if branch else self._chain
+        self._tip = hashlib.sha256(f"{before} {name} {json.dumps(settings, sort_keys=True)}".encode()).hexdigest()
+        if not branch:
+            self._chain = self._tip
         known = self._manifest.get(name)
-        if known is not None and known["digest"] != self._digest:
+        if known is not None and known["digest"] != self._tip:
             if first:
                 raise RunFolderError(self._another(known["settings"], settings))
-            self._set_aside(name)
+            self._set_aside(name, branch=branch)
             known = None
         self._passed.add(name)
         if known is not None and known["done"] and all((self / file).exists() for file in files):
             self._say(f"{name}: kept, its inputs are unchanged")
             return False
-        self._work(name, settings, files, known["seconds"] if known and not known["done"] else 0.0, work)
+        seconds = known["seconds"] if known and not known["done"] else 0.0
+        entry = {"digest": self._tip, "settings": settings, "files": files, "branch": branch}
+        self._work(name, {**entry, "seconds": seconds, "done": False}, work)
         return True
 
-    def _work(self, name, settings, files, seconds, work) -> None:
-        start = time.perf_counter()
-        entry = {"digest": self._digest, "settings": settings, "files": files, "seconds": seconds, "done": False}
+    def _work(self, name: str, entry: dict, work: Callable[[], None]) -> None:
+        start, seconds = time.perf_counter(), entry["seconds"]
         self._manifest[name] = entry
         self._save()
         self._barrier()  # all have looked at the folder before one changes it
@@ -99,15 +106,20 @@ class RunFolder:
             self._save()
         self._say(f"{name}: done in {entry['seconds']:.1f} s")
 
-    def _set_aside(self, name: str) -> None:
+    def _set_aside(self, name: str, *, branch: bool) -> None:
         """Move what the stages not passed yet left to a numbered folder, and forget these stages."""
-        stale = {stage: entry for stage, entry in self._manifest.items() if stage not in self._passed}
+        stale = {
+            stage: entry
+            for stage, entry in self._manifest.items()
+            if stage not in self._passed and (entry.get("branch") or not branch)
+        }
         earlier = [int(one.name) for one in self.path.glob("previous/*") if one.name.isdigit()]
         place = self.path / "previous" / str(max(earlier, default=0) + 1)
         if self.writes:
             place.mkdir(parents=True)
             for file in {file for entry in stale.values() for file in entry["files"]}:
-                for one in (self / file, *self.path.glob(f".{file}.*")):  # and what an interrupted writer left of it
+                unfinished = (f".{file}.*", f".{Path(file).stem}.writing.*", f"{file}.*")  # by an interrupted writer
+                for one in {self / file}.union(*map(self.path.glob, unfinished)):
                     if one.exists():
                         one.rename(place / one.name)
             write_json(place / MANIFEST, stale)

@@ -27,9 +27,15 @@ class SupernetRunner(SupernetTrainer):
             sets.append(FixedImages(loader, np.arange(part * n, (part + 1) * n)))
         return PathMeasurer(self.model, self.hparams["loss_weights"], bn_images=sets[0], validation_images=sets[1])
 
-    def measured(self, name: str, paths: np.ndarray, settings: dict, *, part: int = 0) -> MeasuredPaths:
+    def measured(
+        self, name: str, paths: np.ndarray, settings: dict, *, part: int = 0, branch: bool = False
+    ) -> MeasuredPaths:
         """`measure` as a stage."""
-        self.folder.stage(name, settings, [f"{name}.csv"], lambda: self.measure(name, paths, part=part))
+
+        def work() -> None:
+            self.measure(name, paths, part=part)
+
+        self.folder.stage(name, settings, [f"{name}.csv"], work, branch=branch)
         return self._table(name).read()
 
     def _table(self, name: str) -> PathTable:

@@ -55,6 +55,15 @@ class PathTable:
             stream.write(_lines(measured))
 
 
+def read_column(file: Path, name: str) -> list[str]:
+    """One column of any table; RunFolderError where the file or the column is not there."""
+    try:
+        with file.open(newline="") as stream:
+            return [row[name] for row in csv.DictReader(stream)]
+    except (OSError, KeyError, UnicodeDecodeError) as error:
+        raise RunFolderError(f"{file} cannot be read ({error}); delete it to redo its stage") from error
+
+
 def _lines(measured: MeasuredPaths) -> str:
     """A line a path; the loss with every digit."""
     rows = zip(*measured, strict=True)

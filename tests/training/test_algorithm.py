@@ -11,13 +11,15 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 from nnabla_detofa.space import Budgets, SearchSpace
 from nnabla_detofa.training import SupernetRunner
 from nnabla_detofa.training.measuring import PathMeasurer
+from nnabla_detofa.training.report import write_pareto
 from nnabla_detofa.training.trainer import SupernetTrainer
 
 BEFORE_PRUNING = ["warmup", "paths_warmup", "path_filter_warmup"]
 PRUNING = ["operations", "thresholds"]
-AFTER_PRUNING = ["finetune", "paths_final", "path_filter_final", "paths_final_again", "filter_quality"]
+AFTER_PRUNING = ["finetune", "paths_final", "path_filter_final"]
+QUALITY = ["paths_final_again", "filter_quality"]
 SEARCH = ["search", "evaluate", "report"]
-STAGES = BEFORE_PRUNING + PRUNING + AFTER_PRUNING + SEARCH
+STAGES = BEFORE_PRUNING + PRUNING + AFTER_PRUNING + QUALITY + SEARCH
 FILES = {
     *("paths_warmup.csv", "paths_final.csv", "paths_final_again.csv", "operations.csv", "pareto.csv", "pareto.png"),
     *("path_filter_warmup.h5", "path_filter_final.h5", "weights.h5", "pruned_space.json", "thresholds.json"),
@@ -160,6 +162,15 @@ def test_the_second_measurement_is_of_the_same_paths_on_other_images(finished):
     assert all(a["loss"] != b["loss"] for a, b in zip(first, second, strict=True))
 
 
+def test_the_line_about_operations_counts_those_kept_by_guards(finished, space, pruned):
+    reasons = [row["reason"] for row in rows(finished[0].folder / "operations.csv")]
+    guarded = sum(reason.startswith("kept: ") for reason in reasons)
+    assert (
+        f"operations: {pruned.allowed.sum()} of {len(reasons)} kept, {guarded} of them by guards;"
+        f" {pruned.size():,} of {space.size():,} paths"
+    ) in finished[1].out
+
+
 def test_operations(finished, space, pruned):
     table = rows(finished[0].folder / "operations.csv")
     assert tuple(table[0]) == (*OPERATION, "flops", "score", "bucket", "kept", "reason")
@@ -219,6 +230,16 @@ def test_the_figure_is_a_picture(finished):
     assert picture.startswith(b"\x89PNG") and len(picture) > 5000
 
 
+def test_the_figure_takes_any_front(tmp_path, space):
+    rows = [{"budget": 3e6, "flops": 2e6, "score": 0.5, "ap": ap, "path": space.smallest().tolist()} for ap in (0.1, 0)]
+    pictures = set()
+    for front in ([0], [0, 2], [0, 1, 2]):
+        write_pareto(tmp_path, space, rows, {"flops": 4e6, "ap": 0.2}, front=np.array(front), metric="voc07")
+        pictures.add((tmp_path / "pareto.png").read_bytes())
+    assert len(pictures) == 3
+    assert {file.name for file in tmp_path.iterdir()} == {"pareto.csv", "pareto.png"}
+
+
 def test_curves_hold_the_losses(finished):
     points = {}
     for file in (finished[0].folder / "tensorboard").iterdir():
@@ -267,13 +288,21 @@ def test_other_budgets_search_and_evaluate_alone(again, budgets):
 
 def test_without_the_second_measurement_and_back(again, finished):
     answer = again(ONE_MEASUREMENT)
-    assert ran(answer) == ["filter_quality", *SEARCH]
+    assert ran(answer) == ["filter_quality", "report"]
     assert "paths_final_again.csv" not in again.results()
     assert set(again.json("summary.json")["filter_quality"]) == {"filter", "same_images"}
     answer = again()
-    assert ran(answer) == ["paths_final_again", "filter_quality", *SEARCH]
+    assert ran(answer) == [*QUALITY, "report"]
     assert_equal_runs(again, finished[0])
     assert kept(again()) == STAGES
+
+
+def test_other_folds_search_nothing_again(again, finished):
+    answer = again("path_filter.folds=3")
+    assert (answer.code, ran(answer)) == (0, ["filter_quality", "report"])
+    theirs = finished[0].json("summary.json")
+    assert again.json("summary.json")["pareto"] == theirs["pareto"]
+    assert again.json("summary.json")["filter_quality"] != theirs["filter_quality"]
 
 
 # -- pruning ----------------------------------------------------------------------------------------------------------

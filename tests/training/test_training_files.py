@@ -5,7 +5,7 @@ import pytest
 
 from nnabla_detofa.errors import RunFolderError
 from nnabla_detofa.training import MeasuredPaths, files
-from nnabla_detofa.training.tables import PathTable
+from nnabla_detofa.training.tables import PathTable, read_column
 
 GENES = ["stem", "depth", "expand"]
 
@@ -36,6 +36,14 @@ def test_a_file_that_cannot_be_finished_leaves_the_old_one(tmp_path):
         files.write_text(file, 3)
     assert files.read_json(file) == {"ap": 0.5}
     assert file.read_text() == '{\n  "ap": 0.5\n}\n'
+
+
+def test_a_column_of_any_table(tmp_path):
+    (tmp_path / "a.csv").write_text('kept,reason\nTrue,"a, b"\nFalse,\n')
+    assert read_column(tmp_path / "a.csv", "reason") == ["a, b", ""]
+    for name, column in (("a.csv", "score"), ("b.csv", "reason")):
+        with pytest.raises(RunFolderError, match=f"{name} cannot be read .*; delete it to redo its stage"):
+            read_column(tmp_path / name, column)
 
 
 def test_a_damaged_or_missing_file_is_said(tmp_path):

@@ -16,12 +16,12 @@ class Session:
         self.said, self.ran = [], []
         self.folder = RunFolder(path, say=self.said.append, **options)
 
-    def stage(self, name, value=None, *, files=None, work=None):
+    def stage(self, name, value=None, *, files=None, work=None, branch=False):
         def write():
             self.ran.append(name)
             self.folder.write(f"{name}.json", value)
 
-        return self.folder.stage(name, {"value": value}, files or [f"{name}.json"], work or write)
+        return self.folder.stage(name, {"value": value}, files or [f"{name}.json"], work or write, branch=branch)
 
     def chain(self, **values):
         """Stages in the given order; returns those that ran."""
@@ -127,12 +127,41 @@ def test_a_stage_that_is_left_out_is_set_aside(session, path):
     assert (path / "previous" / "1" / "second.json").is_file()
 
 
-def test_what_an_interrupted_writer_left_is_set_aside_too(session, path):
+@pytest.mark.parametrize("name", [".second.json.before", ".second.writing.json", "second.json.part"])
+def test_what_an_interrupted_writer_left_is_set_aside_too(session, path, name):
     session().chain(first=1, second=2)
-    (path / ".second.json.before").write_text("the one before")
+    (path / name).write_text("a part")
     session().chain(first=1, second=3)
-    assert not (path / ".second.json.before").exists()
-    assert (path / "previous" / "1" / ".second.json.before").is_file()
+    assert not (path / name).exists()
+    assert (path / "previous" / "1" / name).is_file()
+
+
+@pytest.mark.parametrize(
+    ("changed", "ran"),
+    [
+        ({}, []),
+        ({"side": 2}, ["side", "leaf"]),
+        ({"leaf": 2}, ["leaf"]),
+        ({"third": 2}, ["third"]),
+        ({"second": 2}, ["second", "side", "leaf", "third"]),
+        ({"side": None}, ["leaf"]),
+    ],
+)
+def test_what_changes_on_a_branch_redoes_nothing_on_the_chain(session, path, changed, ran):
+    def run(second=1, side=1, leaf=1, third=1):
+        one = session()
+        one.chain(first=1, second=second)
+        if side is not None:
+            one.stage("side", side, branch=True)
+        one.stage("leaf", leaf, branch=True)
+        one.stage("third", third)
+        return one
+
+    run()
+    assert run(**changed).ran == ran
+    assert (path / "side.json").exists() == (changed.get("side", 1) is not None)
+    assert run(**changed).ran == []
+    assert set(run().folder.seconds) == {"first", "second", "side", "leaf", "third"}
 
 
 def test_a_changed_first_stage_is_another_configuration(session, path):
