@@ -1,0 +1,79 @@
+"""The paper's configurations at full size, from the command to the check of their settings, on a few pictures."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from nnabla_detofa.algorithm import DetOFASearcher
+
+BATCHES = [f"hparams.{kind}_{split}=2" for kind in ("batch_size", "mini_batch") for split in ("train", "valid")]
+SMALL = [*BATCHES, "path_filter.bn_images=4", "path_filter.validation_images=4", "args.context=cpu"]
+VOC_CLASSES = (
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog"),
+    *("horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
+)
+BOX = "<bndbox><xmin>5</xmin><ymin>6</ymin><xmax>40</xmax><ymax>50</ymax></bndbox>"
+
+
+def picture(file):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(file), np.zeros((60, 80, 3), np.uint8))
+
+
+def devkit(root):
+    """VOC2007 and VOC2012, four images with all classes in each list."""
+    objects = "".join(f"<object><name>{name}</name><difficult>0</difficult>{BOX}</object>" for name in VOC_CLASSES)
+    for year, splits in ((2007, ("trainval", "test")), (2012, ("trainval",))):
+        folder = root / "VOCdevkit" / f"VOC{year}"
+        for kind in ("Annotations", "ImageSets/Main"):
+            (folder / kind).mkdir(parents=True)
+        for split in splits:
+            names = [f"{split}{i}" for i in range(4)]
+            (folder / "ImageSets" / "Main" / f"{split}.txt").write_text("\n".join(names) + "\n")
+            for name in names:
+                picture(folder / "JPEGImages" / f"{name}.jpg")
+                (folder / "Annotations" / f"{name}.xml").write_text(f"<annotation>{objects}</annotation>")
+
+
+def instances(root):
+    """COCO's two files of 80 categories, whose numbers have gaps."""
+    categories = [{"id": 1 + i + i // 10, "name": f"category {i}"} for i in range(80)]
+    for split, n in (("train2017", 8), ("val2017", 4)):
+        images = [{"id": i, "file_name": f"{i:012d}.jpg", "width": 80, "height": 60} for i in range(n)]
+        for image in images:
+            picture(root / split / image["file_name"])
+        boxes = [
+            {
+                "id": 1 + i,
+                "image_id": i % n,
+                "category_id": one["id"],
+                "bbox": [5, 6, 35, 44],
+                "iscrowd": 0,
+                "area": 1540,
+            }
+            for i, one in enumerate(categories)
+        ]
+        (root / "annotations").mkdir(exist_ok=True)
+        content = {"images": images, "annotations": boxes, "categories": categories}
+        (root / "annotations" / f"instances_{split}.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "sizes", "shape"),
+    [("voc", devkit, [4, 4, 4], (20, 96, 96)), ("coco", instances, [4, 4, 4], (80, 128, 128))],
+)
+def test_the_papers_configurations_build_and_pass_their_check(command, monkeypatch, name, write, sizes, shape):
+    ready = []
+    monkeypatch.setattr(DetOFASearcher, "algorithm", lambda self: ready.append(self))
+    write(command.start / "data" / name.upper())
+    options = [f"dataloader.{name}.held_out=4", f"dataloader.{name}.workers=0"]
+    answer = command.run("-c", f"detofa_{name}", *SMALL, *options)
+    assert (answer.code, answer.err) == (0, [])
+    (searcher,) = ready
+    assert [len(searcher.dataloader[part]) for part in ("train", "valid", "test")] == sizes
+    assert len(searcher.budgets) == 5
+    assert len(searcher.limits(None)) == 5
+    assert searcher.dataloader["train"].n_classes == shape[0]
+    assert tuple(searcher.placeholder["train"]["targets"][0].shape[1:]) == shape
