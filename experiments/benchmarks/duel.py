@@ -4,13 +4,14 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
-PYTHONS = {"ours": sys.executable, "peers": str(ROOT / ".venv-peers" / "bin" / "python")}
+PYTHONS = {"ours": sys.executable, "peers": str(ROOT / ".venv-peers" / "bin" / "python")}  # by `make bench`
 
 
 class Task(NamedTuple):
@@ -30,13 +31,17 @@ class Side:
     """A task in a process of its own, ready to run."""
 
     def __init__(self, task: Task) -> None:
+        python = PYTHONS.get(task.python, "")
+        if not Path(python).is_file():
+            raise RuntimeError(f"there is no environment for {task.python!r}; make bench builds them")
         threads = {name: str(task.blas_threads) for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")}
         # OpenMP's threads spin while they wait; where anything else runs, that makes PyTorch ten times slower.
         threads["OMP_WAIT_POLICY"] = os.environ.get("OMP_WAIT_POLICY", "PASSIVE")
         self.task = task
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - a pipe that nobody reads would fill up
         self._process = subprocess.Popen(
             [
-                PYTHONS[task.python],
+                python,
                 "-m",
                 f"{__package__}.serve",
                 f"{__package__}.{task.module}",
@@ -47,7 +52,7 @@ class Side:
             env=os.environ | threads,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self._errors,
             text=True,
         )
 
@@ -65,7 +70,9 @@ class Side:
     def _read(self) -> dict:
         line = self._process.stdout.readline()
         if not line:
-            last = (self._process.stderr.read().strip().splitlines() or ["no message"])[-1]
+            self._process.wait()
+            self._errors.seek(0)
+            last = (self._errors.read().strip().splitlines() or ["no message"])[-1]
             raise RuntimeError(f"{self.task.module}.{self.task.name} in {PYTHONS[self.task.python]} ended: {last}")
         return json.loads(line)
 
@@ -75,7 +82,7 @@ class Side:
         self._process.terminate()
         self._process.wait()
         self._process.stdout.close()
-        self._process.stderr.close()
+        self._errors.close()
 
 
 def alternate(tasks: Sequence[Task], repetitions: int, *, warm_up: int = 1) -> list[float]:
