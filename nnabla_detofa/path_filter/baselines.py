@@ -27,12 +27,7 @@ def ridge_weights(tokens: np.ndarray, buckets: np.ndarray, losses: np.ndarray, v
     Tokens and losses are centred within each bucket, as only the order inside a bucket counts; the penalty is the one
     of smallest leave-one-out error, in closed form.
     """
-    features = _one_hot(tokens, vocabulary)
-    target = np.asarray(losses, np.float64).copy()
-    for bucket in np.unique(buckets):
-        own = buckets == bucket
-        features[own] -= features[own].mean(axis=0)
-        target[own] -= target[own].mean()
+    features, target = _centred(_one_hot(tokens, vocabulary), buckets), _centred(losses, buckets)
     left, size, right = np.linalg.svd(features, full_matrices=False)
     projected = left.T @ target
     best, weights = np.inf, np.zeros(features.shape[1])
@@ -46,12 +41,29 @@ def ridge_weights(tokens: np.ndarray, buckets: np.ndarray, losses: np.ndarray, v
     return weights
 
 
-def main_effects(tokens: np.ndarray, buckets: np.ndarray, losses: np.ndarray, vocabulary: int) -> np.ndarray:
-    """Ridge regression as logits of a path filter, (L · vocabulary,): paths of a bucket differ by 1 on average."""
-    weights = -ridge_weights(tokens, buckets, losses, vocabulary)
-    logits = _one_hot(tokens, vocabulary) @ weights
+def main_effects(
+    tokens: np.ndarray, buckets: np.ndarray, losses: np.ndarray, vocabulary: int, prior: np.ndarray
+) -> np.ndarray:
+    """Ridge regression as logits of a path filter, (L · vocabulary,): paths of a bucket differ by 1 on average.
+
+    It is of what a multiple of the `prior` logits (L · vocabulary,), those of an earlier fit, leaves of the losses.
+    """
+    features = _one_hot(tokens, vocabulary)
+    expected, measured = (_centred(x, buckets) for x in (-features @ prior, losses))
+    share = max(0.0, expected @ measured / max(expected @ expected, 1e-12))
+    rest = np.asarray(losses, np.float64) + share * (features @ prior)
+    weights = share * prior - ridge_weights(tokens, buckets, rest, vocabulary)
+    logits = features @ weights
     spread = np.mean([logits[buckets == bucket].std() for bucket in np.unique(buckets)])
     return weights / max(spread, 1e-12)
+
+
+def _centred(values: np.ndarray, buckets: np.ndarray) -> np.ndarray:
+    """`values` (n, …) without the mean of each bucket."""
+    centred = np.array(values, np.float64)
+    for bucket in np.unique(buckets):
+        centred[buckets == bucket] -= centred[buckets == bucket].mean(axis=0)
+    return centred
 
 
 def _one_hot(tokens: np.ndarray, vocabulary: int) -> np.ndarray:

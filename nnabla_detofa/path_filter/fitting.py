@@ -82,7 +82,8 @@ def fit(
     size = -(-len(train) // -(-len(train) // batch))  # the fewest batches of equal size
     main = path_filter.variables.get("main")
     if main is not None:
-        start = _start_main_effects(path_filter, np.asarray(tokens)[train], buckets[train], losses[train])
+        prior = main.d.copy()
+        start = _start_main_effects(path_filter, prior, np.asarray(tokens)[train], buckets[train], losses[train])
     step = _Step(path_filter, size, learning_rate, weight_decay, margin)
     history, best_epoch, kept = [], -1, path_filter.weights
     best = pair_loss(path_filter.score_rows(rows[judged]), judged_pairs, margin) if main is not None else np.inf
@@ -103,18 +104,21 @@ def fit(
     metrics = evaluate(path_filter.score_rows(rows[valid]), losses[valid], buckets[valid])
     if main is not None:  # the held-out paths have said which epoch; now they say what they can of the main effects
         learned = main.d - start
-        main.d = _start_main_effects(path_filter, np.asarray(tokens), buckets, losses) + learned
+        main.d = _start_main_effects(path_filter, prior, np.asarray(tokens), buckets, losses) + learned
     train_losses, valid_losses = np.array(history).T
     return FitReport(train_losses, valid_losses, best_epoch, train, valid, metrics)
 
 
 def _start_main_effects(
-    path_filter: PathFilter, tokens: np.ndarray, buckets: np.ndarray, losses: np.ndarray
+    path_filter: PathFilter, prior: np.ndarray, tokens: np.ndarray, buckets: np.ndarray, losses: np.ndarray
 ) -> np.ndarray:
-    """Let the main effects say what ridge regression says, and return them; the transformer learns what is beyond."""
-    main = path_filter.variables["main"]
-    effects = main_effects(tokens, buckets, losses, path_filter.layout.vocabulary)
-    main.d = np.pad(effects, (0, len(main.d) - len(effects)))[:, None]  # budgets have none
+    """Let the main effects say what ridge regression says beyond those of an earlier fit, and return them.
+
+    The transformer learns what is beyond both.
+    """
+    main, vocabulary = path_filter.variables["main"], path_filter.layout.vocabulary
+    n = len(path_filter.layout.layer) * vocabulary  # budgets, which come behind, have no effect inside a bucket
+    main.d[:n, 0] = main_effects(tokens, buckets, losses, vocabulary, prior[:n, 0])
     return main.d.copy()
 
 
