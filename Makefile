@@ -31,9 +31,10 @@ test: lint  ## lint and all tests
 bench: venv $(PEERS)/stamp  ## our speed beside the peers'; ARGS='--quick' or ARGS='--only ROW'; experiments/benchmarks/results/
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m experiments.benchmarks $(ARGS)
 
-lint: venv  ## ruff's rules and format
+lint: venv  ## ruff's rules and format, and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy nnabla_detofa
 
 # A pyenv shim named python3.10 may be on PATH and not run, so every candidate is asked.
 .venv/stamp: setup.cfg

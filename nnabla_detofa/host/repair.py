@@ -39,7 +39,7 @@ def repair() -> bool:
     Raises HostError where nnabla-nas is not installed at all.
     """
     for name in NEVER_THERE:
-        sys.modules.setdefault(name, None)  # type: ignore[arg-type] - the import system's word for "not there"
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # the import system's word for "not there"
     if PACKAGE not in sys.modules:
         if not _is_missing():
             return False

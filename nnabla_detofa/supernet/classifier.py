@@ -4,6 +4,7 @@ Stands in for `ofa_resnet50` where the installed host lacks it.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import nnabla.functions as F  # noqa: N812
 import numpy as np
@@ -76,7 +77,7 @@ class ClassifierNet(OFAResNet50):
         super().__init__(space, only=only, rng=np.random.default_rng(seed), **backbone)
         for layer in self.batch_norms():
             layer.bn._decay_rate, layer.bn._eps = bn_param
-        self.transfer = transfer_weights(self, weights) if weights else None
+        self.transfer = transfer_weights(self, Path(weights)) if weights else None
 
     def _build(self, shape, ceiling, last_gamma, rng) -> None:
         super()._build(shape, ceiling, last_gamma, rng)
@@ -133,8 +134,12 @@ class TrainNet(ClassifierNet):
         width_mult_list: Sequence[float] | float = (0.65, 0.8, 1.0),
         **options,
     ):
-        choices = depth_list, expand_ratio_list, width_mult_list
-        space = _space(*choices)
-        path = space.largest() if genotype is None else space.from_genotype(genotype)
-        keywords = dict(zip(("depth_list", "expand_ratio_list", "width_mult_list"), choices, strict=True))
-        super().__init__(num_classes, only=path, **keywords, **options)
+        space = _space(depth_list, expand_ratio_list, width_mult_list)
+        super().__init__(
+            num_classes,
+            depth_list=depth_list,
+            expand_ratio_list=expand_ratio_list,
+            width_mult_list=width_mult_list,
+            only=space.largest() if genotype is None else space.from_genotype(genotype),
+            **options,
+        )

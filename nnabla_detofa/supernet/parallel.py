@@ -14,7 +14,7 @@ THREADS = min(len(os.sched_getaffinity(0)), 8)
 _LEAST_WORK = 1 << 18  # floats a thread passes over at least; less is done before another thread wakes up
 
 
-def over(n: int, function: Callable[[slice], None], *, work: int, most: int | None = None) -> None:
+def over(n: int, function: Callable[[slice], object], *, work: int, most: int | None = None) -> None:
     """Call function(part) for even slices that make up range(n), on as many threads as `work` floats are worth.
 
     `most` bounds the slices' length; the calling thread does the first share itself.

@@ -21,7 +21,7 @@ def _cosine(epoch: float, *, total: float, ramp: float, **_) -> float:
     return 0.5 * (1 + cos(pi * min(1.0, max(0.0, epoch - ramp) / max(total - ramp, 1e-9))))
 
 
-SCHEDULES = {"constant": _constant, "step": _step, "cosine": _cosine}
+SCHEDULES: dict[str, Callable[..., float]] = {"constant": _constant, "step": _step, "cosine": _cosine}
 
 
 def learning_rate(
