@@ -26,7 +26,7 @@ demo: venv  ## the whole method on generated pictures, in minutes and without a 
 	$(BIN)/nnabla_nas -c conf/detofa_demo.yaml
 
 test: lint  ## lint and all tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 bench: venv $(PEERS)/stamp  ## our speed beside the peers'; ARGS='--quick' or ARGS='--only ROW'; experiments/benchmarks/results/
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m experiments.benchmarks $(ARGS)

@@ -15,7 +15,7 @@ NETWORK = "network.ofa_resnet50_centernet"
 A_COUNT = "it must be a whole number of at least"
 A_RATIO = "it must be a number in [0, 1)"
 NUMBERS = "it must be a list of finite numbers"
-ABSENT = object()
+ABSENT = "(absent)"  # not an object(): its address would make a test's name differ from process to process
 
 UNKNOWN = [
     ("pruning.strategy", "flop", "unknown pruning strategy 'flop'; known: flops, flops_score_all, flops_score_per_"),
