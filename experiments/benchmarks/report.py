@@ -71,6 +71,8 @@ def _cpu() -> str:
 
 
 def _peers() -> str:
+    if not (ROOT / PYTHONS["peers"]).is_file():
+        return "their environment is not built"
     ask = (
         "import platform, importlib.metadata as m; print('Python ' + platform.python_version(),"
         " *(f'{n} {m.version(n)}' for n in ('torch', 'ofa', 'numpy')), sep=', ')"
