@@ -8,7 +8,7 @@ import sys
 import time
 
 from .growth import CURVES
-from .report import table, write
+from .report import state, table, write
 from .rows import ROWS, Row
 
 
@@ -19,7 +19,7 @@ def main() -> int:
     parser.add_argument("--no-growth", action="store_true", help="no tables of how our times grow")
     options = parser.parse_args()
     rows: dict[str, Row] = {}
-    failed = False
+    failed, begin = False, state()
     for name in options.only or ROWS:
         start = time.perf_counter()
         try:
@@ -33,7 +33,7 @@ def main() -> int:
     if options.quick:
         print("quick figures are not kept")
     elif rows:
-        print(write(rows, curves, f" ARGS='--only {' '.join(options.only)}'" if options.only else ""))
+        print(write(rows, curves, f" ARGS='--only {' '.join(options.only)}'" if options.only else "", start=begin))
     return int(failed)
 
 

@@ -16,7 +16,14 @@ from .rows import Row
 RESULTS = Path(__file__).parent / "results"
 
 
-def write(rows: dict[str, Row], curves: Sequence[Curve], options: str) -> Path:
+def state() -> str:
+    """Commit and load of this moment, for the page: a run takes long enough for both to change."""
+    changes = " with changes" if _output(["git", "status", "--porcelain", "--untracked-files=no"]) else ""
+    load = " / ".join(f"{value:.1f}" for value in os.getloadavg())
+    return f"{_output(['git', 'rev-parse', '--short', 'HEAD'])}{changes}, load {load}"
+
+
+def write(rows: dict[str, Row], curves: Sequence[Curve], options: str, *, start: str) -> Path:
     """Write `<date>.md` and `latest.json`; rows of an earlier `latest.json` that were not measured now stay in it."""
     RESULTS.mkdir(exist_ok=True)
     latest = RESULTS / "latest.json"
@@ -26,7 +33,9 @@ def write(rows: dict[str, Row], curves: Sequence[Curve], options: str) -> Path:
     }
     latest.write_text(json.dumps(known, indent=1) + "\n")
     page = RESULTS / f"{date.today().isoformat()}.md"
-    page.write_text("\n".join([*_head(options), *table(rows), *(line for curve in curves for line in _curve(curve))]))
+    page.write_text(
+        "\n".join([*_head(options, start), *table(rows), *(line for curve in curves for line in _curve(curve))])
+    )
     return page
 
 
@@ -43,25 +52,21 @@ def _curve(curve: Curve) -> list[str]:
     return ["", *head, f"| {curve.unit} | {' | '.join(f'{value:.4g}' for value in curve.values)} |", ""]
 
 
-def _head(options: str) -> list[str]:
-    load = " / ".join(f"{value:.1f}" for value in os.getloadavg())
+def _head(options: str, start: str) -> list[str]:
     return [
         f"# Benchmarks, {date.today().isoformat()}",
         "",
         "Medians of runs in which both sides take turns; a ratio over 1 means that ours is faster.",
         "",
         f"- command: `make bench{options}`",
-        f"- commit: {_output(['git', 'rev-parse', '--short', 'HEAD'])}{_dirty()}",
-        f"- machine: {_cpu()}, {len(os.sched_getaffinity(0))} cores, load at the end {load}",
+        f"- commit at the start: {start}",
+        f"- commit at the end: {state()}",
+        f"- machine: {_cpu()}, {len(os.sched_getaffinity(0))} cores",
         f"- ours: Python {platform.python_version()}, "
         + ", ".join(f"{name} {version(name)}" for name in ("nnabla", "nnabla-nas", "numpy")),
         f"- peers: {_peers()}",
         "",
     ]
-
-
-def _dirty() -> str:
-    return " with changes" if _output(["git", "status", "--porcelain", "--untracked-files=no"]) else ""
 
 
 def _cpu() -> str:

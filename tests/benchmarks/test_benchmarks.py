@@ -35,8 +35,8 @@ def test_missing_peers_are_said():
 
 def test_results_keep_the_rows_that_were_not_measured(tmp_path, monkeypatch):
     monkeypatch.setattr(report, "RESULTS", tmp_path / "results")
-    report.write({"flops": ROW, "score": ROW}, [Curve("Steps", "s", ["64 px", "128 px"], [1.0, 2.0])], "")
-    page = report.write({"score": ROW._replace(ratio=4.0)}, [], "")
+    report.write({"flops": ROW, "score": ROW}, [Curve("Steps", "s", ["64 px", "128 px"], [1.0, 2.0])], "", start="")
+    page = report.write({"score": ROW._replace(ratio=4.0)}, [], "", start="")
     latest = json.loads((tmp_path / "results" / "latest.json").read_text())
     assert latest["flops"] == {"ours": 2.0, "peer": 6.0, "ratio": 3.0, "unit": "s/step"}
     assert latest["score"]["ratio"] == 4.0
