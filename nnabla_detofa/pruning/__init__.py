@@ -1,6 +1,5 @@
 """Search space pruning by path scores (Section 3.2); the scores come in as a callable."""
 
-from .guards import reachable_buckets
 from .operations import COLUMNS, PruningResult, prune_operations
 from .paths import (
     PATH_STRATEGIES,
@@ -27,6 +26,5 @@ __all__ = [
     "path_thresholds",
     "prune_operations",
     "pruning_score",
-    "reachable_buckets",
     "score_operations",
 ]

@@ -7,22 +7,12 @@ from ..space import Budgets, CostModel, SearchSpace
 from .strategies import Drop
 
 
-def reachable_buckets(space: SearchSpace, cost: CostModel, budgets: Budgets) -> list[int]:
-    """The buckets that hold at least one path of `space`, proved by counting."""
-    return [b for b in range(len(budgets)) if _holds_path(space, cost, budgets, b)]
-
-
-def _holds_path(space: SearchSpace, cost: CostModel, budgets: Budgets, bucket: int) -> bool:
-    low, high = budgets.range(bucket)
-    return space.count(cost, low=low, high=high) > 0
-
-
 class Guards:
     """Says what dropping operations would destroy; dropping more never repairs, so a prefix can be found by halving."""
 
     def __init__(self, space: SearchSpace, cost: CostModel, budgets: Budgets) -> None:
         self._space, self._cost, self._budgets = space, cost, budgets
-        self._reachable = reachable_buckets(space, cost, budgets)
+        self._reachable = budgets.reachable(space, cost)
 
     def harm(self, dropped: list[Drop]) -> str | None:
         """What would be lost without these operations; None where nothing would."""
@@ -30,10 +20,8 @@ class Guards:
             left = self._space.restrict(self._keep(dropped))
         except SpaceError as error:
             return str(error)
-        for bucket in self._reachable:
-            if not _holds_path(left, self._cost, self._budgets, bucket):
-                return f"no path would be left in bucket {bucket}"
-        return None
+        lost = set(self._reachable) - set(self._budgets.reachable(left, self._cost))
+        return f"no path would be left in bucket {min(lost)}" if lost else None
 
     def _keep(self, dropped: list[Drop]) -> np.ndarray:
         keep = np.ones(len(self._space.operations().stage), bool)

@@ -9,7 +9,6 @@ import numpy as np
 
 from ..errors import ConfigError, SpaceError, require_ratio, unknown
 from ..space import Budgets, CostModel, SearchSpace
-from .guards import reachable_buckets
 from .scores import Score, path_scores
 
 MOST_BATCHES = 100  # drawn in a row without one accepted path
@@ -40,7 +39,7 @@ def path_thresholds(
     if isinstance(paths_per_bucket, bool) or not isinstance(paths_per_bucket, int) or paths_per_bucket < 1:
         raise ConfigError(f"paths_per_bucket is {paths_per_bucket!r}; it must be a whole number of at least 1")
     scores = [np.empty(0)] * len(budgets)
-    for bucket in reachable_buckets(space, cost, budgets):
+    for bucket in budgets.reachable(space, cost):
         low, high = budgets.range(bucket)
         paths = space.sample(paths_per_bucket, rng, cost=cost, low=low, high=high)
         scores[bucket] = np.sort(path_scores(score, paths))

@@ -10,6 +10,7 @@ from ..errors import ConfigError, SpaceError
 
 if TYPE_CHECKING:
     from .cost import CostModel
+    from .search_space import SearchSpace
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,3 +52,8 @@ class Budgets:
         return float(self.edges[bucket]), float(
             np.nextafter(self.edges[-1], np.inf) if last else self.edges[bucket + 1]
         )
+
+    def reachable(self, space: "SearchSpace", cost: "CostModel") -> list[int]:
+        """The buckets that hold at least one path of `space`, proved by counting."""
+        ranges = map(self.range, range(len(self)))
+        return [b for b, (low, high) in enumerate(ranges) if space.count(cost, low=low, high=high) > 0]

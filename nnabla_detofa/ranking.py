@@ -1,0 +1,98 @@
+"""Ranking stages: paths are measured and a path filter learns to order them (Section 3.1; Algorithm 1, lines 3 and 4).
+
+What runs of a detector and of a classifier have in common beyond their training.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from .path_filter import PathFilter, cross_validate, fit
+from .space import SearchSpace
+from .training import MeasuredPaths, SupernetRunner
+from .training.settings import keywords, require_count, require_keys
+
+PATH_FILTER_KEYS = (
+    "paths_per_bucket", "n_buckets", "bn_images", "validation_images", "network", "fit", "folds", "second_measurement"
+)  # fmt: skip
+Score = Callable[[np.ndarray], np.ndarray]  # paths (n, genes) -> (n,), higher is better inside a bucket
+
+
+class PathRanker(SupernetRunner):
+    """Measures paths of a supernet, fits path filters to them and says how well such filters rank unseen paths."""
+
+    def check_settings(self) -> None:
+        """As the trainer's, and everything below `path_filter`; makes a filter, which refuses what none can have."""
+        super().check_settings()
+        path_filter = self.hparams["path_filter"]
+        require_keys("path_filter", path_filter, PATH_FILTER_KEYS, needed=PATH_FILTER_KEYS)
+        require_keys("path_filter.network", path_filter["network"], keywords(PathFilter, "rng"))
+        require_keys("path_filter.fit", path_filter["fit"], keywords(fit, "rng", "progress"))
+        least = {"n_buckets": 1, "folds": 2, "paths_per_bucket": 4, "bn_images": 1, "validation_images": 1}
+        for key, count in least.items():  # of 4 paths, folds leave 2 to compare
+            require_count(f"path_filter.{key}", path_filter[key], least=count)
+        for part in range(2 if path_filter["second_measurement"] else 1):
+            self.measurer(part)
+        self.new_path_filter()
+
+    def measure_paths(self, name: str, space: SearchSpace) -> MeasuredPaths:
+        """m paths drawn uniformly from every bucket of the space, with their validation losses, in `name`.csv."""
+        options = self.hparams["path_filter"]
+        rng = self.rng(name)
+        ranges = map(self.budgets.range, self.budgets.reachable(space, self.cost))
+        paths = [
+            space.sample(options["paths_per_bucket"], rng, cost=self.cost, low=low, high=high) for low, high in ranges
+        ]
+        settings = {key: options[key] for key in ("paths_per_bucket", "bn_images", "validation_images")}
+        settings["mini_batch_valid"] = self.mbs_valid  # BN re-estimation normalises by batches
+        return self.measured(name, np.unique(np.concatenate(paths), axis=0), settings)
+
+    def fit_path_filter(self, name: str, measured: MeasuredPaths) -> Score:
+        """The score of a path filter fitted to measured paths, which is left in `name`.h5."""
+        file = self.folder / f"{name}.h5"
+        layout = self.space.token_layout()
+
+        def work() -> None:
+            path_filter = self.new_path_filter()
+            options = self.hparams["path_filter"]["fit"]
+            with self.bar(name, total=options.get("epochs")) as step:
+                fit(path_filter, *self.filter_inputs(measured), rng=self.rng(name), progress=step, **options)
+            if self.folder.writes:
+                path_filter.save(file)
+
+        settings = {key: self.hparams["path_filter"][key] for key in ("network", "fit")}
+        self.folder.stage(name, settings, [file.name], work)
+        path_filter = PathFilter.load(file, layout=layout)
+        return lambda paths: path_filter.score(self.space.tokenize(paths), self.budgets.bucket(self.cost(paths)))
+
+    def new_path_filter(self) -> PathFilter:
+        """A path filter with fresh weights."""
+        network = self.hparams["path_filter"]["network"]
+        return PathFilter(self.space.token_layout(), len(self.budgets), rng=self.rng("path_filter"), **network)
+
+    def filter_inputs(self, measured: MeasuredPaths) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Tokens (n, 21), buckets (n,) and losses (n,) of measured paths."""
+        return self.space.tokenize(measured.paths), measured.bucket, measured.loss
+
+    def assess_path_filter(self, name: str, measured: MeasuredPaths) -> dict:
+        """How well filters fitted to the paths in `name`.csv rank those they have not seen, beside simpler rankers."""
+        options = self.hparams["path_filter"]
+        again = None
+        if options["second_measurement"]:  # on other images: an order that these do not confirm is theirs alone
+            again = self.measured(f"{name}_again", measured.paths, {"part": 1}, part=1, branch=True).loss
+
+        def work() -> None:
+            quality = cross_validate(
+                self.new_path_filter,
+                *self.filter_inputs(measured),
+                costs=measured.flops,
+                again=again,
+                folds=options["folds"],
+                rng=self.rng("filter_quality"),
+                **options["fit"],
+            )
+            self.folder.write("filter_quality.json", quality)
+
+        settings = {"folds": options["folds"]}
+        self.folder.stage("filter_quality", settings, ["filter_quality.json"], work, branch=True)
+        return self.folder.read("filter_quality.json")
