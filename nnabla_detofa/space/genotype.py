@@ -74,12 +74,9 @@ def space_from_dict(cls: type, given: Mapping, within: "SearchSpace | None") -> 
     """See `SearchSpace.from_dict`."""
     try:
         structure = Structure(**given["structure"])
-        dropped = np.array(given["dropped"], np.intp).reshape(-1, 5)
-        allowed = structure.operations().copy()
-        if not ((dropped >= 0) & (dropped < allowed.shape)).all() or not allowed[tuple(dropped.T)].all():
-            raise ConfigError("it drops an operation that the structure does not have")
-        allowed[tuple(dropped.T)] = False
-        space = cls(structure, allowed)
+        allowed = _without("an operation", structure.operations(), given["dropped"])
+        stem = _without("a stem", structure.stems(), given.get("dropped_stems", []))
+        space = cls(structure, allowed, stem=stem)
         size = given["size"]
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"this is not the description of a search space: {error}") from None
@@ -90,3 +87,13 @@ def space_from_dict(cls: type, given: Mapping, within: "SearchSpace | None") -> 
         differing = "; ".join(f"{key} is {theirs[key]}, not {ours[key]}" for key in ours if ours[key] != theirs[key])
         raise WeightsError(f"the described space is another one: {differing}")
     return space
+
+
+def _without(kind: str, exists: np.ndarray, dropped: Sequence) -> np.ndarray:
+    """The mask `exists` without the places in `dropped`; ConfigError for a place where nothing exists."""
+    places = np.array(dropped, np.intp).reshape(-1, exists.ndim)
+    if not ((places >= 0) & (places < exists.shape)).all() or not exists[tuple(places.T)].all():
+        raise ConfigError(f"it drops {kind} that the structure does not have")
+    left = exists.copy()
+    left[tuple(places.T)] = False
+    return left

@@ -1,6 +1,6 @@
 """The search space 𝒜 and its pruned forms 𝒜̃ (Table 1, Section 3.2): size, membership, exactly uniform draws."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..errors import ConfigError, SpaceError
-from . import genotype, variation
+from . import genotype, masks, variation
 from .by_cost import PathsByCost
 from .channels import Channels, channel_table, coinciding_choices
 from .structure import Structure
@@ -36,12 +36,17 @@ class SearchSpace:
     equal networks are equal rows. Spaces never change: `restrict` gives another one.
     """
 
-    def __init__(self, structure: Structure, allowed: np.ndarray | None = None) -> None:
-        """`allowed`: bool (stages, blocks, depths, widths, expands), all where None."""
+    def __init__(
+        self, structure: Structure, allowed: np.ndarray | None = None, *, stem: np.ndarray | None = None
+    ) -> None:
+        """`allowed`: bool (stages, blocks, depths, widths, expands); `stem`: bool (residual block, width 1, width 2),
+        each choice independent of the others; all where None."""
         self.structure = structure
         exists = structure.operations()
-        self._allowed = _only_usable(structure, exists if allowed is None else exists & allowed)
+        self._allowed = masks.only_usable(structure, exists if allowed is None else exists & allowed)
         self._allowed.setflags(write=False)
+        exists = structure.stems()
+        self._stem = exists if stem is None else exists & stem
         self._by_cost: dict[CostModel, PathsByCost] = {}
 
     @classmethod
@@ -61,10 +66,14 @@ class SearchSpace:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, SearchSpace):
             return NotImplemented
-        return self.structure == other.structure and np.array_equal(self._allowed, other._allowed)
+        return (
+            self.structure == other.structure
+            and np.array_equal(self._allowed, other._allowed)
+            and np.array_equal(self._stem, other._stem)
+        )
 
     def __hash__(self) -> int:
-        return hash((self.structure, self._allowed.tobytes()))
+        return hash((self.structure, self._allowed.tobytes(), self._stem.tobytes()))
 
     def __repr__(self) -> str:
         return f"SearchSpace({self.size():,} paths, {int(self._allowed.sum())} operations)"
@@ -88,8 +97,8 @@ class SearchSpace:
 
     @property
     def pruned(self) -> bool:
-        """Whether some operation of the structure is not allowed."""
-        return not np.array_equal(self._allowed, self.structure.operations())
+        """Whether some operation or stem of the structure is not allowed."""
+        return self != SearchSpace(self.structure)
 
     def unpruned(self) -> "SearchSpace":
         """The space of the same structure with every operation allowed."""
@@ -109,11 +118,27 @@ class SearchSpace:
             raise SpaceError(f"keep has shape {keep.shape}; it must mark each of {int(self._allowed.sum())} operations")
         allowed = self._allowed.copy()
         allowed[self._allowed] = keep
-        return SearchSpace(self.structure, allowed)
+        return SearchSpace(self.structure, allowed, stem=self._stem)
+
+    def only(
+        self,
+        *,
+        depths: Iterable[int] | None = None,
+        widths: Iterable[float] | None = None,
+        expands: Iterable[float] | None = None,
+    ) -> "SearchSpace":
+        """The paths of this space that use these choices alone, given by value; see `masks.of_choices`.
+
+        SpaceError where none is left.
+        """
+        operations, stem = masks.of_choices(self.structure, depths, widths, expands)
+        return SearchSpace(self.structure, self._allowed & operations, stem=self._stem & stem)
 
     def size(self) -> int:
         """The exact number of paths."""
-        return len(self.stem_rows) * prod(sum(map(prod, _ways(self.structure, self._allowed, s))) for s in range(4))
+        return len(self.stem_rows) * prod(
+            sum(map(prod, masks.ways(self.structure, self._allowed, s))) for s in range(4)
+        )
 
     def count(self, cost: "CostModel", *, low: float = -np.inf, high: float = np.inf) -> int:
         """The exact number of paths with low <= cost < high."""
@@ -127,6 +152,12 @@ class SearchSpace:
         for part, member in enumerate(self._members):
             inside &= member[codes[:, part] % len(member)]  # a stage's code without the width before it
         return inside
+
+    def includes(self, other: "SearchSpace") -> bool:
+        """Whether every path of `other`, a space of the same structure, is one of this space."""
+        if self.structure != other.structure:
+            return False
+        return not (other._allowed & ~self._allowed).any() and not (other._stem & ~self._stem).any()
 
     def require_rows(self, paths: np.ndarray) -> np.ndarray:
         """`paths` as an array of rows; SpaceError where it has another shape."""
@@ -142,8 +173,8 @@ class SearchSpace:
 
     @cached_property
     def stem_rows(self) -> np.ndarray:
-        """Every choice of the stem's genes, (m, 3) int8."""
-        return self.structure.stem_rows()
+        """Every allowed choice of the stem's genes, (m, 3) int8."""
+        return np.argwhere(self._stem).astype(np.int8)
 
     @cached_property
     def stage_rows(self) -> tuple[np.ndarray, ...]:
@@ -241,7 +272,13 @@ class SearchSpace:
     def to_dict(self) -> dict[str, object]:
         """The space as JSON holds it: its options, its size and the operations it does not allow."""
         dropped = np.argwhere(self.structure.operations() & ~self._allowed)
-        return {"structure": self.structure.to_dict(), "size": self.size(), "dropped": dropped.tolist()}
+        stems = np.argwhere(self.structure.stems() & ~self._stem)
+        return {
+            "structure": self.structure.to_dict(),
+            "size": self.size(),
+            "dropped": dropped.tolist(),
+            "dropped_stems": stems.tolist(),
+        }
 
     @classmethod
     def from_dict(cls, given: Mapping[str, object], *, within: "SearchSpace | None" = None) -> "SearchSpace":
@@ -250,23 +287,3 @@ class SearchSpace:
         ConfigError where the description is broken; WeightsError where it is of another structure than `within`.
         """
         return genotype.space_from_dict(cls, given, within)
-
-
-def _ways(structure: Structure, allowed: np.ndarray, stage: int) -> list[list[int]]:
-    """For each depth and width of a stage, the number of allowed expands of each of its blocks."""
-    counts = allowed[stage].sum(axis=-1)  # (blocks, depths, widths)
-    return [
-        [int(c) for c in counts[: structure.base_depths[stage] + depth, d, w]]
-        for d, depth in enumerate(structure.depths)
-        for w in range(len(structure.widths))
-    ]
-
-
-def _only_usable(structure: Structure, allowed: np.ndarray) -> np.ndarray:
-    """`allowed` without the operations of a depth and width that lack an expand in some block."""
-    blocks = np.add.outer(structure.base_depths, structure.depths)  # (stages, depths)
-    unused = np.arange(allowed.shape[1])[None, :, None] >= blocks[:, None, :]
-    complete = (allowed.any(axis=-1) | unused[..., None]).all(axis=1)  # (stages, depths, widths)
-    for stage in np.flatnonzero(~complete.any(axis=(1, 2))):
-        raise SpaceError(f"stage {stage} is left without a complete path; some depth and width needs every block")
-    return allowed & complete[:, None, :, :, None]

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -153,12 +152,11 @@ class Structure:
         matrix, shift = self._code_matrix
         return (paths.astype(np.float32) @ matrix + shift).astype(np.intp)
 
-    def stem_rows(self) -> np.ndarray:
-        """Every choice of the stem's three genes; only the largest where the stem is not elastic."""
-        w = len(self.widths)
-        if not self.elastic_stem:
-            return np.array([[1, w - 1, w - 1]], np.int8)
-        return np.array(list(product(range(2), range(w), range(w))), np.int8)
+    def stems(self) -> np.ndarray:
+        """Which stems exist: bool (residual block off or on, width 1, width 2); the largest where it is not elastic."""
+        exists = np.full((2, len(self.widths), len(self.widths)), self.elastic_stem)
+        exists[-1, -1, -1] = True
+        return exists
 
     def stage_rows(self, stage: int, allowed: np.ndarray) -> np.ndarray:
         """Every allowed choice of one stage's genes, canonical; (m, 2 + blocks) int8, depths ascending.

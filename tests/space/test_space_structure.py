@@ -116,6 +116,35 @@ def test_rows_that_are_not_canonical_paths_are_not_contained() -> None:
     assert np.array_equal(coupled.contains(loose), is_coupled)
 
 
+@settings(deadline=None, max_examples=40)
+@given(depths=st.sets(st.sampled_from([0, 1]), min_size=1), widths=st.sets(st.sampled_from([0.65, 1.0]), min_size=1),
+       expands=st.sets(st.sampled_from([0.2, 0.35]), min_size=1))  # fmt: skip
+def test_a_few_choices_give_the_paths_that_use_no_other(depths: set, widths: set, expands: set) -> None:
+    whole = SearchSpace.ofa_resnet50(**{**TINY, "base_depths": (1, 1, 1, 1)})
+    chosen = {"depths": sorted(depths), "widths": sorted(widths), "expands": sorted(expands)}
+    few = whole.only(**chosen)
+
+    def uses_no_other(path: np.ndarray) -> bool:
+        genotype = whole.genotype(path)
+        used = {whole.structure.widths[w] for w in genotype["w"]}
+        return (
+            set(genotype["d"]) <= ({0, 1} if depths == {0, 1} else depths)
+            and used <= widths
+            and {whole.structure.expands[e] for e in path[11:] if e >= 0} <= expands
+        )
+
+    draws = np.concatenate([space.sample(50, np.random.default_rng(0)) for space in (whole, few)])
+    assert few.contains(draws).tolist() == [uses_no_other(path) for path in draws]
+    assert whole.includes(few) and few.includes(whole) == (few == whole) == (few.size() == whole.size())
+    assert SearchSpace.from_dict(json.loads(json.dumps(few.to_dict()))) == few
+    assert few.contains(few.mutate(draws[50:], np.random.default_rng(1), 0.5)).all()
+    assert few.contains(few.crossover(draws[50:75], draws[75:], np.random.default_rng(1))).all()
+
+
+def test_spaces_of_another_structure_are_not_included() -> None:
+    assert not SearchSpace.ofa_resnet50().includes(SearchSpace.ofa_resnet50(**TINY))
+
+
 def test_largest_and_smallest() -> None:
     space = SearchSpace.ofa_resnet50()
     assert np.array_equal(space.largest(), space.structure.upper)
