@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .path_filter import PathFilter, cross_validate, fit
+from .path_filter import PathFilter, cross_validate, fit, require_fit_options
 from .space import SearchSpace
 from .training import MeasuredPaths, SupernetRunner
 from .training.settings import keywords, require_count, require_keys
@@ -28,6 +28,7 @@ class PathRanker(SupernetRunner):
         require_keys("path_filter", path_filter, PATH_FILTER_KEYS, needed=PATH_FILTER_KEYS)
         require_keys("path_filter.network", path_filter["network"], keywords(PathFilter, "rng"))
         require_keys("path_filter.fit", path_filter["fit"], keywords(fit, "rng", "progress"))
+        require_fit_options(**path_filter["fit"])
         least = {"n_buckets": 1, "folds": 2, "paths_per_bucket": 4, "bn_images": 1, "validation_images": 1}
         for key, count in least.items():  # of 4 paths, folds leave 2 to compare
             require_count(f"path_filter.{key}", path_filter[key], least=count)

@@ -2,6 +2,7 @@
 
 from ..space import TokenLayout
 from .baselines import flops_score, ridge_score
+from .fit_options import require_fit_options
 from .fitting import FitReport, fit
 from .metrics import evaluate, kendall_tau
 from .model import PathFilter
@@ -16,5 +17,6 @@ __all__ = [
     "fit",
     "flops_score",
     "kendall_tau",
+    "require_fit_options",
     "ridge_score",
 ]

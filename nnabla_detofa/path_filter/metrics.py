@@ -35,13 +35,22 @@ def evaluate(scores: np.ndarray, losses: np.ndarray, buckets: np.ndarray, ratio:
 
 def _weak_figures(scores: np.ndarray, losses: np.ndarray, ratio: float) -> tuple[float, ...]:
     n = len(scores)
-    k = max(1, int(ratio * n + 0.5))
+    k = _count(ratio, n)
     predicted = np.zeros(n, bool)
     predicted[np.argsort(scores, kind="stable")[:k]] = True
-    weak = losses >= np.sort(losses)[-k]
+    weak = weakest(losses, ratio)
     hit = np.count_nonzero(predicted & weak)
     accuracy = np.mean(predicted == weak)
     return accuracy, hit / k, hit / np.count_nonzero(weak), hit / n, kendall_tau(scores, -losses)
+
+
+def weakest(losses: np.ndarray, ratio: float) -> np.ndarray:
+    """Which of the losses (n,) are among the highest `ratio`, or equal to the lowest of those; (n,) bool."""
+    return losses >= np.sort(losses)[-_count(ratio, len(losses))]
+
+
+def _count(ratio: float, n: int) -> int:
+    return max(1, int(ratio * n + 0.5))
 
 
 def kendall_tau(x: np.ndarray, y: np.ndarray) -> float:

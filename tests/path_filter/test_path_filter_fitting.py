@@ -6,7 +6,8 @@ import pytest
 
 from nnabla_detofa.errors import ConfigError, NumericError
 from nnabla_detofa.path_filter import PathFilter, TokenLayout, fit, kendall_tau
-from nnabla_detofa.path_filter.fitting import pair_loss, pair_weights, split
+from nnabla_detofa.path_filter.fitting import split
+from nnabla_detofa.path_filter.objectives import pair_loss, pair_weights
 
 LAYOUT = TokenLayout(vocabulary=4, layer=[0, 1, 2, 3], block=[0, 0, 1, 1])
 SMALL = {"dim": 16, "heads": 2, "layers": 1, "hidden": 16}
@@ -139,7 +140,10 @@ def test_a_held_out_part_without_pairs_is_judged_on_the_training_part():
     [
         ({"losses": np.zeros(59)}, r"losses have shape \(59,\); 60 paths need \(60,\) finite numbers"),
         ({"losses": np.full(60, np.nan)}, "finite numbers"),
-        ({"losses": np.zeros(60)}, "has another loss than the others of its bucket"),
+        (
+            {"losses": np.zeros(60)},
+            r"none of 48 paths to fit to differs from the others of its bucket; Ranking\(margin=0.5\) needs that",
+        ),
         ({"epochs": 0}, "epochs is 0; it must be a whole number of at least 1"),
         ({"batch": 1}, "batch is 1; it must be a whole number of at least 2"),
         ({"patience": 0.5}, "patience is 0.5"),

@@ -56,6 +56,8 @@ VALUES = [
     ("search.generations", -1, f"search.generations is -1; {A_COUNT} 0"),
     ("search.population", 1, f"search: population is 1; {A_COUNT} 2"),
     ("path_filter.network.heads", 3, "path filter: dim 8 is not a multiple of the 3 heads"),
+    ("path_filter.fit.epochs", 0, f"path filter: epochs is 0; {A_COUNT} 1"),
+    ("path_filter.fit.objective", "auc", "path filter: objective is 'auc'; it must be one of ranking, binary"),
     ("path_filter.n_buckets", 0, f"path_filter.n_buckets is 0; {A_COUNT} 1"),
     ("path_filter.n_buckets", 2.5, f"path_filter.n_buckets is 2.5; {A_COUNT} 1"),
     ("path_filter.folds", 1, f"path_filter.folds is 1; {A_COUNT} 2"),

@@ -1,0 +1,100 @@
+"""What a path filter is fitted to: the ranking of Eq. 4 and 5, or GreedyNASv2's question of one fixed ratio.
+
+An objective turns the measured losses into a `truth` (n,) that is lower for the better paths, a batch's truth into
+`targets`, and scores beside targets into the loss to minimise, once in NumPy and once as an NNabla graph.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import nnabla as nn
+import nnabla.functions as F  # noqa: N812
+import numpy as np
+
+from .metrics import weakest
+
+OBJECTIVES = ("ranking", "binary")
+
+
+class Objective(Protocol):
+    """See `Ranking` and `Binary`; `groups` (n,) says which paths compare with each other."""
+
+    def truth(self, groups: np.ndarray, losses: np.ndarray) -> np.ndarray:
+        """What is to be learnt of all measured paths, (n,); lower is better."""
+
+    def targets(self, groups: np.ndarray, truth: np.ndarray) -> np.ndarray:
+        """The same for the paths of one batch, as `graph` takes it."""
+
+    def graph(self, scores: nn.Variable, targets: nn.Variable) -> nn.Variable:
+        """The loss of scores (n, 1), a scalar."""
+
+    def loss(self, scores: np.ndarray, targets: np.ndarray) -> float:
+        """The same of scores (n,)."""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Eq. 4 and 5: the mean squared hinge over all ordered pairs of a group; serves any ratio."""
+
+    margin: float
+
+    def truth(self, groups: np.ndarray, losses: np.ndarray) -> np.ndarray:  # noqa: ARG002
+        """The losses themselves."""
+        return losses
+
+    def targets(self, groups: np.ndarray, truth: np.ndarray) -> np.ndarray:
+        """The weights of the pairs, (n, n)."""
+        return pair_weights(groups, truth)
+
+    def graph(self, scores: nn.Variable, targets: nn.Variable) -> nn.Variable:
+        """Eq. 5."""
+        shortfall = F.relu(self.margin - (scores - F.transpose(scores, (1, 0))))
+        return F.sum(targets * shortfall * shortfall)
+
+    def loss(self, scores: np.ndarray, targets: np.ndarray) -> float:
+        """Eq. 5 in NumPy."""
+        return pair_loss(scores, targets, self.margin)
+
+
+@dataclass(frozen=True)
+class Binary:
+    """GreedyNASv2's filter, which the paper argues against (Section 3.1.2): is a path among the weakest `ratio`?
+
+    The score is the probability that it is not; another ratio needs another filter.
+    """
+
+    ratio: float
+
+    def truth(self, groups: np.ndarray, losses: np.ndarray) -> np.ndarray:
+        """1 for the weakest `ratio` of each group, 0 for the others."""
+        weak = np.zeros(len(losses))
+        for group in np.unique(groups):
+            weak[groups == group] = weakest(losses[groups == group], self.ratio)
+        return weak
+
+    def targets(self, groups: np.ndarray, truth: np.ndarray) -> np.ndarray:  # noqa: ARG002
+        """The probability that a path is good, (n, 1)."""
+        return (1.0 - truth[:, None]).astype(np.float32)
+
+    def graph(self, scores: nn.Variable, targets: nn.Variable) -> nn.Variable:
+        """The mean binary cross-entropy."""
+        return F.mean(F.binary_cross_entropy(scores, targets))
+
+    def loss(self, scores: np.ndarray, targets: np.ndarray) -> float:
+        """The mean binary cross-entropy in NumPy."""
+        good = np.clip(scores[:, None].astype(np.float64), 1e-12, 1 - 1e-12)
+        return float(-np.mean(targets * np.log(good) + (1 - targets) * np.log(1 - good)))
+
+
+def pair_weights(groups: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """The weight of each ordered pair (a, a') in the mean of Eq. 5, (n, n) float32: 1 / pairs where t = 1 (Eq. 4).
+
+    Those are the pairs of one group with the strictly lower loss on the left. Pairs with t = 0 have a constant loss.
+    """
+    counted = (groups[:, None] == groups) & (truth[:, None] < truth)
+    return (counted / max(counted.sum(), 1)).astype(np.float32)
+
+
+def pair_loss(scores: np.ndarray, weights: np.ndarray, margin: float) -> float:
+    """Eq. 5: the mean squared hinge of the score differences; scores (n,), weights (n, n)."""
+    return float(np.vdot(weights, np.maximum(0, margin - np.subtract.outer(scores, scores)) ** 2))
