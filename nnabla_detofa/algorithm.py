@@ -1,7 +1,5 @@
 """Algorithm 1 of the paper, and the search under budgets behind it (Section 3.3)."""
 
-from contextlib import closing
-
 import numpy as np
 
 from .errors import ConfigError, require_ratio
@@ -33,13 +31,6 @@ class DetOFASearcher(PathRanker):
 
     A stage leaves its files in the run folder, and is not run again while they are there from the same inputs.
     """
-
-    def run(self) -> "DetOFASearcher":
-        """The algorithm; log and curves are whole on disk afterwards, whatever ended it."""
-        with closing(self.monitor):
-            self.check_settings()
-            self.algorithm()
-        return self
 
     def algorithm(self) -> None:
         """Algorithm 1; the numbers are its lines."""

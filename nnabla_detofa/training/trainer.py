@@ -1,24 +1,19 @@
 """Supernet training on the host's runner (Algorithm 1, lines 2 and 7 to 16)."""
 
-import zlib
-from contextlib import contextmanager
 from functools import cached_property
-from pathlib import Path
 
-import nnabla as nn
 import numpy as np
 from tqdm import tqdm
 
 from ..errors import ConfigError, NumericError
-from ..host import Runner
 from ..space import Budgets
 from ..supernet import load_weights, save_weights
 from .checkpoint import POSITION, WEIGHTS, load_checkpoint, save_checkpoint
 from .evaluation import METRICS
 from .files import read_json
-from .run_folder import RunFolder
 from .samplers import SAMPLERS, PathSampler
 from .schedule import SCHEDULES, learning_rate
+from .session import RunSession
 from .settings import keywords, require_count, require_keys, require_name, require_numbers
 
 FINETUNE = "finetune"
@@ -33,8 +28,8 @@ ARGS = ("output_path", "print_frequency", "comm", "event")
 HOST_ARGS = ("algorithm", "search", "context", "device_id", "type_config", "save_nnp", "no_visualize")
 
 
-class SupernetTrainer(Runner):
-    """Trains paths of a supernet; says lines, draws bars and curves, and keeps the run folder.
+class SupernetTrainer(RunSession):
+    """Trains paths of a supernet.
 
     Takes what the host's launchers hand to any runner; see `conf/hparams` for the keys of `hparams`.
     """
@@ -51,9 +46,6 @@ class SupernetTrainer(Runner):
         super().__init__(model, optimizer, regularizer, dataloader, {**hparams, **shapes}, args)
         self.space = model.space
         self.cost = model.flops(image_size)
-        self.folder = RunFolder(
-            Path(self._abs_output_path), say=self.say, writes=self.comm.rank == 0, barrier=self._barrier
-        )
         self.optimizer["train"].set_parameters(model.get_parameters(grad_only=True))
         self._base_rate = self.optimizer["train"]._solver.learning_rate()
         self._step = 0
@@ -62,26 +54,6 @@ class SupernetTrainer(Runner):
     def budgets(self) -> Budgets:
         """The FLOPs buckets (Section 3.1.1); once the settings are checked."""
         return Budgets.equal_width(self.cost, n=self.hparams["path_filter"]["n_buckets"])
-
-    # -- what stages share ------------------------------------------------------------------------------------------
-
-    def say(self, line: str) -> None:
-        """A line to the terminal and the log, from rank 0 alone."""
-        self.monitor.info(f"{line}\n")
-
-    def rng(self, purpose: str) -> np.random.Generator:
-        """A stream of its own for each purpose, from the run's one seed; the same on all ranks."""
-        return np.random.default_rng([self.hparams["seed"], zlib.crc32(purpose.encode())])
-
-    def progress(self, iterable, name: str, **options):
-        """A bar with ETA over an iterable, on rank 0."""
-        return tqdm(iterable, desc=name, disable=self.comm.rank > 0, dynamic_ncols=True, mininterval=1.0, **options)
-
-    @contextmanager
-    def bar(self, name: str, *, total: int | None):
-        """A bar with ETA as a callable that takes a step, whatever it is given."""
-        with self.progress(None, name, total=total) as bar:
-            yield lambda *_: bar.update()
 
     def check_settings(self) -> None:
         """ConfigError for a key or value of `hparams` or `args` that no run can have."""
@@ -105,22 +77,6 @@ class SupernetTrainer(Runner):
                 f"hparams.batch_size_train is {self.hparams['batch_size_train']}, more than the"
                 f" {len(self.dataloader['train'].dataset)} training images"
             )
-
-    def curve(self, name: str, value: float, step: int) -> None:
-        """One point of a TensorBoard curve, from rank 0."""
-        if self.comm.rank == 0:
-            self.monitor.tb.add_scalar(name, float(value), step)
-
-    def _barrier(self) -> None:
-        if self.comm.n_procs > 1:
-            self.comm.comm.barrier()
-
-    def sum_over_ranks(self, values: np.ndarray) -> np.ndarray:
-        """Element-wise sum of an array over all processes; in single precision, however many there are."""
-        array = nn.NdArray.from_numpy_array(values.astype(np.float32))
-        if self.comm.n_procs > 1:
-            self.comm.all_reduce([array], division=False, inplace=False)
-        return array.data.astype(values.dtype)
 
     @property
     def identity(self) -> dict:
