@@ -58,33 +58,48 @@ def require_classes(value: Any) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoaderOptions:
-    """Options that all data sets share.
+class StreamOptions:
+    """Options that the loaders of all tasks share.
 
-    `image_size` is the network input's side in pixels, `output_stride` how many of them make a cell of the output map.
-    `held_out` is the share, or the number, of training images kept for validation. `workers` threads make `prefetch`
-    batches ahead; 0 workers load when asked. `cache_megabytes` bounds the memory for decoded images that are kept.
+    `image_size` is the network input's side in pixels. `held_out` is the share, or the number, of training images kept
+    for validation. `workers` threads make `prefetch` batches ahead; 0 workers load when asked. `cache_megabytes` bounds
+    the memory for decoded images that are kept.
     """
 
-    image_size: int = 512
-    output_stride: int = 4
-    max_objects: int = 128
+    image_size: int
     held_out: float | int = 0.1
-    augment: Augmentation = field(default_factory=Augmentation)
     workers: int = 2
     prefetch: int = 4
     seed: int = 0
     cache_megabytes: int = 0
 
     def __post_init__(self) -> None:
-        lows = {"image_size": 1, "output_stride": 1, "max_objects": 1, "workers": 0, "prefetch": 1, "seed": 0}
-        for name, low in (lows | {"cache_megabytes": 0}).items():
+        lows = {"image_size": 1, "workers": 0, "prefetch": 1, "seed": 0, "cache_megabytes": 0}
+        for name, low in lows.items():
             require_int(name, getattr(self, name), low=low)
         require_held_out(self.held_out)
         if self.image_size % NETWORK_STRIDE:
             near = self.image_size - self.image_size % NETWORK_STRIDE
             choices = f"{near} or {near + NETWORK_STRIDE}" if near else str(NETWORK_STRIDE)
             raise ConfigError(f"image_size is {self.image_size}; it must be divisible by 32, for instance {choices}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoaderOptions(StreamOptions):
+    """Options that all detection data sets share.
+
+    `output_stride` is how many pixels make a cell of the output map; the targets hold `max_objects` of an image.
+    """
+
+    image_size: int = 512
+    output_stride: int = 4
+    max_objects: int = 128
+    augment: Augmentation = field(default_factory=Augmentation)
+
+    def __post_init__(self) -> None:
+        for name in ("output_stride", "max_objects"):
+            require_int(name, getattr(self, name), low=1)
+        super().__post_init__()
         if NETWORK_STRIDE % self.output_stride:
             raise ConfigError(f"output_stride is {self.output_stride}; it must be 1, 2, 4, 8, 16 or 32")
         object.__setattr__(self, "augment", from_mapping(Augmentation, self.augment, "augment"))

@@ -1,0 +1,175 @@
+"""Batches in a fixed order, made ahead by threads: what the loaders of all tasks share (4.1).
+
+The host's loader protocol, and what measuring and evaluation need besides.
+"""
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
+from itertools import count
+from typing import Any, TypeVar
+
+import cv2
+import numpy as np
+
+from ..errors import DataError
+from .dataset import ORDER, SAMPLE, hold_out
+from .images import ImageCache
+from .options import StreamOptions, require_int
+
+T = TypeVar("T")
+
+
+class BatchStream(ABC):
+    """Batches of one part of a data set, the same whatever the number of workers; subclasses make a batch.
+
+    With `training`, random order and augmentation, else the data set's order and none. All ranks share one endless
+    stream of samples: epoch after epoch, each in an order of its own; rank r of R takes every R-th sample from the
+    r-th on. What is random about a sample depends only on the seed, the epoch and its place in the epoch.
+
+    `searching` and `training` choose the part as the host does: (True, True) trains on what is not held out,
+    (True, False) is the held-out part, (False, True) is all of the training split, (False, False) is the test split.
+
+    A data set has `name`, `classes`, a length and `subset(indices)`; a batch is a named tuple with `images`
+    (B, 3, S, S) float32, a list of `targets`, `indices` (B,) into the data set, and `n_valid`: only the first images
+    count, the others repeat the last one, to fill the batch.
+    """
+
+    transform = "none_transform"  # the host asks for it: images come normalised
+    task: str  # what a network for these batches does
+
+    def __init__(
+        self,
+        dataset: Any,
+        *,
+        searching: bool,
+        training: bool,
+        batch_size: int,
+        options: StreamOptions,
+        communicator: Any = None,
+    ) -> None:
+        self.dataset = _part(dataset, searching, training, options)
+        self.classes, self.n_classes = dataset.classes, len(dataset.classes)
+        self.training, self.options = training, options
+        self.batch_size = require_int("batch_size", batch_size, low=1)
+        self._rank: int = communicator.rank if communicator else 0
+        self._n_ranks: int = communicator.n_procs if communicator else 1
+        if len(self.dataset) < self._n_ranks:
+            raise DataError(f"{dataset.name} gives {len(self.dataset)} images for {self._n_ranks} processes")
+        self._cache = ImageCache(options.cache_megabytes * 2**20)
+        self._order = lru_cache(maxsize=2)(self._order_of)
+        self._pool = ThreadPoolExecutor(options.workers, "images") if options.workers else None
+        self._stream: Iterator | None = None
+        self._position = 0
+        cv2.setNumThreads(1)  # threads work on images, not inside them
+
+    @abstractmethod
+    def _make(self, indices: np.ndarray, rngs: list[np.random.Generator] | None, side: int) -> Any:
+        """The batch of these images at `side` pixels, varied by these generators, or not at all."""
+
+    @abstractmethod
+    def target_shapes(self) -> list[list[int]]:
+        """Shapes of one image's targets."""
+
+    def __len__(self) -> int:
+        """Samples of an epoch for each rank."""
+        return len(self.dataset) // self._n_ranks
+
+    @property
+    def next_side(self) -> int:
+        """Pixels of a side of the images that `next` will give."""
+        return self._side_at(self._position)
+
+    def next(self) -> dict[str, list[np.ndarray]]:
+        """The next batch, for ever: {"inputs": [images], "targets": its targets}."""
+        if self._stream is None:
+            self._stream = _in_order(self._batch_at, count(self._position), self._pool, self.options.prefetch)
+        try:
+            batch = next(self._stream)
+        except BaseException:
+            self._stream = None  # a stream that raised is over; the next call tries the same batch again
+            raise
+        self._position += 1
+        return {"inputs": [batch.images], "targets": batch.targets}
+
+    def state(self) -> dict[str, int]:
+        """Where `next` stands: the number of batches it gave."""
+        return {"batches": self._position}
+
+    def seek(self, batches: int) -> None:
+        """Go on as if `next` had given that many batches: `loader.seek(**loader.state())`. Costs nothing."""
+        self._stream, self._position = None, require_int("batches", batches, low=0)
+
+    def batches(self, indices: Sequence[int] | np.ndarray | None = None) -> Iterator:
+        """The images at `indices`, in that order, without augmentation, in batches of `batch_size`; the last is filled.
+
+        Without `indices`, every image once; each rank gets its share (from its rank on, every n_ranks-th).
+        """
+        chosen = np.arange(self._rank, len(self.dataset), self._n_ranks) if indices is None else np.asarray(indices)
+        starts = range(0, len(chosen), self.batch_size)
+        return _in_order(
+            lambda start: self._still(chosen[start : start + self.batch_size]),
+            starts,
+            self._pool,
+            self.options.prefetch,
+        )
+
+    def close(self) -> None:
+        """End the threads."""
+        self._stream = None
+        if self._pool:
+            self._pool.shutdown(cancel_futures=True)
+
+    def _order_of(self, epoch: int) -> np.ndarray:
+        rng = np.random.default_rng(np.random.SeedSequence(self.options.seed, spawn_key=(ORDER, epoch)))
+        return rng.permutation(len(self.dataset))
+
+    def _side_at(self, position: int) -> int:  # noqa: ARG002
+        """Pixels of a side of the batch at a `position`, the same on all ranks."""
+        return self.options.image_size
+
+    def _batch_at(self, position: int) -> Any:
+        """The batch at a `position` of this rank's stream."""
+        number = (position * self.batch_size + np.arange(self.batch_size)) * self._n_ranks + self._rank
+        epochs, places = np.divmod(number, len(self.dataset))
+        if not self.training:
+            return self._make(places, None, self._side_at(position))
+        samples = list(zip(epochs.tolist(), places.tolist(), strict=True))
+        keys = (np.random.SeedSequence(self.options.seed, spawn_key=(SAMPLE, *sample)) for sample in samples)
+        indices = np.array([self._order(epoch)[place] for epoch, place in samples])
+        return self._make(indices, [np.random.default_rng(key) for key in keys], self._side_at(position))
+
+    def _still(self, indices: np.ndarray) -> Any:
+        full = np.pad(indices, (0, self.batch_size - len(indices)), mode="edge")
+        return self._make(full, None, self.options.image_size)._replace(n_valid=len(indices))
+
+
+def _part(dataset: Any, searching: bool, training: bool, options: StreamOptions) -> Any:
+    if not searching:
+        return dataset
+    train, valid = hold_out(dataset, options.held_out, options.seed)
+    if not training and not len(valid):
+        raise DataError(f"held_out is {options.held_out}: no image of {dataset.name} is left to validate on")
+    return train if training else valid
+
+
+def _in_order(
+    make: Callable[[int], T], positions: Iterable[int], pool: ThreadPoolExecutor | None, depth: int
+) -> Iterator[T]:
+    """make(position) for each position in order, `depth` of them ahead of the consumer where there is a pool."""
+    if pool is None:
+        yield from map(make, positions)
+        return
+    ahead: deque[Future[T]] = deque()
+    try:
+        for position in positions:
+            ahead.append(pool.submit(make, position))
+            if len(ahead) > depth:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+    finally:
+        for future in ahead:
+            future.cancel()
