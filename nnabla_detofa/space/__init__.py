@@ -4,6 +4,7 @@ from .budgets import Budgets
 from .channels import Channels, make_divisible
 from .cost import CostModel
 from .layer_costs import LayerCosts
+from .layers import DetectorLayers, Layer
 from .search_space import Operation, SearchSpace
 from .structure import Structure
 from .tokens import TokenLayout, token_layout, tokenize
@@ -13,6 +14,8 @@ __all__ = [
     "Budgets",
     "Channels",
     "CostModel",
+    "DetectorLayers",
+    "Layer",
     "LayerCosts",
     "Operation",
     "SearchSpace",

@@ -34,7 +34,7 @@ class Budgets:
             raise ConfigError(f"the number of buckets is {n!r}; it must be a whole number of at least 1")
         low, high = cost.range(cost.space)
         if low == high:
-            raise SpaceError(f"every path costs {low:,.0f}; buckets need paths of different cost")
+            raise SpaceError(f"every path costs {low:,.0f} {cost.unit}; buckets need paths of different cost")
         return cls(np.linspace(low, high, n + 1))
 
     def __len__(self) -> int:

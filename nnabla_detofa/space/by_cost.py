@@ -2,7 +2,8 @@
 
 Meet in the middle: stem and first two stages on one side, the last two on the other. For each choice of the first side
 the matching choices of the second, sorted by cost, are an interval, so the paths of a range are numbered 0 .. count - 1
-without a gap; a uniform whole number is a uniform path. Nothing is rounded, nothing is rejected.
+without a gap; a uniform whole number is a uniform path. Nothing is rounded, nothing is rejected. All of this holds for
+costs that are sums as for those that are the largest of their parts.
 """
 
 from collections import OrderedDict
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ..errors import SpaceError
+from .layer_costs import LayerCosts
 
 if TYPE_CHECKING:
     from .cost import CostModel
@@ -40,7 +42,7 @@ class _Table:
 class _Join:
     """Every pair of two sides that agree on the width where they meet, sorted by (key, cost)."""
 
-    def __init__(self, left: "_Table | _Join", right: "_Table | _Join", *, key: str) -> None:
+    def __init__(self, left: "_Table | _Join", right: "_Table | _Join", costs: LayerCosts, *, key: str) -> None:
         widths = np.unique(right.start)
         matching = [(np.flatnonzero(left.end == w), np.flatnonzero(right.start == w)) for w in widths]
         pairs = sum(len(a) * len(b) for a, b in matching)
@@ -50,7 +52,7 @@ class _Join:
             )
         a = np.concatenate([np.repeat(a, len(b)) for a, b in matching])
         b = np.concatenate([np.tile(b, len(a)) for a, b in matching])
-        cost = left.cost[a] + right.cost[b]
+        cost = costs.join(left.cost[a], right.cost[b])
         order = np.lexsort((cost, left.start[a] if key == "start" else right.end[b]))
         self._left, self._right, self._a, self._b = left, right, a[order], b[order]
         self.start: np.ndarray = left.start[self._a]
@@ -81,17 +83,18 @@ class PathsByCost:
         if space.size() >= 2**62:
             raise SpaceError(f"the space has {space.size():,} paths; ranges of cost are drawn from at most 2**62")
         self._structure = space.structure
-        layers = cost.layers
+        self._layers = layers = cost.layers
         stem = space.stem_rows
         parts: list[_Table] = [_Table(stem, np.zeros(len(stem), np.int8), stem[:, 2], layers.stem[tuple(stem.T)])]
         for stage, rows in enumerate(space.stage_rows):
-            costs = layers.stage(stage, rows) + (layers.tail[rows[:, 1]] if stage == 3 else 0)
+            costs = layers.stage(stage, rows)
+            costs = layers.join(costs, layers.tail[rows[:, 1]]) if stage == 3 else costs
             n_widths = len(costs)
             start = np.repeat(np.arange(n_widths, dtype=np.int8), len(rows))
             rows = np.tile(rows, (n_widths, 1))
             parts.append(_Table(rows, start, rows[:, 1], costs.ravel()))
-        self._head = _Join(_Join(parts[0], parts[1], key="end"), parts[2], key="end")
-        self._rest = _Join(parts[3], parts[4], key="start")
+        self._head = _Join(_Join(parts[0], parts[1], layers, key="end"), parts[2], layers, key="end")
+        self._rest = _Join(parts[3], parts[4], layers, key="start")
         self._below = np.r_[0, np.cumsum(self._rest.count)]  # paths of the second side before each of its choices
         self._ranges: OrderedDict[tuple[float, float], _Range] = OrderedDict()
 
@@ -110,7 +113,8 @@ class PathsByCost:
         """For each first-side choice, where the second side's choices reach `limit` in all."""
         position = np.zeros(len(self._head.cost), np.intp)
         for head, rest in self._meeting():
-            position[head] = rest.start + np.searchsorted(self._rest.cost[rest], limit - self._head.cost[head])
+            lack = self._layers.lack(limit, self._head.cost[head])
+            position[head] = rest.start + np.searchsorted(self._rest.cost[rest], lack)
         return position
 
     def _prepare(self, low: float, high: float) -> _Range:
@@ -153,15 +157,13 @@ class PathsByCost:
 
     def nearest(self, low: float, high: float) -> tuple[float | None, float | None]:
         """The largest cost below `low` and the smallest of at least `high`; None where there is none."""
-        below, above = [], []
+        layers, below, above = self._layers, [], []
         for head, rest in self._meeting():
             ours, theirs = self._head.cost[head], self._rest.cost[rest]
-            under, over = np.searchsorted(theirs, low - ours) - 1, np.searchsorted(theirs, high - ours)
-            below += (ours + theirs[under])[under >= 0].max(initial=-np.inf, keepdims=True).tolist()
-            above += (
-                (ours[over < len(theirs)] + theirs[over[over < len(theirs)]])
-                .min(initial=np.inf, keepdims=True)
-                .tolist()
-            )
-        most, least = max(below), min(above)
+            under = np.searchsorted(theirs, layers.lack(low, ours)) - 1
+            over = np.searchsorted(theirs, layers.lack(high, ours))
+            there = over < len(theirs)
+            below.append(layers.join(ours, theirs[under])[under >= 0].max(initial=-np.inf))
+            above.append(layers.join(ours[there], theirs[over[there]]).min(initial=np.inf))
+        most, least = float(max(below)), float(min(above))
         return (most if most > -np.inf else None), (least if least < np.inf else None)

@@ -1,13 +1,14 @@
-"""What a path costs (FLOPs(a) of Section 3): sums of table look-ups over the stem, the four stages and the tail."""
+"""What a path costs (FLOPs(a) of Section 3): table look-ups over the stem, the four stages and the tail, joined."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import SpaceError
 from . import layers
 from .layer_costs import LayerCosts, checked
+from .layers import DetectorLayers, Layer
 from .structure import STEM_GENES
 
 if TYPE_CHECKING:
@@ -17,47 +18,48 @@ if TYPE_CHECKING:
 class CostModel:
     """The cost of paths of one structure, pruned or not; `cost(paths)` is (n,) float64 and exact.
 
-    A cost is a whole number of its unit, so that sums below 2**53 are exact and equal costs are equal numbers.
+    A cost is a whole number of its unit, so that sums below 2**53 are exact and equal costs are equal numbers. It is
+    the sum of its layers' costs, or the largest of them; everything else here treats both alike.
     """
 
-    def __init__(self, space: "SearchSpace", costs: LayerCosts) -> None:
+    def __init__(self, space: "SearchSpace", costs: LayerCosts, *, name: str = "cost", unit: str = "") -> None:
         """`costs` for every choice of `space`; ConfigError where a shape or a value does not fit."""
-        self.space = space.unpruned()
+        self.space, self.name, self.unit = space.unpruned(), name, unit
         self.layers = checked(costs, len(space.structure.widths), len(space.structure.expands))
         self._stem = self.layers.stem.ravel()
         self._stages = tuple(self._table(s, rows) for s, rows in enumerate(self.space.stage_rows))
         self._last_width = self.space.structure.stage_columns[-1][1]
 
     @classmethod
-    def flops(
-        cls,
-        space: "SearchSpace",
-        *,
-        image_size: int,
-        n_classes: int,
-        neck: Sequence[int] = (256, 256, 256),
-        head: int = 64,
-        stem_pool: bool = True,
-    ) -> "CostModel":
+    def flops(cls, space: "SearchSpace", **detector: Any) -> "CostModel":
         """Multiply-accumulates of convolutions and transposed convolutions of the whole detector; 1 MAC = 1 FLOP here.
 
-        For one image of (3, image_size, image_size). `neck`: widths of the up-convolutions; `head`: width of each of
-        the three heads; `stem_pool`: whether the stem ends in a max-pooling. ConfigError where `image_size` is not a
-        multiple of 32.
+        For one image; `detector` holds the keywords of `DetectorLayers`, image_size and n_classes at least.
         """
-        macs = layers.detector_macs(
-            space, image_size=image_size, n_classes=n_classes, neck=neck, head=head, stem_pool=stem_pool
-        )
-        return cls(space, macs)
+        return cls(space, DetectorLayers(space, **detector).costs(layers.total(layers.macs)), name="flops", unit="MACs")
 
     @classmethod
-    def parameters(
-        cls, space: "SearchSpace", *, n_classes: int, neck: Sequence[int] = (256, 256, 256), head: int = 64
-    ) -> "CostModel":
+    def parameters(cls, space: "SearchSpace", *, image_size: int = 32, **detector: Any) -> "CostModel":
         """Learned values of the whole detector: weights, scale and shift of batch normalisation, biases of the heads.
-        `neck` and `head` as in `flops`.
+        `detector` as in `flops`; the size of the image does not matter.
         """
-        return cls(space, layers.detector_parameters(space, n_classes=n_classes, neck=neck, head=head))
+        costs = DetectorLayers(space, image_size=image_size, **detector).costs(layers.total(layers.parameters))
+        return cls(space, costs, name="parameters", unit="parameters")
+
+    @classmethod
+    def memory(cls, space: "SearchSpace", **detector: Any) -> "CostModel":
+        """Peak memory of the maps of one image, see `layers.peak_memory`: the largest of its layers', not their sum.
+
+        Exact: wherever one layer ends and the next begins, one map alone is alive. `detector` as in `flops`.
+        """
+        costs = DetectorLayers(space, **detector).costs(layers.peak_memory, join=np.maximum)
+        return cls(space, costs, name="memory", unit="bytes")
+
+    @classmethod
+    def latency(cls, space: "SearchSpace", nanoseconds: Mapping[Layer, int], **detector: Any) -> "CostModel":
+        """The sum of its layers' times: `nanoseconds` of each of `DetectorLayers(space, **detector).distinct()`."""
+        costs = DetectorLayers(space, **detector).costs(layers.total(nanoseconds.__getitem__))
+        return cls(space, costs, name="latency", unit="ns")
 
     def _table(self, stage: int, rows: np.ndarray) -> np.ndarray:
         """Cost by code of a stage with the width before it; nan where no path has the code."""
@@ -69,7 +71,7 @@ class CostModel:
     def __call__(self, paths: np.ndarray) -> np.ndarray:
         """Cost of each path, (n,) float64; SpaceError names the first row that is not a path."""
         backbone, tail = self.parts(paths)
-        return backbone + tail
+        return self.layers.join(backbone, tail, out=backbone)
 
     def parts(self, paths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Cost of the backbone and of what follows it (neck and heads), (n,) float64 each."""
@@ -80,7 +82,7 @@ class CostModel:
         codes = self.space.structure.codes(paths).T
         backbone = self._stem[codes[0]]
         for table, code in zip(self._stages, codes[1:], strict=True):
-            backbone += table[code]
+            self.layers.join(backbone, table[code], out=backbone)
         if np.isnan(backbone).any():
             raise _not_a_path(paths, ~np.isnan(backbone))
         return backbone, self.layers.tail[paths[:, self._last_width]]
@@ -108,22 +110,23 @@ class CostModel:
     def _extreme(self, space: "SearchSpace", sign: float) -> np.ndarray:
         """Dynamic programming over the stages: the best path up to each stage for each width it may end with."""
         self.require_structure(space)
-        structure, n_widths = space.structure, len(space.structure.widths)
-        best = np.full(n_widths, np.inf)
+        structure, n_widths, join = space.structure, len(space.structure.widths), self.layers.join
+        best = np.full(n_widths, np.nan)  # nan: no path ends with this width
         path = np.full((n_widths, structure.n_genes), -1, np.int8)
         for row in space.stem_rows:
-            value = sign * self.layers.stem[tuple(row)]
-            if value < best[row[2]]:
+            value = self.layers.stem[tuple(row)]
+            if not sign * value >= sign * best[row[2]]:
                 best[row[2]], path[row[2], :STEM_GENES] = value, row
         for stage, rows in enumerate(space.stage_rows):
-            total = best[:, None] + sign * self.layers.stage(stage, rows)  # (width before, row)
-            before, best, path = path, np.full(n_widths, np.inf), path.copy()
+            together = join(best[:, None], self.layers.stage(stage, rows))  # (width before, row)
+            before, best, path = path, np.full(n_widths, np.nan), path.copy()
             for width in np.unique(rows[:, 1]):
                 column = np.flatnonzero(rows[:, 1] == width)
-                start, index = np.unravel_index(total[:, column].argmin(), (n_widths, len(column)))
-                best[width], path[width] = total[start, column[index]], before[start]
+                choice = np.nanargmin(sign * together[:, column])
+                start, index = np.unravel_index(choice, (n_widths, len(column)))
+                best[width], path[width] = together[start, column[index]], before[start]
                 path[width, structure.stage_columns[stage]] = rows[column[index]]
-        return path[(best + sign * self.layers.tail).argmin()]
+        return path[np.nanargmin(sign * join(best, self.layers.tail))]
 
 
 def _not_a_path(paths: np.ndarray, good: np.ndarray) -> SpaceError:

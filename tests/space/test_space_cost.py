@@ -1,13 +1,16 @@
 """Laws of cost: equals a count layer by layer, monotone, exact extremes; buckets and draws within a range of cost."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from nnabla_detofa.errors import ConfigError, SpaceError
-from nnabla_detofa.space import Budgets, CostModel, LayerCosts, SearchSpace, by_cost
+from nnabla_detofa.space import Budgets, CostModel, DetectorLayers, LayerCosts, SearchSpace, by_cost
 
+KINDS = st.sampled_from(["flops", "parameters", "memory", "latency"])
 SMALL = {"base_depths": (1, 1, 1, 1), "depths": (0, 1), "widths": (0.65, 1.0), "expands": (0.2, 0.35)}
 
 
@@ -49,6 +52,15 @@ def slow_count(space: SearchSpace, path: np.ndarray, *, size: int, n_classes: in
         convolve(3, entering, head, side, extra=head)
         convolve(1, head, outputs, side, extra=outputs)
     return backbone, macs - backbone, learned
+
+
+def model(kind: str, space: SearchSpace, **detector) -> CostModel:
+    """A cost of that kind; layers take random times."""
+    if kind != "latency":
+        return getattr(CostModel, kind)(space, **detector)
+    layers = DetectorLayers(space, **detector).distinct()
+    times = np.random.default_rng(0).integers(1, 10**7, len(layers)).tolist()
+    return CostModel.latency(space, dict(zip(layers, times, strict=True)), **detector)
 
 
 def pruned(space: SearchSpace, seed: int) -> SearchSpace:
@@ -104,21 +116,21 @@ def test_cost_is_monotone_in_depth_width_and_expand() -> None:
 
 
 @settings(deadline=None, max_examples=10)
-@given(seed=st.integers(0, 2**32))
-def test_extremes_equal_brute_force(seed: int) -> None:
+@given(seed=st.integers(0, 2**32), kind=KINDS)
+def test_extremes_equal_brute_force(seed: int, kind: str) -> None:
     space = pruned(SearchSpace.ofa_resnet50(**SMALL, elastic_stem=False), seed)
-    cost = CostModel.flops(space, image_size=64, n_classes=2)
+    cost = model(kind, space, image_size=64, n_classes=2)
     costs = cost(space.enumerate())
     assert cost.range(space) == (costs.min(), costs.max())
     assert space.contains(np.stack([cost.argmin(space), cost.argmax(space)])).all()
     assert cost.space == space.unpruned()
 
 
-@settings(deadline=None, max_examples=15)
-@given(seed=st.integers(0, 2**32), ends=st.tuples(st.floats(-0.1, 1.1), st.floats(-0.1, 1.1)))
-def test_numbers_of_a_range_are_its_paths_one_to_one(seed: int, ends: tuple[float, float]) -> None:
+@settings(deadline=None, max_examples=20)
+@given(seed=st.integers(0, 2**32), ends=st.tuples(st.floats(-0.1, 1.1), st.floats(-0.1, 1.1)), kind=KINDS)
+def test_numbers_of_a_range_are_its_paths_one_to_one(seed: int, ends: tuple[float, float], kind: str) -> None:
     space = pruned(SearchSpace.ofa_resnet50(**SMALL, elastic_stem=False, width_scale=0.25), seed)
-    cost = CostModel.flops(space, image_size=64, n_classes=2, neck=(16,))
+    cost = model(kind, space, image_size=64, n_classes=2, neck=(16,))
     listed = space.enumerate()
     costs = cost(listed)
     low, high = np.quantile(costs, np.clip(np.sort(ends), 0, 1)) + np.array([min(ends), 0.5])
@@ -142,26 +154,29 @@ def test_draws_within_a_range_pass_a_chi_square_test() -> None:
     assert abs(((counts - 200) ** 2 / 200).sum() - n) < 5 * np.sqrt(2 * n)
 
 
-def test_every_bucket_of_the_papers_space_can_be_drawn_from() -> None:
+@pytest.mark.parametrize("kind", ["flops", "parameters", "memory", "latency"])
+def test_every_bucket_of_the_papers_space_can_be_drawn_from(kind: str) -> None:
     space = SearchSpace.ofa_resnet50()
-    cost = CostModel.flops(space, image_size=384, n_classes=20)
+    cost = model(kind, space, image_size=384, n_classes=20)
     budgets = Budgets.equal_width(cost)
     counts = []
-    for bucket in range(len(budgets)):
+    for bucket in budgets.reachable(space, cost):
         low, high = budgets.range(bucket)
         paths = space.sample(200, np.random.default_rng(bucket), cost=cost, low=low, high=high)
         assert space.contains(paths).all()
         assert (budgets.bucket(cost(paths)) == bucket).all()
         counts.append(space.count(cost, low=low, high=high))
     assert sum(counts) == space.size() == space.count(cost)
+    assert len(counts) == (4 if kind == "memory" else 5)  # peaks are those of a few early layers: they leave gaps
     highest = cost.range(space)[1]
-    only = space.sample(3, np.random.default_rng(0), cost=cost, low=highest)
-    assert (only == space.largest()).all()
+    dearest = space.sample(3, np.random.default_rng(0), cost=cost, low=highest)
+    assert (cost(dearest) == highest).all()
 
 
-def test_a_range_without_a_path_is_an_error_that_names_the_nearest_costs() -> None:
+@pytest.mark.parametrize("kind", ["flops", "memory"])
+def test_a_range_without_a_path_is_an_error_that_names_the_nearest_costs(kind: str) -> None:
     space, rng = SearchSpace.ofa_resnet50(**SMALL), np.random.default_rng(0)
-    cost = CostModel.flops(space, image_size=64, n_classes=2)
+    cost = model(kind, space, image_size=64, n_classes=2)
     costs = np.unique(cost(space.enumerate()))
     at = len(costs) // 2
     message = f"no path costs from .* to below .*; the nearest costs are {costs[at]:,.0f} and {costs[at + 1]:,.0f}"
@@ -245,6 +260,57 @@ def test_costs_of_other_kinds_are_added_up_alike() -> None:
             CostModel(space, ones._replace(tail=np.full(2, bad)))
     with pytest.raises(ConfigError, match="the cost tables first are 3; there must be one for each of the 4 stages"):
         CostModel(space, ones._replace(first=ones.first[:3]))
+    with pytest.raises(
+        ConfigError, match="the cost tables are joined by <ufunc 'multiply'>; known: np.add, np.maximum"
+    ):
+        CostModel(space, ones._replace(join=np.multiply))
+
+
+def test_a_sum_of_layers_is_the_sum_of_its_table() -> None:
+    space = SearchSpace.ofa_resnet50(**SMALL)
+    detector = {"image_size": 64, "n_classes": 2, "neck": (16, 8)}
+    layers, cost = DetectorLayers(space, **detector), model("latency", space, **detector)
+    times = dict(
+        zip(
+            layers.distinct(),
+            np.random.default_rng(0).integers(1, 10**7, len(layers.distinct())).tolist(),
+            strict=True,
+        )
+    )
+    for path in space.sample(20, np.random.default_rng(1)):
+        chain, before = [layers.stem(*path[:3])], path[2]
+        for stage, columns in enumerate(space.structure.stage_columns):
+            _, width, first, *expands = path[columns]
+            chain += [layers.first(stage, before, width, first)]
+            chain += [layers.other(stage, width, expand) for expand in expands if expand >= 0]
+            before = width
+        chain += layers.tail(before)
+        for layer, following in itertools.pairwise(chain[:-3]):
+            assert layer.n_out == following.n_in
+        assert cost(path[None]) == sum(times[layer] for layer in chain)
+    assert (cost.name, cost.unit) == ("latency", "ns")
+
+
+def test_equal_layers_are_listed_once() -> None:
+    space = SearchSpace.ofa_resnet50(**SMALL)
+    layers = DetectorLayers(space, image_size=64, n_classes=2, neck=(16, 8))
+    distinct = layers.distinct()
+    assert len(set(distinct)) == len(distinct)
+    assert [layer.kind for layer in distinct] == sorted(
+        (layer.kind for layer in distinct), key=["stem", "block", "up", "head"].index
+    )
+    assert sum(layer.kind == "head" for layer in distinct) == 1  # two classes: as many outputs as sizes and offsets
+    stems = {(a, b) for a in space.channels.stem_mid for b in space.channels.stem_out}
+    assert sum(layer.kind == "stem" for layer in distinct) == 2 * len(stems)
+
+
+def test_memory_is_the_largest_of_its_parts() -> None:
+    space = SearchSpace.ofa_resnet50(**SMALL)
+    cost = CostModel.memory(space, image_size=64, n_classes=2)
+    paths = space.sample(50, np.random.default_rng(0))
+    assert np.array_equal(cost(paths), np.maximum(*cost.parts(paths)))
+    single = SearchSpace.ofa_resnet50(base_depths=(1, 1, 1, 1), depths=(0,), elastic_stem=False)  # no further block
+    assert (CostModel.memory(single, image_size=64, n_classes=2)(single.sample(5, np.random.default_rng(0))) > 0).all()
 
 
 def test_rows_that_are_not_paths_have_no_cost() -> None:

@@ -1,5 +1,7 @@
 """FLOPs and parameters of the cost model equal a count over the real network of the path."""
 
+from types import SimpleNamespace
+
 import nnabla as nn
 import numpy as np
 import pytest
@@ -58,6 +60,46 @@ def test_costs_of_the_papers_space_equal_the_count_over_its_networks():
     space = SearchSpace.ofa_resnet50()
     paths = np.stack([space.smallest(), space.largest(), *space.sample(2, np.random.default_rng(0))])
     assert_counted(space, paths, 384, n_classes=20)
+
+
+IN_PLACE = ("BatchNormalization", "ReLU", "MinimumScalar", "Add2")
+
+
+class Places(dict):
+    """Where each map of a graph lies: its floats, and the steps at which it is made and read for the last time."""
+
+    def put(self, x, step):
+        self[x] = SimpleNamespace(floats=x.size, first=step, last=step)
+
+
+def peak(network, image_size):
+    """Bytes of the maps alive at once while the graph of one image runs, function after function."""
+    functions, places, image = [], Places(), nn.Variable((1, 3, image_size, image_size))
+    nn.functions.sink(*network(image)).visit(functions.append)
+    places.put(image, 0)
+    for step, function in enumerate(functions):
+        for x in function.inputs:
+            if x in places:  # else it is a weight
+                places[x].last = step
+        y = function.outputs[0]
+        if function.name in IN_PLACE:
+            places[y] = places[function.inputs[0]]
+        else:
+            places.put(y, step)
+    different = {id(one): one for one in places.values()}.values()
+    alive = [sum(m.floats for m in different if m.first <= step <= m.last) for step in range(len(functions) - 1)]
+    return 4 * max(alive)
+
+
+@pytest.mark.parametrize("stem_pool", [True, False], ids=["pooled stem", "bare stem"])
+@pytest.mark.parametrize("neck", [(8, 12), (64,)])
+def test_peak_memory_equals_the_maps_alive_in_the_real_graph(small, stem_pool, neck):
+    space = SearchSpace.ofa_resnet50(**small.SPACE)
+    detector = {"n_classes": 3, "neck": neck, "head": 8, "stem_pool": stem_pool}
+    paths = np.stack([space.smallest(), space.largest(), *space.sample(15, np.random.default_rng(0))])
+    cost = CostModel.memory(space, image_size=64, **detector)
+    networks = [alone(space, path, **detector).apply(training=False) for path in paths]
+    assert cost(paths).tolist() == [peak(network, 64) for network in networks]
 
 
 def test_costs_of_the_supernets_path_equal_those_of_its_own_network(small):
