@@ -5,14 +5,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import SpaceError
-from . import layers
+from ..errors import SpaceError, unknown
 from .layer_costs import LayerCosts, checked
-from .layers import DetectorLayers, Layer
+from .layers import BackboneLayers, DetectorLayers, Layer, macs, parameters, peak_memory, total
 from .structure import STEM_GENES
 
 if TYPE_CHECKING:
     from .search_space import SearchSpace
+
+# unit, what consecutive layers cost together, and how parts are joined
+COMPUTED = {
+    "flops": ("MACs", total(macs), np.add),
+    "parameters": ("parameters", total(parameters), np.add),
+    "memory": ("bytes", peak_memory, np.maximum),
+}
 
 
 class CostModel:
@@ -31,20 +37,27 @@ class CostModel:
         self._last_width = self.space.structure.stage_columns[-1][1]
 
     @classmethod
+    def of(cls, layers: BackboneLayers, name: str) -> "CostModel":
+        """The cost of that name ("flops", "parameters", "memory") of a network of these layers."""
+        if name not in COMPUTED:
+            raise unknown("computed cost", name, COMPUTED)
+        unit, of, join = COMPUTED[name]
+        return cls(layers.space, layers.costs(of, join=join), name=name, unit=unit)
+
+    @classmethod
     def flops(cls, space: "SearchSpace", **detector: Any) -> "CostModel":
         """Multiply-accumulates of convolutions and transposed convolutions of the whole detector; 1 MAC = 1 FLOP here.
 
         For one image; `detector` holds the keywords of `DetectorLayers`, image_size and n_classes at least.
         """
-        return cls(space, DetectorLayers(space, **detector).costs(layers.total(layers.macs)), name="flops", unit="MACs")
+        return cls.of(DetectorLayers(space, **detector), "flops")
 
     @classmethod
     def parameters(cls, space: "SearchSpace", *, image_size: int = 32, **detector: Any) -> "CostModel":
         """Learned values of the whole detector: weights, scale and shift of batch normalisation, biases of the heads.
         `detector` as in `flops`; the size of the image does not matter.
         """
-        costs = DetectorLayers(space, image_size=image_size, **detector).costs(layers.total(layers.parameters))
-        return cls(space, costs, name="parameters", unit="parameters")
+        return cls.of(DetectorLayers(space, image_size=image_size, **detector), "parameters")
 
     @classmethod
     def memory(cls, space: "SearchSpace", **detector: Any) -> "CostModel":
@@ -52,14 +65,12 @@ class CostModel:
 
         Exact: wherever one layer ends and the next begins, one map alone is alive. `detector` as in `flops`.
         """
-        costs = DetectorLayers(space, **detector).costs(layers.peak_memory, join=np.maximum)
-        return cls(space, costs, name="memory", unit="bytes")
+        return cls.of(DetectorLayers(space, **detector), "memory")
 
     @classmethod
-    def latency(cls, space: "SearchSpace", nanoseconds: Mapping[Layer, int], **detector: Any) -> "CostModel":
-        """The sum of its layers' times: `nanoseconds` of each of `DetectorLayers(space, **detector).distinct()`."""
-        costs = DetectorLayers(space, **detector).costs(layers.total(nanoseconds.__getitem__))
-        return cls(space, costs, name="latency", unit="ns")
+    def latency(cls, layers: BackboneLayers, nanoseconds: Mapping[Layer, int]) -> "CostModel":
+        """The sum of its layers' times: `nanoseconds` of each of `layers.distinct()`."""
+        return cls(layers.space, layers.costs(total(nanoseconds.__getitem__)), name="latency", unit="ns")
 
     def _table(self, stage: int, rows: np.ndarray) -> np.ndarray:
         """Cost by code of a stage with the width before it; nan where no path has the code."""

@@ -1,7 +1,7 @@
 """The layers of OFA-ResNet50 under CenterNet's neck and heads (Table 1, Section 4.1), and what each costs."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -112,30 +112,16 @@ def _peak(layer: Layer, read_again: int) -> int:
     return max(main, pooling, pooled + 2 * n_out * behind)
 
 
-class DetectorLayers:
-    """Every layer that a path of `space` can have, for images of (3, image_size, image_size).
+class BackboneLayers:
+    """Every layer that a path of `space` can have, for images of (3, image_size, image_size); subclasses add a tail.
 
-    `neck`: widths of the up-convolutions; `head`: width of each of the three heads; `stem_pool`: whether the stem ends
-    in a max-pooling. ConfigError where `image_size` is not a multiple of 32 or a width is no number of channels.
+    `stem_pool`: whether the stem ends in a max-pooling. ConfigError where `image_size` is not a multiple of 32.
     """
 
-    def __init__(
-        self,
-        space: "SearchSpace",
-        *,
-        image_size: int,
-        n_classes: int,
-        neck: Sequence[int] = (256, 256, 256),
-        head: int = 64,
-        stem_pool: bool = True,
-    ) -> None:
+    def __init__(self, space: "SearchSpace", *, image_size: int, stem_pool: bool = True) -> None:
         if not isinstance(image_size, (int, np.integer)) or image_size < 32 or image_size % 32:
             raise ConfigError(f"image_size is {image_size!r}; it must be a multiple of 32")
-        for name, value in (("n_classes", n_classes), ("head", head), *(("neck", width) for width in neck)):
-            if not isinstance(value, (int, np.integer)) or value < 1:
-                raise ConfigError(f"{name} holds {value!r}; it must be a whole number of at least 1")
         self.space, self._image_size, self._stem_stride = space, int(image_size), 4 if stem_pool else 2
-        self._neck, self._head, self._outputs = tuple(neck), head, (n_classes, 2, 2)
         self._sides = [self._image_size // self._stem_stride]  # of the maps that enter each stage and leave the last
         for stride in STRIDES:
             self._sides.append(self._sides[-1] // stride)
@@ -159,13 +145,9 @@ class DetectorLayers:
         middle, out = channels.middle[stage][width][expand], channels.stage_out[stage][width]
         return Layer(BLOCK, out, middle, out, 1, IDENTITY, self._sides[stage + 1])
 
-    def tail(self, width: int) -> list[Layer]:
-        """Up-convolutions and heads, by the width of the last stage."""
-        layers, n_in, side = [], self.space.channels.stage_out[-1][width], self._sides[-1]
-        for n_out in self._neck:
-            layers.append(Layer(UP, n_in, 0, n_out, 2, NOTHING, side))
-            n_in, side = n_out, 2 * side
-        return layers + [Layer(HEAD, n_in, self._head, n_out, 1, NOTHING, side) for n_out in self._outputs]
+    def tail(self, width: int) -> list[Layer]:  # noqa: ARG002 - for subclasses
+        """All that follows the last stage, by its width."""
+        return []
 
     def costs(self, of: Callable[[Sequence[Layer]], float], *, join: np.ufunc = np.add) -> LayerCosts:
         """The tables of a cost model; `of` tells what consecutive layers cost together, `join` as in `LayerCosts`."""
@@ -191,3 +173,34 @@ class DetectorLayers:
 
         self.costs(note)
         return sorted(met, key=lambda layer: (STEM, BLOCK, UP, HEAD).index(layer.kind))
+
+
+class DetectorLayers(BackboneLayers):
+    """The backbone's layers with CenterNet's neck and heads.
+
+    `neck`: widths of the up-convolutions; `head`: width of each of the three heads; `backbone`: the other keywords of
+    `BackboneLayers`. ConfigError where a width is no number of channels.
+    """
+
+    def __init__(
+        self,
+        space: "SearchSpace",
+        *,
+        n_classes: int,
+        neck: Sequence[int] = (256, 256, 256),
+        head: int = 64,
+        **backbone: Any,
+    ) -> None:
+        super().__init__(space, **backbone)
+        for name, value in (("n_classes", n_classes), ("head", head), *(("neck", width) for width in neck)):
+            if not isinstance(value, (int, np.integer)) or value < 1:
+                raise ConfigError(f"{name} holds {value!r}; it must be a whole number of at least 1")
+        self._neck, self._head, self._outputs = tuple(neck), head, (n_classes, 2, 2)
+
+    def tail(self, width: int) -> list[Layer]:
+        """Up-convolutions and heads, by the width of the last stage."""
+        layers, n_in, side = [], self.space.channels.stage_out[-1][width], self._sides[-1]
+        for n_out in self._neck:
+            layers.append(Layer(UP, n_in, 0, n_out, 2, NOTHING, side))
+            n_in, side = n_out, 2 * side
+        return layers + [Layer(HEAD, n_in, self._head, n_out, 1, NOTHING, side) for n_out in self._outputs]

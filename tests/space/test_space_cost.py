@@ -58,9 +58,13 @@ def model(kind: str, space: SearchSpace, **detector) -> CostModel:
     """A cost of that kind; layers take random times."""
     if kind != "latency":
         return getattr(CostModel, kind)(space, **detector)
-    layers = DetectorLayers(space, **detector).distinct()
-    times = np.random.default_rng(0).integers(1, 10**7, len(layers)).tolist()
-    return CostModel.latency(space, dict(zip(layers, times, strict=True)), **detector)
+    layers = DetectorLayers(space, **detector)
+    return CostModel.latency(layers, random_times(layers))
+
+
+def random_times(layers: DetectorLayers) -> dict:
+    distinct = layers.distinct()
+    return dict(zip(distinct, np.random.default_rng(0).integers(1, 10**7, len(distinct)).tolist(), strict=True))
 
 
 def pruned(space: SearchSpace, seed: int) -> SearchSpace:
@@ -268,15 +272,9 @@ def test_costs_of_other_kinds_are_added_up_alike() -> None:
 
 def test_a_sum_of_layers_is_the_sum_of_its_table() -> None:
     space = SearchSpace.ofa_resnet50(**SMALL)
-    detector = {"image_size": 64, "n_classes": 2, "neck": (16, 8)}
-    layers, cost = DetectorLayers(space, **detector), model("latency", space, **detector)
-    times = dict(
-        zip(
-            layers.distinct(),
-            np.random.default_rng(0).integers(1, 10**7, len(layers.distinct())).tolist(),
-            strict=True,
-        )
-    )
+    layers = DetectorLayers(space, image_size=64, n_classes=2, neck=(16, 8))
+    times = random_times(layers)
+    cost = CostModel.latency(layers, times)
     for path in space.sample(20, np.random.default_rng(1)):
         chain, before = [layers.stem(*path[:3])], path[2]
         for stage, columns in enumerate(space.structure.stage_columns):
