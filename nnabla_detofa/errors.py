@@ -13,9 +13,21 @@ DetOFAError
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+LONGEST = 2000  # characters of a message: what was given may be megabytes
+
+
+def one_line(text: object) -> str:
+    """`text` as one line that is safe to print: line breaks are spaces, what cannot be printed is escaped."""
+    line = " ".join(str(text).splitlines())
+    line = line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} … {line[-LONGEST // 2 :]}"
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in line)
+
 
 class DetOFAError(Exception):
-    """Root of the tree; its message says what was given, what is wrong and what is allowed."""
+    """Root of the tree; its message says what was given, what is wrong and what is allowed, in one line."""
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(one_line(message))
 
 
 class ConfigError(DetOFAError, ValueError):

@@ -1,30 +1,34 @@
 """COCO: any instances json with its image folder (4.1)."""
 
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..errors import ConfigError, DataError, unknown
-from .dataset import DetectionDataset, Flaws, Image
-from .images import inside, present
-from .loader import DetectionLoader
-from .options import LoaderOptions, from_mapping, require_classes, require_root
+from .dataset import DetectionDataset, Image
+from .flaws import Findings, Flaw
+from .images import MAX_PIXELS, leads_out, present
+from .loader import DiskLoader
+from .objects import CORNERS, Object, are_corners, sound_image
+from .options import DiskOptions
 
 ORIGIN = 0.5  # COCO measures lengths from the image's corner: the first pixel's centre is at one half
+PARTS = ("images", "annotations", "categories")
 
 
-def read_coco(folder: str | Path, file: str | Path, *, classes: Sequence[Any] | None = None) -> DetectionDataset:
+def read_coco(
+    folder: str | Path, file: str | Path, *, classes: Sequence[Any] | None = None, strict: bool = True
+) -> DetectionDataset:
     """The images in `folder` with the annotations of the instances json `file`.
 
     `classes` gives the labels their order; without, they are the file's categories by ascending id. Ids may have gaps.
     Images without boxes are kept. Crowds are flagged; training takes them for objects, as CenterNet does. Raises
-    DataError for whatever is missing or not of COCO's form, ConfigError for a class that the file does not define.
+    DataError for whatever is missing or not of COCO's form, ConfigError for a class that the file does not define;
+    where not `strict`, what is wrong with one image or annotation only goes into the findings.
     """
     file = Path(file)
     try:
@@ -32,30 +36,36 @@ def read_coco(folder: str | Path, file: str | Path, *, classes: Sequence[Any] | 
     except OSError as error:
         raise DataError(f"cannot read the annotations {file}: {error.strerror}") from error
     names = None if classes is None else tuple(str(one) for one in classes)
-    return _read(Path(folder), file, names, (status.st_mtime_ns, status.st_size))
+    return _read(Path(folder), file, names, strict, (status.st_mtime_ns, status.st_size))
 
 
 @lru_cache(maxsize=2)  # the loaders for training and for validation share one: COCO takes half a minute to read
-def _read(folder: Path, file: Path, classes: tuple[str, ...] | None, stamp: tuple[int, int]) -> DetectionDataset:  # noqa: ARG001
-    content = _content(file)
-    categories = _categories(content, file)
+def _read(
+    folder: Path,
+    file: Path,
+    classes: tuple[str, ...] | None,
+    strict: bool,
+    stamp: tuple[int, int],  # noqa: ARG001
+) -> DetectionDataset:
+    content, findings = _content(file), Findings(strict=strict)
+    categories = _categories(content, file, findings)
     names = tuple(categories.values()) if classes is None else classes
     for name in names:
         if name not in categories.values():
             raise unknown(f"class for {file.name}", name, categories.values())
     ids = {name: number for number, name in categories.items()}
-    rows = _rows_of_images(content, file)
-    grouped = _group(content, rows, categories, names, file)
-    files, flaws = present(folder), Flaws(ORIGIN)
-    images = tuple(_image(row, grouped[row["id"]], folder, files, flaws, file) for row in rows.values())
-    if not images:
+    rows = _rows_of_images(content, file, findings)
+    grouped = _group(content, rows, categories, names, file, findings)
+    files = present(folder)
+    images = [_image(row, grouped[key], folder, files, file, findings) for key, row in rows.items()]
+    if not rows:
         raise DataError(f"{file} lists no image")
     return DetectionDataset(
         file.stem,
         names,
-        images,
+        tuple(filter(None, images)),
         ORIGIN,
-        skipped=dict(flaws.skipped),
+        findings=tuple(findings),
         category_ids=tuple(ids[name] for name in names),
         annotation_file=file,
     )
@@ -63,124 +73,159 @@ def _read(folder: Path, file: Path, classes: tuple[str, ...] | None, stamp: tupl
 
 def _content(file: Path) -> dict[str, list[dict[str, Any]]]:
     try:
-        content = json.loads(file.read_bytes())
+        content = json.loads(file.read_bytes(), object_pairs_hook=_object)
     except OSError as error:
         raise DataError(f"cannot read the annotations {file}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{file} is not JSON: {error}") from error
-    for key in ("images", "annotations", "categories"):
+    for key in PARTS:
         rows = content.get(key) if isinstance(content, dict) else None
         if not isinstance(rows, list) or not all(isinstance(row, dict) and _is_id(row.get("id")) for row in rows):
             raise DataError(f"{file} is not a COCO instances file: it has no list of {key} with ids")
     return content
 
 
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; ValueError for a key that is there twice, of which Python would keep the last and say nothing."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"an object has the key {max(keys, key=keys.count)!r} more than once")
+    return found
+
+
 def _is_id(value: Any) -> bool:
-    return isinstance(value, (int, str))
+    return isinstance(value, (int, str)) and not isinstance(value, bool)
 
 
-def _categories(content: dict, file: Path) -> dict[int, str]:
+def _first_of_each(rows: list[dict], what: str, key: str, file: Path, findings: Findings) -> dict[Any, dict]:
+    """Rows by the value of `key`, in the file's order."""
+    found: dict[Any, dict] = {}
+    for row in rows:
+        if row[key] in found:
+            reason = f"{file}: the {key} {row[key]!r} is of several {what}; it must be unique"
+            findings.add(Flaw.ID_REPEATED, file, reason, object=row["id"])
+        else:
+            found[row[key]] = row
+    return found
+
+
+def _categories(content: dict, file: Path, findings: Findings) -> dict[int, str]:
     """Names by id, ids ascending."""
     if not content["categories"]:
         raise DataError(f"{file} defines no category")
-    try:
-        return {row["id"]: str(row["name"]) for row in sorted(content["categories"], key=lambda row: row["id"])}
-    except (KeyError, TypeError) as error:
-        raise DataError(f"{file}: a category has no name, or an id that is not a number") from error
+    rows = content["categories"]
+    if not all(isinstance(row["id"], int) and isinstance(row.get("name"), (str, int)) for row in rows):
+        raise DataError(f"{file}: a category has no name, or an id that is not a number")
+    rows = _first_of_each(rows, "categories", "id", file, findings).values()
+    rows = _first_of_each([{**row, "name": str(row["name"])} for row in rows], "categories", "name", file, findings)
+    return {row["id"]: row["name"] for row in sorted(rows.values(), key=lambda row: row["id"])}
 
 
-def _rows_of_images(content: dict, file: Path) -> dict[int, dict]:
+def _rows_of_images(content: dict, file: Path, findings: Findings) -> dict[int | str, dict]:
     """The image entries by id, in the file's order."""
-    for row in content["images"]:
-        size = row.get("width"), row.get("height")
-        if not isinstance(row.get("file_name"), str) or not all(
-            isinstance(one, (int, float)) and one > 0 for one in size
-        ):
-            raise DataError(f"{file}: image {row['id']} lacks its file_name, width or height")
-    return {row["id"]: row for row in content["images"]}
+    rows = _first_of_each(content["images"], "images", "id", file, findings)
+    for key, row in list(rows.items()):
+        if reason := _wrong_row(row):
+            findings.add(Flaw.ANNOTATION_BROKEN, file, f"{file}: image {key} {reason}", object=key)
+            del rows[key]
+    return rows
+
+
+def _wrong_row(row: dict) -> str:
+    """What an image entry lacks; empty where it is sound."""
+    width, height, name = row.get("width"), row.get("height"), row.get("file_name")
+    numbers = all(isinstance(one, (int, float)) and one == one // 1 and one > 0 for one in (width, height))
+    if not isinstance(name, str) or not name or not numbers:
+        return "lacks its file_name, width or height"
+    too_large = width * height > MAX_PIXELS  # type: ignore[operator]
+    return f"is {width}x{height}, and an image may have {MAX_PIXELS} pixels" if too_large else ""
 
 
 def _group(
-    content: dict, images: dict[int, dict], categories: dict[int, str], classes: tuple[str, ...], file: Path
-) -> dict[int, list[tuple[list[float], int, bool]]]:
-    """Box as x1 y1 x2 y2, label and crowd flag of the annotations of each image."""
+    content: dict,
+    images: dict[int | str, dict],
+    categories: dict[int, str],
+    classes: tuple[str, ...],
+    file: Path,
+    findings: Findings,
+) -> dict[int | str, list[Object]]:
+    """The objects of each image."""
     labels = {number: classes.index(name) for number, name in categories.items() if name in classes}
-    grouped: dict[int, list] = {number: [] for number in images}
-    for row in content["annotations"]:
-        image, category, where = row.get("image_id"), row.get("category_id"), f"{file}: annotation {row['id']}"
-        if not _is_id(image) or image not in grouped:
-            raise DataError(f"{where} is of image {image}, which the file does not list")
-        if not _is_id(category) or category not in categories:
-            raise DataError(f"{where} is of category {category}; known: {', '.join(map(str, categories))}")
-        if category not in labels:
-            raise DataError(f"{where}: {unknown('class', categories[category], classes)}")
-        try:
-            x, y, width, height = map(float, row["bbox"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{where} has the bbox {row.get('bbox')}; it must be x, y, width, height") from error
-        if not isfinite(x + y + width + height):
-            raise DataError(f"{where} has the bbox {row['bbox']}; its numbers must be finite")
-        grouped[image].append(([x, y, x + width, y + height], labels[category], bool(row.get("iscrowd", 0))))
+    grouped: dict[int | str, list[Object]] = {number: [] for number in images}
+    listed = {row["id"] for row in content["images"]}
+    for key, row in _first_of_each(content["annotations"], "annotations", "id", file, findings).items():
+        image, category, crowd = row.get("image_id"), row.get("category_id"), row.get("iscrowd", 0)
+        if not _is_id(image) or image not in listed:
+            flaw, reason = Flaw.IMAGE_UNKNOWN, f"is of image {image}, which the file does not list"
+        elif not _is_id(category) or category not in categories:
+            known = ", ".join(map(str, categories))
+            flaw, reason = Flaw.CATEGORY_UNKNOWN, f"is of category {category}; known: {known}"
+        elif category not in labels:
+            flaw, reason = Flaw.CLASS_UNKNOWN, f"is of an {unknown('class', categories[category], classes)}"
+        elif (box := _box(row.get("bbox"))) is None:
+            reason = f"has the bbox {row.get('bbox')}; it must be x, y, width, height, {CORNERS}"
+            flaw = Flaw.ANNOTATION_BROKEN
+        elif crowd not in (0, 1):
+            flaw, reason = Flaw.ANNOTATION_BROKEN, f"has iscrowd {crowd!r}; it must be 0 or 1"
+        else:
+            if image in grouped:
+                grouped[image].append(Object(key, labels[category], box, crowd=bool(crowd)))
+            continue
+        findings.add(flaw, file, f"{file}: annotation {key} {reason}", object=key)
     return grouped
 
 
-def _image(row: dict, objects: list, folder: Path, files: Any, flaws: Flaws, file: Path) -> Image:
-    path = inside(folder, row["file_name"], str(file))
-    if path.name not in files and not path.is_file():
-        raise DataError(f"{file} lists {row['file_name']}, but {folder} does not have it")
+def _box(given: Any) -> tuple[float, float, float, float] | None:
+    """x1 y1 x2 y2 of an annotation's bbox; None where it is not one."""
+    if not isinstance(given, list) or len(given) != 4 or not all(isinstance(one, (int, float)) for one in given):
+        return None
+    x, y, width, height = given
+    return (x, y, x + width, y + height) if are_corners(given) and are_corners((x + width, y + height)) else None
+
+
+def _image(
+    row: dict, objects: list[Object], folder: Path, files: Collection[str], file: Path, findings: Findings
+) -> Image | None:
+    name, path = row["file_name"], folder / row["file_name"]
+    if leads_out(name):
+        reason = f"{file}: the name {name!r} leads out of {folder}; names must stay inside"
+        findings.add(Flaw.NAME_LEADS_OUT, file, reason, object=row["id"])
+        return None
+    if name not in files and not os.path.isfile(path):  # noqa: PTH113
+        reason = f"{file} lists {name}, but {folder} does not have it"
+        findings.add(Flaw.IMAGE_MISSING, path, reason, object=row["id"])
+        return None
     size = int(row["width"]), int(row["height"])
-    boxes = np.array([box for box, _, _ in objects], np.float32).reshape(-1, 4)
-    labels = np.array([label for _, label, _ in objects], np.int64)
-    crowd = np.array([crowd for _, _, crowd in objects], bool)
-    sound = flaws.sound(boxes, size, row["file_name"])
-    difficult = np.zeros(int(sound.sum()), bool)
-    return Image(path, row["id"], size, boxes[sound], labels[sound], difficult, crowd[sound])
+    return sound_image(path, row["id"], size, objects, origin=ORIGIN, place=path, findings=findings)
 
 
 @dataclass(frozen=True, kw_only=True)
-class CocoOptions(LoaderOptions):
-    """`train` and `test` are pairs of image folder and instances json in `root`; `classes` null: those of `train`."""
+class CocoOptions(DiskOptions):
+    """`train` and `test` are pairs of image folder and instances json in `root`."""
 
-    root: str | Path = ""
+    where = "dataloader.coco"
     train: Sequence[str] = ("train2017", "annotations/instances_train2017.json")
     test: Sequence[str] = ("val2017", "annotations/instances_val2017.json")
-    classes: Sequence[Any] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_root("dataloader.coco", self.root)
-        require_classes(self.classes)
         for name, pair in (("train", self.train), ("test", self.test)):
-            if isinstance(pair, str) or not isinstance(pair, Sequence) or len(pair) != 2:
-                raise ConfigError(f"dataloader.coco.{name} is {pair!r}; it must be [image folder, instances json]")
+            strings = isinstance(pair, Sequence) and all(isinstance(one, str) for one in pair)
+            if isinstance(pair, str) or not strings or len(pair) != 2:
+                raise ConfigError(f"{self.where}.{name} is {pair!r}; it must be [image folder, instances json]")
 
-    def part(self, pair: Sequence[str], classes: Sequence[Any] | None) -> DetectionDataset:
-        """The data set of a pair of image folder and json; DataError that says what to put where if it is not there."""
-        root = Path(self.root).expanduser().absolute()
+    def read(self, split: str, classes: Sequence[Any] | None, *, strict: bool = True) -> DetectionDataset:
+        """As `read_coco`; DataError that says what to put where if a folder or file is not there."""
+        pair, root = self.train if split == "train" else self.test, Path(self.root).expanduser().absolute()
         folder, file = root / pair[0], root / pair[1]
         for path in (folder, file):
-            if not path.exists():
+            if not os.path.exists(path):  # noqa: PTH110
                 raise DataError(f"no {path}: put the images into {folder} and their annotations into {file}")
-        return read_coco(folder, file, classes=classes)
+        return read_coco(folder, file, classes=classes, strict=strict)
 
 
-class DataLoader(DetectionLoader):
+class DataLoader(DiskLoader):
     """Batches of a COCO data set; the keywords are those of `CocoOptions`."""
 
-    def __init__(
-        self, searching: bool, training: bool, batch_size: int, *, communicator: Any = None, **options: Any
-    ) -> None:
-        chosen = from_mapping(CocoOptions, options, "dataloader.coco")
-        testing = not searching and not training
-        classes = chosen.classes
-        if testing and classes is None:
-            classes = chosen.part(chosen.train, None).classes
-        dataset = chosen.part(chosen.test if testing else chosen.train, classes)
-        super().__init__(
-            dataset,
-            searching=searching,
-            training=training,
-            batch_size=batch_size,
-            options=chosen,
-            communicator=communicator,
-        )
+    kind = CocoOptions

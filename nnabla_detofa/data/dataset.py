@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from ..detection import GroundTruth
 from ..errors import DataError
+from .flaws import Finding
 from .options import require_held_out
 
 HELD_OUT, ORDER, SAMPLE, DIGITS = range(4)  # spawn keys: each use of the seed has a stream of its own
@@ -36,14 +36,14 @@ class DetectionDataset:
     `origin` is what the annotation's coordinates call the centre of the top left pixel: 1 in VOC, which counts pixels
     from 1, and 0.5 in COCO, whose coordinates are lengths from the image's corner. Boxes stay as annotated; whoever
     warps them takes the origin into account, so that AP is computed in the annotators' own coordinates.
-    `skipped` lists, for each kind of flaw, the boxes that were left out.
+    `findings` are the flaws met in reading it, as far as they show without opening its images.
     """
 
     name: str
     classes: tuple[str, ...]
     images: tuple[Image, ...]
     origin: float
-    skipped: dict[str, list[str]] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
     category_ids: tuple[int, ...] = ()  # COCO: of each class
     annotation_file: Path | None = None  # COCO: the instances json
 
@@ -68,39 +68,9 @@ class DetectionDataset:
             difficult=_flat([image.difficult | image.crowd for image in self.images], np.bool_),
         )
 
-    def flaws(self) -> str:
-        """One line that counts the boxes left out, with examples; empty if there are none."""
-        told = [f"{len(places)} {flaw} ({_examples(places)})" for flaw, places in self.skipped.items()]
-        return f"{self.name}: boxes left out: {'; '.join(told)}" if told else ""
-
 
 def _flat(arrays: list[np.ndarray], dtype: type) -> np.ndarray:
     return np.concatenate(arrays).astype(dtype) if arrays else np.zeros(0, dtype)
-
-
-def _examples(places: list[str], limit: int = 3) -> str:
-    return ", ".join(places[:limit]) + (", …" if len(places) > limit else "")
-
-
-class Flaws:
-    """Finds boxes that cannot be objects, and remembers where they were."""
-
-    def __init__(self, origin: float) -> None:
-        self.origin = origin
-        self.skipped: defaultdict[str, list[str]] = defaultdict(list)
-
-    def sound(self, boxes: np.ndarray, size: tuple[int, int], place: str) -> np.ndarray:
-        """Which of the `boxes` (n, 4) of an image of `size` have an area and touch the image; (n,) bool.
-
-        A box that only sticks out is kept: the part inside is what is trained on, the whole is what AP compares.
-        """
-        edge = self.origin - 0.5  # where the first pixel begins
-        flat = (boxes[:, 2:] <= boxes[:, :2]).any(axis=1)
-        outside = (boxes[:, 2:] <= edge).any(axis=1) | (boxes[:, :2] >= edge + np.array(size)).any(axis=1)
-        for number in np.flatnonzero(flat | outside):
-            flaw = "of zero or negative size" if flat[number] else "outside the image"
-            self.skipped[flaw].append(f"{place} object {number}")
-        return ~(flat | outside)
 
 
 def hold_out(dataset: DetectionDataset, held_out: float | int, seed: int) -> tuple[DetectionDataset, DetectionDataset]:

@@ -1,50 +1,135 @@
 """Image files to pixels, with the decoded pixels of a few kept in memory (4.1)."""
 
+import io
+import os
+import stat
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from threading import Lock
 
 import cv2
 import numpy as np
+from PIL import Image as Pillow
 
 from ..errors import DataError
+from .flaws import Findings, Flaw
 
-JPEG_BEGIN, JPEG_END = b"\xff\xd8", b"\xff\xd9"
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
+# how files of a format end; OpenCV fills the missing part of a JPEG with grey and says nothing
+ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
+MAX_PIXELS = 2**27  # a few kilobytes can declare an image that fills the memory
+MAX_BYTES = 2**30
+ORIENTATION, UPRIGHT = 0x0112, 1  # EXIF
+GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "F")
 
 
 def read_image(file: Path, size: tuple[int, int] | None = None) -> np.ndarray:
     """The pixels (h, w, 3) of `file` as BGR bytes; grey images get three equal channels.
 
     If `size` (width, height) is given and does not match, the camera's orientation tag is tried the other way round.
-    DataError if the file is missing, cannot be decoded, is cut off, or is not of `size`.
+    DataError if the file is missing, too large, cannot be decoded, is cut off, or is not of `size`.
     """
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot read the image {file}: {error.strerror}") from error
+    pixels = examine_image(file, size, Findings())
+    assert pixels is not None  # strict findings raise
+    return pixels
+
+
+def examine_image(file: Path, size: tuple[int, int] | None, findings: Findings) -> np.ndarray | None:
+    """As `read_image`, with every flaw of the image in `findings`; None for an unusable one."""
+    data = read_bytes(file, "image", Flaw.IMAGE_MISSING, findings)
+    if data is None or not _sound_header(file, data, findings):
+        return None
     pixels = _decode(data, cv2.IMREAD_COLOR)
-    # OpenCV fills the missing part of a JPEG with grey and says nothing.
-    if pixels is None or (data.startswith(JPEG_BEGIN) and JPEG_END not in data[len(data) // 2 :]):
-        raise DataError(f"cannot decode the image {file}: it is damaged, cut off or not an image")
-    if size is None or pixels.shape[1::-1] == size:
-        return pixels
-    untagged = _decode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    if untagged is None or untagged.shape[1::-1] != size:
-        height, width = pixels.shape[:2]
-        raise DataError(f"the image {file} is {width}x{height}, its annotation says {size[0]}x{size[1]}")
-    return untagged
+    if pixels is None:
+        findings.add(Flaw.IMAGE_UNREADABLE, file, _damaged(file))
+    elif size is not None and pixels.shape[1::-1] != size:
+        turned, pixels = pixels, _decode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        if pixels is None or pixels.shape[1::-1] != size:
+            is_, said = ("x".join(map(str, one)) for one in (turned.shape[1::-1], size))
+            findings.add(Flaw.SIZE_DISAGREES, file, f"the image {file} is {is_}, its annotation says {said}")
+            return None
+    return pixels
+
+
+def image_size(file: Path, findings: Findings) -> tuple[int, int] | None:
+    """Width and height; None, and the reason in `findings`, for an unusable image."""
+    own = Findings(strict=findings.strict)  # what is only unusual about it is found when it is examined
+    pixels = examine_image(file, None, own)
+    if pixels is None:
+        findings.extend(own)
+        return None
+    return pixels.shape[1], pixels.shape[0]
+
+
+def read_bytes(file: Path, what: str, missing: Flaw, findings: Findings, *, limit: int = MAX_BYTES) -> bytes | None:
+    """The content of a regular file of at most `limit` bytes; the flaw `missing` otherwise. No device is opened."""
+    try:
+        status = os.stat(file)  # noqa: PTH116
+        if not stat.S_ISREG(status.st_mode):
+            reason = "it is no file"
+        elif status.st_size > limit:
+            reason = f"it has {status.st_size} bytes, and {limit} are allowed"
+        else:
+            return file.read_bytes()
+    except (OSError, ValueError) as error:  # a name may be none that the file system could have
+        reason = getattr(error, "strerror", None) or str(error)
+    findings.add(missing, file, f"cannot read the {what} {file}: {reason}")
+    return None
+
+
+def _sound_header(file: Path, data: bytes, findings: Findings) -> bool:
+    """Whether the header promises an image of a bearable size that is all there; notes what is unusual about it."""
+    try:
+        with Pillow.open(io.BytesIO(data), formats=FORMATS) as picture:
+            width, height = picture.size
+            deep, orientation = ";16" in f"{picture.mode}{picture.tile}", picture.getexif().get(ORIENTATION, UPRIGHT)
+    except Pillow.DecompressionBombError:
+        width, height = MAX_PIXELS, 2  # or more: Pillow does not say
+    except Exception:  # Pillow's readers raise whatever their parsing meets
+        findings.add(Flaw.IMAGE_UNREADABLE, file, _damaged(file))
+        return False
+    if width * height > MAX_PIXELS:
+        limit = f"an image may have {MAX_PIXELS} pixels"
+        findings.add(Flaw.IMAGE_TOO_LARGE, file, f"the image {file} is too large, perhaps made to fill memory; {limit}")
+        return False
+    end = ENDS.get(picture.format or "", b"")
+    if end not in data[len(data) // 2 :]:
+        findings.add(Flaw.IMAGE_UNREADABLE, file, _damaged(file))
+        return False
+    unusual = {
+        Flaw.IMAGE_GREY: picture.mode in GREY_MODES,
+        Flaw.IMAGE_DEEP: deep,
+        Flaw.IMAGE_CMYK: picture.mode == "CMYK",
+        Flaw.IMAGE_ALPHA: picture.mode in ("LA", "PA", "RGBA") or "transparency" in picture.info,
+        Flaw.IMAGE_TURNED: orientation != UPRIGHT,
+    }
+    for flaw in (flaw for flaw, found in unusual.items() if found):
+        findings.add(flaw, file)
+    return True
+
+
+def _damaged(file: Path) -> str:
+    return f"cannot decode the image {file}: it is damaged, cut off or not an image"
 
 
 def _decode(data: bytes, flags: int) -> np.ndarray | None:
-    return cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:
+        return None
 
 
 def inside(folder: Path, name: str, where: str) -> Path:
     """The path of `name` in `folder`; DataError if the name leads out of the folder."""
-    for kind in (PurePosixPath, PureWindowsPath):
-        if kind(name).is_absolute() or ".." in kind(name).parts:
-            raise DataError(f"{where}: the name {name!r} leads out of {folder}; names must stay inside")
+    if leads_out(name):
+        raise DataError(f"{where}: the name {name!r} leads out of {folder}; names must stay inside")
     return folder / name
+
+
+def leads_out(name: str) -> bool:
+    """Whether a path joined with `name` may lie elsewhere, on any system."""
+    kinds = PurePosixPath(name), PureWindowsPath(name)
+    return any(one.is_absolute() or one.drive or ".." in one.parts for one in kinds)
 
 
 class ImageCache:

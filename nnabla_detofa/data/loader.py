@@ -1,16 +1,16 @@
 """Batches of images with CenterNet's targets (4.1)."""
 
-import logging
 from collections.abc import Sequence
-from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from ..detection import encode, transform_boxes
 from .augment import NO_COLOUR_CHANGE, centred_warp, mean_rgb, normalise, random_colour, random_warp, warp
 from .dataset import DetectionDataset
-from .options import LoaderOptions
+from .flaws import count_lines, tell
+from .objects import too_many_objects
+from .options import DiskOptions, LoaderOptions, from_mapping
 from .stream import BatchStream
 
 
@@ -54,8 +54,10 @@ class DetectionLoader(BatchStream):
             options=options,
             communicator=communicator,
         )
-        if self._rank == 0 and dataset.flaws():
-            _tell(dataset.flaws())
+        if self._rank == 0:
+            crowded = too_many_objects(dataset, options.max_objects)
+            for line in count_lines(dataset.name, [*dataset.findings, *crowded]):
+                tell(line)
 
     def target_shapes(self) -> list[list[int]]:
         """Shapes of one image's heat map, sizes, offsets, indices and mask."""
@@ -103,7 +105,23 @@ class DetectionLoader(BatchStream):
         )
 
 
-@cache
-def _tell(message: str) -> None:
-    """Once a process, however many loaders read the same files."""
-    logging.getLogger(__name__).warning(message)
+class DiskLoader(DetectionLoader):
+    """Batches of a data set on disk, with the keywords of its `kind` of options, as the host's launchers build it."""
+
+    kind: ClassVar[type[DiskOptions]]
+
+    def __init__(
+        self, searching: bool, training: bool, batch_size: int, *, communicator: Any = None, **options: Any
+    ) -> None:
+        chosen = from_mapping(self.kind, options, self.kind.where)
+        testing, classes = not searching and not training, chosen.classes
+        if testing and classes is None:
+            classes = chosen.read("train", None).classes
+        super().__init__(
+            chosen.read("test" if testing else "train", classes),
+            searching=searching,
+            training=training,
+            batch_size=batch_size,
+            options=chosen,
+            communicator=communicator,
+        )

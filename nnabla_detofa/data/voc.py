@@ -1,25 +1,27 @@
 """PASCAL VOC: any VOCdevkit folder, its years and splits chosen in the configuration (4.1)."""
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree.ElementTree import Element, ParseError
 
 import defusedxml.ElementTree
-import numpy as np
-from defusedxml import DefusedXmlException
 
 from ..errors import ConfigError, DataError, unknown
 from . import digits
-from .dataset import DetectionDataset, Flaws, Image
-from .images import inside, present, read_image
-from .loader import DetectionLoader
-from .options import LoaderOptions, from_mapping, require_classes, require_root
+from .dataset import DetectionDataset, Image
+from .flaws import Findings, Flaw
+from .images import MAX_PIXELS, image_size, inside, leads_out, present, read_bytes
+from .loader import DiskLoader
+from .objects import CORNERS, Object, are_corners, sound_image
+from .options import DiskOptions, from_mapping
 
 ORIGIN = 1.0  # VOC counts pixels from 1
 SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
 LAYOUT = "Annotations, ImageSets/Main and JPEGImages"
+LONGEST = 2**24  # bytes of an annotation; a hundred thousand objects are fewer
 
 
 class _Object(NamedTuple):
@@ -39,30 +41,31 @@ class _Record(NamedTuple):
 
 
 def read_voc(
-    root: str | Path, splits: Sequence[Sequence[Any]], *, classes: Sequence[Any] | None = None
+    root: str | Path, splits: Sequence[Sequence[Any]], *, classes: Sequence[Any] | None = None, strict: bool = True
 ) -> DetectionDataset:
     """The images of `splits`, a list of (year, split), in the devkit at `root`.
 
     `classes` gives the labels their order; without, they are the names found in these splits, sorted. Boxes keep VOC's
     own coordinates: pixels counted from 1, the last one included. Difficult objects are kept and flagged. Raises
-    DataError for whatever is missing or cannot be read, and for a class that is not among `classes`.
+    DataError for whatever is missing or cannot be read, and for a class that is not among `classes`; where not
+    `strict`, what is wrong with one image or object only goes into the findings.
     """
     if isinstance(splits, str) or not isinstance(splits, Sequence) or not splits:
         raise ConfigError(f"the splits are {splits!r}; they must be a list like [[2007, trainval], [2012, trainval]]")
     chosen = [_split(one) for one in splits]
-    devkit = _devkit(root, chosen)
-    records = [record for year, split in chosen for record in _records(devkit / f"VOC{year}", split)]
-    records = list({record.annotation: record for record in records}.values())  # splits may overlap
+    devkit, findings = _devkit(root, chosen), Findings(strict=strict)
     name = " + ".join(f"VOC{year} {split}" for year, split in chosen)
+    records: dict[Path, _Record] = {}
+    for year, split in chosen:
+        _add_records(records, devkit / f"VOC{year}", split, findings)
     if not records:
         raise DataError(f"{name} in {devkit} lists no image")
-    found = sorted({one.name for record in records for one in record.objects})
+    found = sorted({one.name for record in records.values() for one in record.objects})
     names = tuple(found) if classes is None else tuple(str(one) for one in classes)
     if not names:
         raise DataError(f"{name} in {devkit} has no object, so no class can be discovered")
-    flaws = Flaws(ORIGIN)
-    images = tuple(_image(record, names, flaws) for record in records)
-    return DetectionDataset(name, names, images, ORIGIN, skipped=dict(flaws.skipped))
+    images = tuple(_image(record, names, findings) for record in records.values())
+    return DetectionDataset(name, names, images, ORIGIN, findings=tuple(findings))
 
 
 def _split(given: Any) -> tuple[str, str]:
@@ -81,8 +84,9 @@ def _devkit(root: str | Path, splits: list[tuple[str, str]]) -> Path:
     return devkit
 
 
-def _records(folder: Path, split: str) -> Iterable[_Record]:
-    lists = folder / "ImageSets" / "Main"
+def _add_records(records: dict[Path, _Record], folder: Path, split: str, findings: Findings) -> None:
+    """Put what a split lists into `records`, by annotation file; what is there already counts once."""
+    lists, images = folder / "ImageSets" / "Main", folder / "JPEGImages"
     file = inside(lists, f"{split}.txt", "the name of a split")
     try:
         ids = file.read_text(encoding="utf-8").split("\n")
@@ -91,36 +95,55 @@ def _records(folder: Path, split: str) -> Iterable[_Record]:
         raise DataError(f"no split '{split}' in {lists}; there: {there}") from error
     except (OSError, ValueError) as error:
         raise DataError(f"cannot read the split {file}: {error}") from error
-    names = present(folder / "JPEGImages")
+    names = present(images)
     for one in filter(None, map(str.strip, ids)):
-        image = _image_file(folder / "JPEGImages", one, names, str(file))
-        yield _record(image, one, inside(folder / "Annotations", f"{one}.xml", str(file)))
+        annotation = folder / "Annotations" / f"{one}.xml"
+        if leads_out(one):
+            findings.add(Flaw.NAME_LEADS_OUT, file, f"{file}: the name {one!r} leads out of {folder}", object=one)
+        elif annotation in records:
+            findings.add(Flaw.LISTED_TWICE, file, object=one)
+        elif (image := _image_file(images, one, names)) is None:
+            findings.add(Flaw.IMAGE_MISSING, file, f"{file} lists {one}, but {images} has no {one}.jpg", object=one)
+        elif record := _record(image, one, annotation, findings):
+            records[annotation] = record
 
 
-def _image_file(folder: Path, name: str, names: Iterable[str], where: str) -> Path:
+def _image_file(folder: Path, name: str, names: Collection[str]) -> Path | None:
     for suffix in SUFFIXES:
-        file = inside(folder, name + suffix, where)
-        if file.name in names or ("/" in name and file.is_file()):
-            return file
-    raise DataError(f"{where} lists {name}, but {folder} has no {name}.jpg")
+        if name + suffix in names or ("/" in name and os.path.isfile(folder / (name + suffix))):  # noqa: PTH113
+            return folder / (name + suffix)
+    return None
 
 
-def _record(image: Path, name: str, file: Path) -> _Record:
+def _record(image: Path, name: str, file: Path, findings: Findings) -> _Record | None:
+    data = read_bytes(file, "annotation", Flaw.ANNOTATION_MISSING, findings, limit=LONGEST)
+    if data is None:
+        return None
     try:
-        root = defusedxml.ElementTree.fromstring(file.read_bytes())
-    except OSError as error:
-        raise DataError(f"cannot read the annotation {file}: {error.strerror}") from error
-    except (ParseError, DefusedXmlException, ValueError) as error:
-        raise DataError(f"cannot read the annotation {file}: {error or type(error).__name__}") from error
+        root = defusedxml.ElementTree.fromstring(data, forbid_dtd=True)  # so neither entity bombs nor foreign files
+    except (ParseError, ValueError, LookupError) as error:  # LookupError: an encoding that there is not
+        reason = f"cannot read the annotation {file}: {error or type(error).__name__}"
+        findings.add(Flaw.ANNOTATION_BROKEN, file, reason)
+        return None
     try:
-        objects = [_object(one) for one in root.iterfind("object")]
-        size = int(root.findtext("size/width") or 0), int(root.findtext("size/height") or 0)
+        objects, size = [_object(one) for one in root.iterfind("object")], _size(root)
     except ValueError as error:
-        raise DataError(f"{file} is not a VOC annotation: {error}") from error
-    if min(size) <= 0:  # some tools leave it out
-        height, width = read_image(image).shape[:2]
-        size = width, height
-    return _Record(image, name, file, size, objects)
+        findings.add(Flaw.ANNOTATION_BROKEN, file, f"{file} is not a VOC annotation: {error}")
+        return None
+    if size is None:
+        findings.add(Flaw.SIZE_MISSING, file)
+        size = image_size(image, findings)
+    return _Record(image, name, file, size, objects) if size else None
+
+
+def _size(root: Element) -> tuple[int, int] | None:
+    """Width and height; None where they are missing or zero, as some tools leave them."""
+    width, height = (int(root.findtext(f"size/{side}") or 0) for side in ("width", "height"))
+    if min(width, height) <= 0:
+        return None
+    if width * height > MAX_PIXELS:
+        raise ValueError(f"it has the size {width}x{height}, and an image may have {MAX_PIXELS} pixels")
+    return width, height
 
 
 def _object(node: Element) -> _Object:
@@ -130,63 +153,49 @@ def _object(node: Element) -> _Object:
     if not name or not all(corners):
         raise ValueError("an object lacks its name or a corner of its bndbox")
     x1, y1, x2, y2 = map(float, corners)
-    if not np.isfinite([x1, y1, x2, y2]).all():
-        raise ValueError(f"an object has the bndbox {corners}")
+    if not are_corners((x1, y1, x2, y2)):
+        raise ValueError(f"an object has the bndbox {corners}; its numbers must be {CORNERS}")
     return _Object(name, (x1, y1, x2, y2), (node.findtext("difficult") or "0").strip() not in ("0", ""))
 
 
-def _image(record: _Record, classes: tuple[str, ...], flaws: Flaws) -> Image:
-    for one in record.objects:
-        if one.name not in classes:
-            raise DataError(f"{record.annotation}: {unknown('class', one.name, classes)}")
-    boxes = np.array([one.box for one in record.objects], np.float32).reshape(-1, 4)
-    labels = np.array([classes.index(one.name) for one in record.objects], np.int64)
-    difficult = np.array([one.difficult for one in record.objects], bool)
-    sound = flaws.sound(boxes, record.size, record.annotation.name)
-    crowd = np.zeros(int(sound.sum()), bool)
-    return Image(record.file, record.id, record.size, boxes[sound], labels[sound], difficult[sound], crowd)
+def _image(record: _Record, classes: tuple[str, ...], findings: Findings) -> Image:
+    objects = []
+    for number, one in enumerate(record.objects):
+        if one.name in classes:
+            objects.append(Object(number, classes.index(one.name), one.box, one.difficult))
+        else:
+            reason = f"{record.annotation}: {unknown('class', one.name, classes)}"
+            findings.add(Flaw.CLASS_UNKNOWN, record.annotation, reason, object=number)
+    return sound_image(
+        record.file, record.id, record.size, objects, origin=ORIGIN, place=record.annotation, findings=findings
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
-class VocOptions(LoaderOptions):
-    """`root` holds VOCdevkit (or is it), `train` and `test` list (year, split); `classes` null means: those of `train`.
+class VocOptions(DiskOptions):
+    """`root` holds VOCdevkit (or is it), `train` and `test` list (year, split).
 
     `generate` has the digits set made below `root` first; in a configuration it is a mapping of `DigitsOptions`' keys.
     """
 
-    root: str | Path = ""
+    where = "dataloader.voc"
     train: Sequence[Sequence[Any]] = ((2007, "trainval"),)
     test: Sequence[Sequence[Any]] = ((2007, "test"),)
-    classes: Sequence[Any] | None = None
     generate: digits.DigitsOptions | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_root("dataloader.voc", self.root)
-        require_classes(self.classes)
         if self.generate is not None:
-            wanted = from_mapping(digits.DigitsOptions, self.generate, "dataloader.voc.generate")
+            wanted = from_mapping(digits.DigitsOptions, self.generate, f"{self.where}.generate")
             object.__setattr__(self, "generate", wanted)
 
+    def read(self, split: str, classes: Sequence[Any] | None, *, strict: bool = True) -> DetectionDataset:
+        """As `read_voc`."""
+        root = self.root if self.generate is None else digits.generate(self.root, self.generate)
+        return read_voc(root, self.train if split == "train" else self.test, classes=classes, strict=strict)
 
-class DataLoader(DetectionLoader):
+
+class DataLoader(DiskLoader):
     """Batches of a VOCdevkit; the keywords are those of `VocOptions`."""
 
-    def __init__(
-        self, searching: bool, training: bool, batch_size: int, *, communicator: Any = None, **options: Any
-    ) -> None:
-        chosen = from_mapping(VocOptions, options, "dataloader.voc")
-        root = chosen.root if chosen.generate is None else digits.generate(chosen.root, chosen.generate)
-        testing = not searching and not training
-        classes = chosen.classes
-        if testing and classes is None:
-            classes = read_voc(root, chosen.train).classes
-        dataset = read_voc(root, chosen.test if testing else chosen.train, classes=classes)
-        super().__init__(
-            dataset,
-            searching=searching,
-            training=training,
-            batch_size=batch_size,
-            options=chosen,
-            communicator=communicator,
-        )
+    kind = VocOptions

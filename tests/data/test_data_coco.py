@@ -5,6 +5,7 @@ import pytest
 
 from nnabla_detofa.data import read_coco
 from nnabla_detofa.data.coco import DataLoader
+from nnabla_detofa.data.flaws import Flaw
 from nnabla_detofa.detection import Detections, coco_ap, to_coco
 from nnabla_detofa.errors import ConfigError, DataError
 
@@ -48,18 +49,20 @@ def test_its_own_truth_as_detections_is_perfect(coco):
     assert result["AP"] == pytest.approx(1)
 
 
-def test_flawed_boxes_are_left_out_and_counted(coco):
+def test_flawed_boxes_are_left_out_and_recorded(coco):
     bboxes = [[5, 5, 0, 9], [5, 5, 9, -1], [80, 5, 9, 9], [-9, 5, 9, 9], [79.5, 5, 9, 9], [0, 0, 0.5, 0.5]]
     coco.content["annotations"] = [
         {"id": i, "image_id": 4, "category_id": 3, "bbox": one} for i, one in enumerate(bboxes)
     ]
     data = read(coco)
-    assert {flaw: len(places) for flaw, places in data.skipped.items()} == {
-        "of zero or negative size": 2,
-        "outside the image": 2,
-    }
+    assert [(finding.flaw, finding.place) for finding in data.findings if finding.flaw.severity] == [
+        (Flaw.BOX_INVERTED, "y.jpg object 1"),
+        (Flaw.BOX_ZERO, "y.jpg object 0"),
+        (Flaw.BOX_OUTSIDE, "y.jpg object 2"),
+        (Flaw.BOX_OUTSIDE, "y.jpg object 3"),
+        (Flaw.BOX_STICKS_OUT, "y.jpg object 4"),
+    ]
     assert data.ground_truth().box.tolist() == [[79.5, 5, 88.5, 14], [0, 0, 0.5, 0.5]]
-    assert "y.jpg object 0" in data.flaws()
 
 
 def test_missing_file(coco):
@@ -126,7 +129,7 @@ def test_annotation_of_an_unknown_category(coco, category):
 
 
 def test_class_that_the_configuration_lacks(coco):
-    fails("annotation 1: unknown class 'dog'; known: cat", coco, classes=["cat"])
+    fails("annotation 1 is of an unknown class 'dog'; known: cat", coco, classes=["cat"])
 
 
 def test_class_that_the_file_lacks(coco):
@@ -143,7 +146,7 @@ def test_bbox_of_another_form(coco, bbox):
 
 def test_bbox_that_is_not_finite(coco):
     coco.content["annotations"][0]["bbox"] = [1, 2, float("nan"), 4]
-    fails("its numbers must be finite", coco)
+    fails("it must be x, y, width, height, finite and from -1048576 to 1048576", coco)
 
 
 def test_missing_image(coco):

@@ -69,7 +69,7 @@ def test_ordinary_loader_reads_it(tmp_path):
     train, test = DataLoader(False, True, 2, **options), DataLoader(False, False, 2, **options)
     assert train.classes == test.classes == ("0", "1")
     assert (len(train), len(test)) == (6, 4)
-    assert train.dataset.flaws() == ""
+    assert train.dataset.findings == ()
     train.next()
 
 

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from nnabla_detofa.data import loader as loader_module
+from nnabla_detofa.data.flaws import tell
 from nnabla_detofa.data.voc import DataLoader
 from nnabla_detofa.errors import ConfigError, DataError
 
@@ -193,14 +193,17 @@ def test_chosen_images_come_without_augmentation(voc, workers):
 
 
 def test_flaws_are_told_once(voc, caplog):
-    loader_module._tell.cache_clear()
+    tell.cache_clear()
     shades(voc, 6).add("trainval", "bad", [("thing", (9, 9, 9, 9))])
+    voc.add("trainval", "full", [("thing", (x, 2, x + 9, 40)) for x in range(6)])
     with caplog.at_level(logging.WARNING):
         make(voc)
         make(voc, training=False)
         make(voc, communicator=ranks(2)[1])
     assert [record.getMessage() for record in caplog.records] == [
-        "VOC2007 trainval: boxes left out: 1 of zero or negative size (bad.xml object 0)"
+        "VOC2007 trainval: 1 x box of zero size: left out (bad.xml object 0)",
+        "VOC2007 trainval: 1 x image with more than max_objects objects: trained on the largest of them (full.jpg)",
+        "VOC2007 trainval: 1 x image without boxes: kept: all of it is background (bad.xml)",
     ]
 
 

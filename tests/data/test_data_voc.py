@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from nnabla_detofa.data import read_voc
+from nnabla_detofa.data.flaws import Flaw
 from nnabla_detofa.data.voc import DataLoader
 from nnabla_detofa.errors import ConfigError, DataError
 
@@ -26,7 +27,7 @@ def test_reads_boxes_as_annotated(voc):
     assert truth.label.tolist() == [1, 0]
     assert truth.difficult.tolist() == [False, True]
     np.testing.assert_array_equal(truth.box, np.array([[1, 2, 30, 40], [5.5, 6, 80, 60]], np.float32))
-    assert data.flaws() == ""
+    assert [finding.flaw for finding in data.findings] == [Flaw.DIFFICULT]
 
 
 def test_root_may_be_the_devkit_itself(voc):
@@ -56,21 +57,21 @@ def test_size_missing_from_the_annotation_is_read_from_the_image(voc):
     assert read_voc(voc.root, TRAINVAL).images[0].size == (64, 48)
 
 
-def test_flawed_boxes_are_left_out_and_counted(voc):
-    voc.add(
-        "trainval",
-        "one",
-        [("a", (10, 10, 10, 30)), ("a", (30, 30, 20, 40)), ("a", (81, 5, 90, 9)), ("a", (1, 1, 9, 9))],
-    )
-    voc.add("trainval", "two", [("a", (-20, -20, 0, 0)), ("a", (70, 50, 95, 75)), ("a", (79, 59, 80, 60))])
+def test_flawed_boxes_are_left_out_and_recorded(voc):
+    boxes = [(10, 10, 10, 30), (30, 30, 20, 40), (81, 5, 90, 9), (1, 1, 9, 9), (1, 1, 9, 9)]
+    voc.add("trainval", "one", [("a", box) for box in boxes] + [("b", (1, 1, 9, 9))])
+    voc.add("trainval", "two", [("a", (-20, -20, 0, 0)), ("a", (70, 50, 95, 75)), ("a", (79, 59, 81, 61))])
     data = read_voc(voc.root, TRAINVAL)
-    assert {flaw: len(places) for flaw, places in data.skipped.items()} == {
-        "of zero or negative size": 2,
-        "outside the image": 2,
+    assert {(finding.flaw, finding.place) for finding in data.findings} == {
+        (Flaw.BOX_ZERO, "one.xml object 0"),
+        (Flaw.BOX_INVERTED, "one.xml object 1"),
+        (Flaw.BOX_OUTSIDE, "one.xml object 2"),
+        (Flaw.BOX_REPEATED, "one.xml object 4"),
+        (Flaw.BOX_OUTSIDE, "two.xml object 0"),
+        (Flaw.BOX_STICKS_OUT, "two.xml object 1"),
     }
-    assert "2 of zero or negative size (one.xml object 0, one.xml object 1)" in data.flaws()
-    assert "VOC2007 trainval" in data.flaws()
-    assert data.ground_truth().box.tolist() == [[1, 1, 9, 9], [70, 50, 95, 75], [79, 59, 80, 60]]
+    assert data.ground_truth().box.tolist() == [[1, 1, 9, 9], [1, 1, 9, 9], [70, 50, 95, 75], [79, 59, 81, 61]]
+    assert data.ground_truth().label.tolist() == [0, 1, 0, 0]
 
 
 def test_missing_root_says_what_to_put_where(tmp_path):

@@ -1,0 +1,104 @@
+"""Objects as annotated to what is trained on and compared with: flawed boxes leave here (4.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from .dataset import DetectionDataset, Image
+from .flaws import Finding, Findings, Flaw
+
+FURTHEST = (
+    2.0**20
+)  # a coordinate beyond the largest image that OpenCV reads is a mistake, and squares must not overflow
+CORNERS = f"finite and from -{FURTHEST:.0f} to {FURTHEST:.0f}"
+
+
+class Object(NamedTuple):
+    """An annotated object: its key among the flaws, and its box x1 y1 x2 y2 as annotated."""
+
+    key: int | str
+    label: int
+    box: tuple[float, float, float, float]
+    difficult: bool = False
+    crowd: bool = False
+
+
+def are_corners(numbers: Iterable[float]) -> bool:
+    """Whether all numbers are finite and of a bearable size."""
+    return all(abs(one) <= FURTHEST for one in numbers)
+
+
+def sound_image(
+    file: Path,
+    name: str | int,
+    size: tuple[int, int],
+    objects: list[Object],
+    *,
+    origin: float,
+    place: Path,
+    findings: Findings,
+) -> Image:
+    """The image with the objects that have an area and touch it, each once.
+
+    A box that only sticks out is kept: the part inside is what is trained on, the whole is what AP compares. `origin`
+    is as in `DetectionDataset`; `place` is the file to name where an object is flawed.
+    """
+    edge = origin - 0.5  # where the first pixel begins
+    boxes = np.array([one.box for one in objects], np.float32).reshape(-1, 4)
+    low, high = boxes[:, :2], boxes[:, 2:]
+    end = edge + np.array(size, np.float32)
+    flaws = {
+        Flaw.BOX_INVERTED: (high < low).any(axis=1),
+        Flaw.BOX_ZERO: (high == low).any(axis=1),
+        Flaw.BOX_OUTSIDE: (high <= edge).any(axis=1) | (low >= end).any(axis=1),
+        Flaw.BOX_REPEATED: _repeated(objects),
+    }
+    sound = np.ones(len(objects), bool)
+    for flaw, found in flaws.items():
+        for number in np.flatnonzero(found & sound):  # each object counts once, for its worst flaw
+            findings.add(flaw, place, _corners(boxes[number]), object=objects[number].key)
+        sound &= ~found
+    sticks_out = (low < edge - 1).any(axis=1) | (high > end + 1).any(axis=1)
+    for number in np.flatnonzero(sticks_out & sound):
+        findings.add(Flaw.BOX_STICKS_OUT, place, _corners(boxes[number]), object=objects[number].key)
+    kept = [one for one, keep in zip(objects, sound, strict=True) if keep]
+    _note(kept, place, findings)
+    labels = np.array([one.label for one in kept], np.int64)
+    difficult, crowd = (np.array([getattr(one, flag) for one in kept], bool) for flag in ("difficult", "crowd"))
+    return Image(file, name, size, boxes[sound], labels, difficult, crowd)
+
+
+def too_many_objects(dataset: DetectionDataset, most: int) -> list[Finding]:
+    """Images with more objects than the `most` that an image's targets have room for."""
+    return [
+        Finding(Flaw.TOO_MANY_OBJECTS, image.file, None, f"{len(image.labels)} objects, max_objects is {most}")
+        for image in dataset.images
+        if len(image.labels) > most
+    ]
+
+
+def _repeated(objects: list[Object]) -> np.ndarray:
+    """Which objects have class and corners of one before them; (n,) bool."""
+    seen: set[tuple] = set()
+    repeated = np.zeros(len(objects), bool)
+    for number, one in enumerate(objects):
+        repeated[number] = (one.label, one.box, one.crowd) in seen
+        seen.add((one.label, one.box, one.crowd))
+    return repeated
+
+
+def _note(objects: list[Object], place: Path, findings: Findings) -> None:
+    if not objects:
+        findings.add(Flaw.NO_BOXES, place)
+    for flaw, flag in ((Flaw.CROWD, "crowd"), (Flaw.DIFFICULT, "difficult")):
+        for one in objects:
+            if getattr(one, flag):
+                findings.add(flaw, place, object=one.key)
+
+
+def _corners(box: np.ndarray) -> str:
+    return f"({', '.join(f'{corner:.6g}' for corner in box)})"
