@@ -13,7 +13,7 @@ from .pruning import (
 )
 from .ranking import PathRanker, Score
 from .search import evolve, pareto_front
-from .space import SearchSpace
+from .space import PROPOSALS, SearchSpace
 from .training import FINETUNE, PathSampler, path_sampler
 from .training.report import pareto_table, quality_table, write_pareto
 from .training.settings import keywords, require_count, require_keys, require_name, require_numbers
@@ -82,7 +82,7 @@ class DetOFASearcher(PathRanker):
 
     def uniform_paths(self, space: SearchSpace) -> PathSampler:
         """a ~ U(𝒜), or what `sampler` says instead."""
-        return path_sampler(self.hparams["sampler"]["name"], space, self.rng("warmup"))
+        return path_sampler(self.hparams["sampler"]["name"], space, self.cost, self.budgets, self.rng("warmup"))
 
     def train_supernet(self, stage: str, sampler: PathSampler, *, first: int, last: int) -> None:
         """Epochs `first` to `last` - 1, one path of the sampler a step."""
@@ -115,9 +115,10 @@ class DetOFASearcher(PathRanker):
         return pruned
 
     def accepted_paths(self, space: SearchSpace, score: Score) -> PathSampler:
-        """a ~ U(𝒜̃) among the paths that reach their bucket's threshold δ; pruning does not touch other samplers."""
-        if self.hparams["sampler"]["name"] != "uniform":
-            return path_sampler(self.hparams["sampler"]["name"], self.space, self.rng("finetune"))
+        """Drawn paths of 𝒜̃ that reach their bucket's threshold δ; the largest path needs to reach none."""
+        name = self.hparams["sampler"]["name"]
+        if name not in PROPOSALS:
+            return path_sampler(name, self.space, self.cost, self.budgets, self.rng("finetune"))
         pruning = self.hparams["pruning"]
         score = pruning_score(pruning["path_strategy"], score, space, self.rng("path_strategy"))
 
@@ -129,8 +130,9 @@ class DetOFASearcher(PathRanker):
         settings = {key: pruning[key] for key in ("path_strategy", "paths_per_threshold")}
         self.folder.stage("thresholds", settings, ["thresholds.json"], work)
         found = PathThresholds(tuple(np.array(scores) for scores in self.folder.read("thresholds.json")))
-        thresholds = found.at(pruning["path_ratio"])
-        return AcceptedPaths(space, score, self.cost, self.budgets, thresholds=thresholds, rng=self.rng("finetune"))
+        draw = PROPOSALS[name](space, self.cost, self.budgets)
+        own = {"thresholds": found.at(pruning["path_ratio"]), "draw": draw, "rng": self.rng("finetune")}
+        return AcceptedPaths(space, score, self.cost, self.budgets, **own)
 
     def search(self, space: SearchSpace, score: Score) -> list[dict]:
         """The path of best score under each budget."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigError, SpaceError, require_ratio, unknown
-from ..space import Budgets, CostModel, SearchSpace
+from ..space import Budgets, CostModel, Draw, SearchSpace
 from .scores import Score, path_scores
 
 MOST_BATCHES = 100  # drawn in a row without one accepted path
@@ -74,7 +74,7 @@ def pruning_score(strategy: str, score: Score, space: SearchSpace, rng: np.rando
 
 
 class AcceptedPaths:
-    """Lines 10-13 as a stream: paths a ~ U(𝒜̃) with score at least the δ of their bucket.
+    """Lines 10-13 as a stream: drawn paths with score at least the δ of their bucket.
 
     Drawn and scored in batches, accepted ones queued in order, so their distribution is that of the loop.
     `seconds` holds the time spent drawing and scoring.
@@ -89,9 +89,10 @@ class AcceptedPaths:
         *,
         thresholds: np.ndarray,
         rng: np.random.Generator,
+        draw: Draw | None = None,
         batch: int = 256,
     ) -> None:
-        """`thresholds` (n_buckets,), as `PathThresholds.at` gives them."""
+        """`thresholds` (n_buckets,), as `PathThresholds.at` gives them; `draw` as a ~ U(𝒜̃) where None."""
         thresholds = np.asarray(thresholds, np.float64)
         if thresholds.shape != (len(budgets),) or np.isnan(thresholds).any():
             raise ConfigError(
@@ -101,6 +102,7 @@ class AcceptedPaths:
             raise ConfigError(f"batch is {batch!r}; it must be a whole number of at least 1")
         self._space, self._score, self._cost, self._budgets = space, score, cost, budgets
         self._thresholds, self._rng, self._batch = thresholds, rng, batch
+        self._draw: Draw = draw or space.sample
         self._queue = np.empty((0, space.structure.n_genes), np.int8)
         self.seconds = 0.0
 
@@ -115,12 +117,12 @@ class AcceptedPaths:
 
     def _refill(self) -> np.ndarray:
         for _ in range(MOST_BATCHES):
-            paths = self._space.sample(self._batch, self._rng)
+            paths = self._draw(self._batch, self._rng)
             accepted = path_scores(self._score, paths) >= self._thresholds[self._budgets.bucket(self._cost(paths))]
             if accepted.any():
                 return paths[accepted]
         raise SpaceError(
-            f"none of {MOST_BATCHES * self._batch:,} uniform paths reached its bucket's threshold; lower path_ratio"
+            f"none of {MOST_BATCHES * self._batch:,} drawn paths reached its bucket's threshold; lower path_ratio"
         )
 
     def state(self) -> dict[str, object]:

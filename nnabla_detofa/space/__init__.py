@@ -3,18 +3,22 @@
 from .budgets import Budgets
 from .channels import Channels, make_divisible
 from .cost import CostModel
+from .draws import PROPOSALS, Draw
 from .layer_costs import LayerCosts
-from .layers import DetectorLayers, Layer
+from .layers import BackboneLayers, DetectorLayers, Layer
 from .search_space import Operation, SearchSpace
 from .structure import Structure
 from .tokens import TokenLayout, token_layout, tokenize
 from .variation import draw_keys, insert
 
 __all__ = [
+    "PROPOSALS",
+    "BackboneLayers",
     "Budgets",
     "Channels",
     "CostModel",
     "DetectorLayers",
+    "Draw",
     "Layer",
     "LayerCosts",
     "Operation",

@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 
 from ..errors import unknown
-from ..space import SearchSpace
+from ..space import PROPOSALS, Budgets, CostModel, Draw, SearchSpace
 
 
 class PathSampler(Protocol):
@@ -22,17 +22,17 @@ class PathSampler(Protocol):
         """Go on where `state` was taken."""
 
 
-class UniformPaths:
-    """a ~ U(𝒜): every path of the space equally often; drawn in batches, which costs less than one by one."""
+class DrawnPaths:
+    """Paths of a distribution, as it draws them: in batches, which costs less than one by one."""
 
-    def __init__(self, space: SearchSpace, rng: np.random.Generator, *, batch: int = 64):
-        self._space, self._rng, self._batch = space, rng, batch
+    def __init__(self, draw: Draw, rng: np.random.Generator, *, batch: int = 64):
+        self._draw, self._rng, self._batch = draw, rng, batch
         self._queue: deque[np.ndarray] = deque()
 
     def next(self) -> np.ndarray:
         """The next path, a row of genes."""
         if not self._queue:
-            self._queue.extend(self._space.sample(self._batch, self._rng))
+            self._queue.extend(self._draw(self._batch, self._rng))
         return self._queue.popleft()
 
     def state(self) -> dict:
@@ -48,7 +48,7 @@ class UniformPaths:
 class LargestPath:
     """The largest path at every step: full-network training."""
 
-    def __init__(self, space: SearchSpace, rng: np.random.Generator):  # noqa: ARG002 - as every sampler
+    def __init__(self, space: SearchSpace):
         self._path = space.largest()
 
     def next(self) -> np.ndarray:
@@ -63,11 +63,14 @@ class LargestPath:
         """Nothing to carry over."""
 
 
-SAMPLERS = {"uniform": UniformPaths, "fullnet": LargestPath}
+FULLNET = "fullnet"
+SAMPLERS = (*PROPOSALS, FULLNET)
 
 
-def path_sampler(name: str, space: SearchSpace, rng: np.random.Generator) -> PathSampler:
+def path_sampler(
+    name: str, space: SearchSpace, cost: CostModel, budgets: Budgets, rng: np.random.Generator
+) -> PathSampler:
     """The named sampler over a space; ConfigError for an unknown name."""
     if name not in SAMPLERS:
         raise unknown("sampler", name, SAMPLERS)
-    return SAMPLERS[name](space, rng)
+    return LargestPath(space) if name == FULLNET else DrawnPaths(PROPOSALS[name](space, cost, budgets), rng)

@@ -11,6 +11,7 @@ from ..supernet import load_weights, save_weights
 from .checkpoint import POSITION, WEIGHTS, load_checkpoint, save_checkpoint
 from .evaluation import METRICS
 from .files import read_json
+from .loss_scale import LossScale
 from .samplers import SAMPLERS, PathSampler
 from .schedule import SCHEDULES, learning_rate
 from .session import RunSession
@@ -48,6 +49,7 @@ class SupernetTrainer(RunSession):
         self.cost = model.flops(image_size)
         self.optimizer["train"].set_parameters(model.get_parameters(grad_only=True))
         self._base_rate = self.optimizer["train"]._solver.learning_rate()
+        self.loss_scale = LossScale.of(self.args.get("type_config"))
         self._step = 0
 
     @cached_property
@@ -108,16 +110,18 @@ class SupernetTrainer(RunSession):
         position = load_checkpoint(folder, network=self.model, solver=solver)
         if position is not None:
             sampler.restore(position["sampler"])
+            self.loss_scale.restore(position["loss_scale"])
             self.say(f"{stage}: going on after epoch {position['epoch']} of {last}")
         elif stage == FINETUNE:  # in a later session than the warm-up's: weights alone are not all of its end
-            load_checkpoint(self.folder / "checkpoint_warmup", network=self.model, solver=solver)
+            end = load_checkpoint(self.folder / "checkpoint_warmup", network=self.model, solver=solver)
+            self.loss_scale.restore(end["loss_scale"])
         epoch = position["epoch"] if position else first
         self._step = epoch * self.one_epoch_train
         self.dataloader["train"].seek(self._step * self.accum_train)
 
         def save(epochs: int) -> None:
             if self.folder.writes:
-                state = {"epoch": epochs, "sampler": sampler.state()}
+                state = {"epoch": epochs, "sampler": sampler.state(), "loss_scale": self.loss_scale.state()}
                 save_checkpoint(folder, network=self.model, solver=solver, position=state)
 
         if epoch == last:  # nothing to train: what is there is the result
@@ -170,7 +174,7 @@ class SupernetTrainer(RunSession):
         for _ in range(self.accum_train):
             self._load_data(placeholder, self.dataloader["train"].next())
             placeholder["loss"].forward(clear_no_need_grad=True)
-            placeholder["loss"].backward(clear_buffer=True)
+            placeholder["loss"].backward(self.loss_scale.value, clear_buffer=True)
             self.model.flush_statistics()
             for name, term in placeholder["terms"].items():
                 losses[name] = losses.get(name, 0.0) + float(term.d) / self.accum_train
@@ -185,7 +189,8 @@ class SupernetTrainer(RunSession):
             gradients = [p.grad for p in self.model.get_parameters(grad_only=True).values()]
             self.comm.all_reduce(gradients, division=True, inplace=False)
         self.event.add_default_stream_event()
-        self.optimizer["train"].update()
+        if self.loss_scale.unscale(self.optimizer["train"]._solver):
+            self.optimizer["train"].update()
         return losses
 
     def update_graph(self, key="train"):

@@ -7,7 +7,7 @@ import pytest
 
 from nnabla_detofa.errors import ConfigError, SpaceError
 from nnabla_detofa.pruning import AcceptedPaths, fixed_random_score, path_thresholds, pruning_score
-from nnabla_detofa.space import Budgets, CostModel, SearchSpace
+from nnabla_detofa.space import PROPOSALS, Budgets, CostModel, SearchSpace
 
 SPACE = SearchSpace.ofa_resnet50(
     base_depths=(1, 1, 1, 1), depths=(0, 1), widths=(0.65, 1.0), expands=(0.2, 0.35), elastic_stem=False
@@ -86,6 +86,19 @@ def test_accepted_paths_are_uniform_over_what_passes() -> None:
     assert stream.seconds > 0
 
 
+def test_accepted_paths_of_balanced_draws_are_the_draws_that_pass() -> None:
+    delta = path_thresholds(SPACE, score, COST, BUDGETS, rng=np.random.default_rng(0)).at(0.25)
+    draw = PROPOSALS["balanced"](SPACE, COST, BUDGETS)
+    rng = np.random.default_rng(5)
+    stream = AcceptedPaths(SPACE, score, COST, BUDGETS, thresholds=delta, rng=rng, draw=draw, batch=64)
+    rng = np.random.default_rng(5)
+    drawn = np.concatenate([draw(64, rng) for _ in range(20)])
+    passing = drawn[score(drawn) >= delta[BUDGETS.bucket(COST(drawn))]]
+    assert np.array_equal([stream.next() for _ in passing], passing)
+    shares = np.bincount(BUDGETS.bucket(COST(passing)), minlength=5) / len(passing)
+    assert shares.min() > 0.13  # a quarter is dropped in each bucket, so what is left is even as well
+
+
 def test_a_stream_goes_on_where_its_state_was_taken() -> None:
     delta = path_thresholds(SPACE, score, COST, BUDGETS, rng=np.random.default_rng(0)).at(0.25)
     stream = accepted(delta)
@@ -121,9 +134,7 @@ def test_bad_input() -> None:
         accepted(np.zeros(1))
     with pytest.raises(ConfigError, match="batch is 0; it must be a whole number of at least 1"):
         accepted(np.zeros(5), batch=0)
-    with pytest.raises(
-        SpaceError, match="none of 6,400 uniform paths reached its bucket's threshold; lower path_ratio"
-    ):
+    with pytest.raises(SpaceError, match="none of 6,400 drawn paths reached its bucket's threshold; lower path_ratio"):
         accepted(np.full(5, 2.0)).next()
     stream = accepted(np.zeros(5))
     good = stream.state()

@@ -6,13 +6,19 @@ import numpy as np
 import pytest
 
 from nnabla_detofa.errors import ConfigError
-from nnabla_detofa.space import SearchSpace
+from nnabla_detofa.space import Budgets, CostModel, SearchSpace
 from nnabla_detofa.training import path_sampler
 from nnabla_detofa.training.samplers import SAMPLERS
 from nnabla_detofa.training.schedule import learning_rate
 from nnabla_detofa.training.settings import keywords, require_count, require_keys, require_name, require_numbers
 
 SPACE = SearchSpace.ofa_resnet50(base_depths=(1, 1, 1, 1), depths=(0, 1))
+COST = CostModel.flops(SPACE, image_size=64, n_classes=3)
+BUDGETS = Budgets.equal_width(COST)
+
+
+def sampler_of(name, seed):
+    return path_sampler(name, SPACE, COST, BUDGETS, np.random.default_rng(seed))
 
 
 def rates(name, epochs, **options):
@@ -50,18 +56,18 @@ def test_schedules_that_cannot_be():
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_a_restored_sampler_goes_on_with_the_same_paths(name):
-    sampler = path_sampler(name, SPACE, np.random.default_rng(0))
+    sampler = sampler_of(name, 0)
     for _ in range(70):
         sampler.next()
     state = json.loads(json.dumps(sampler.state()))  # as a checkpoint keeps it
-    other = path_sampler(name, SPACE, np.random.default_rng(1))
+    other = sampler_of(name, 1)
     other.restore(state)
     for _ in range(140):
         np.testing.assert_array_equal(other.next(), sampler.next())
 
 
 def test_uniform_paths_are_the_spaces_own_draws():
-    sampler = path_sampler("uniform", SPACE, np.random.default_rng(5))
+    sampler = sampler_of("uniform", 5)
     drawn = np.array([sampler.next() for _ in range(130)])
     assert drawn.dtype == np.int8
     assert SPACE.contains(drawn).all()
@@ -69,17 +75,29 @@ def test_uniform_paths_are_the_spaces_own_draws():
     np.testing.assert_array_equal(drawn, np.concatenate([SPACE.sample(64, rng) for _ in range(3)])[:130])
 
 
+def test_balanced_paths_train_every_bucket_where_uniform_ones_miss_the_top():
+    drawn = {name: np.array([one.next() for _ in range(2000)]) for name, one in _samplers("uniform", "balanced")}
+    share = {name: np.bincount(BUDGETS.bucket(COST(paths)), minlength=5) / 2000 for name, paths in drawn.items()}
+    assert share["uniform"][4] < 0.01 < 0.15 < share["balanced"].min()
+    assert share["balanced"].max() < 0.25
+    assert SPACE.contains(drawn["balanced"]).all()
+
+
+def _samplers(*names):
+    return [(name, sampler_of(name, 3)) for name in names]
+
+
 def test_fullnet_is_the_largest_path():
-    sampler = path_sampler("fullnet", SPACE, np.random.default_rng(5))
+    sampler = sampler_of("fullnet", 5)
     np.testing.assert_array_equal(sampler.next(), SPACE.largest())
     np.testing.assert_array_equal(sampler.next(), SPACE.largest())
 
 
 def test_unknown_sampler():
     with pytest.raises(
-        ConfigError, match="unknown sampler 'uniforms'; known: fullnet, uniform .did you mean 'uniform'"
+        ConfigError, match="unknown sampler 'uniforms'; known: balanced, fullnet, uniform .did you mean 'uniform'"
     ):
-        path_sampler("uniforms", SPACE, np.random.default_rng(0))
+        sampler_of("uniforms", 0)
 
 
 def test_keywords_are_those_that_a_configuration_can_set():

@@ -1,0 +1,58 @@
+"""Draws that training takes its paths from: buckets equally often, and inside a bucket every path."""
+
+import numpy as np
+import pytest
+
+from nnabla_detofa.space import PROPOSALS, Budgets, CostModel, SearchSpace
+
+SPACE = SearchSpace.ofa_resnet50(
+    base_depths=(1, 1, 1, 1), depths=(0,), widths=(0.65, 1.0), expands=(0.2, 0.35), elastic_stem=False
+)
+COST = CostModel.flops(SPACE, image_size=64, n_classes=3)
+BUDGETS = Budgets.equal_width(COST)
+PATHS = SPACE.enumerate()
+BUCKET = BUDGETS.bucket(COST(PATHS))
+
+
+def counts(paths):
+    """How often each path of the space was drawn."""
+    place = {tuple(path): number for number, path in enumerate(PATHS.tolist())}
+    return np.bincount([place[tuple(path)] for path in paths.tolist()], minlength=len(PATHS))
+
+
+def is_uniform(observed, expected):
+    """A chi-square test at five standard deviations."""
+    chi_square, freedom = ((observed - expected) ** 2 / expected).sum(), len(observed) - 1
+    return abs(chi_square - freedom) < 5 * np.sqrt(2 * freedom)
+
+
+def test_buckets_are_drawn_equally_often_and_paths_uniformly_inside_them():
+    n = 50_000
+    observed = counts(PROPOSALS["balanced"](SPACE, COST, BUDGETS)(n, np.random.default_rng(0)))
+    sizes = np.bincount(BUCKET, minlength=5)
+    assert sizes.min() > 0
+    assert is_uniform(np.bincount(BUCKET, observed, minlength=5), np.full(5, n / 5))
+    assert is_uniform(observed, n / 5 / sizes[BUCKET])
+
+
+def test_uniform_draws_are_the_spaces_own():
+    observed = counts(PROPOSALS["uniform"](SPACE, COST, BUDGETS)(50_000, np.random.default_rng(0)))
+    assert is_uniform(observed, np.full(len(PATHS), 50_000 / len(PATHS)))
+    assert not is_uniform(np.bincount(BUCKET, observed, minlength=5), np.full(5, 10_000))
+
+
+def test_buckets_without_paths_are_left_out():
+    narrow = SPACE.only(widths=[0.65])
+    reachable = BUDGETS.reachable(narrow, COST)
+    assert 0 < len(reachable) < 5
+    drawn = PROPOSALS["balanced"](narrow, COST, BUDGETS)(400, np.random.default_rng(0))
+    assert narrow.contains(drawn).all()
+    assert sorted(set(BUDGETS.bucket(COST(drawn)).tolist())) == reachable
+
+
+@pytest.mark.parametrize("n", [0, 1, 3])
+def test_few_draws(n):
+    draw = PROPOSALS["balanced"](SPACE, COST, BUDGETS)
+    drawn = draw(n, np.random.default_rng(1))
+    assert drawn.shape == (n, SPACE.structure.n_genes) and drawn.dtype == np.int8
+    assert np.array_equal(drawn, draw(n, np.random.default_rng(1)))

@@ -1,0 +1,132 @@
+"""Loss scaling: exact where nothing overflows, a skipped update and half the factor where a gradient is not finite."""
+
+import json
+
+import h5py
+import nnabla as nn
+import nnabla.solvers as S  # noqa: N812
+import numpy as np
+import pytest
+
+from nnabla_detofa.errors import ConfigError, NumericError
+from nnabla_detofa.training.loss_scale import LossScale
+from nnabla_detofa.training.runner import SupernetRunner
+
+
+class Training:
+    """One weight (3,) under Adam, whose gradient is given before it is scaled."""
+
+    def __init__(self):
+        self.weight = nn.Variable.from_numpy_array(np.ones(3, np.float32), need_grad=True)
+        self.solver = S.Adam(0.1)
+        self.solver.set_parameters({"weight": self.weight})
+
+    def step(self, scale, gradient):
+        self.weight.g = np.asarray(gradient, np.float32) * scale.value
+        if passed := scale.unscale(self.solver):
+            self.solver.update()
+        return passed
+
+
+def test_a_power_of_two_changes_no_digit():
+    gradients = np.random.default_rng(0).standard_normal((20, 3)).astype(np.float32)
+    weights = []
+    for scale in (LossScale.of("float"), LossScale(start=2.0**12), LossScale(start=2.0**-3, double_after=4)):
+        training = Training()
+        assert all(training.step(scale, gradient) for gradient in gradients)
+        weights.append(training.weight.d.copy())
+    np.testing.assert_array_equal(weights[0], weights[1])
+    np.testing.assert_array_equal(weights[0], weights[2])
+
+
+@pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
+def test_a_gradient_that_is_not_finite_skips_the_update_and_halves(bad):
+    training, scale = Training(), LossScale(start=8.0)
+    training.step(scale, [1, 2, 3])
+    before, state = training.weight.d.copy(), training.solver.get_states()["weight"]
+    moments = {name: np.array(array.data.data) for name, array in state.pstate.items()}
+    assert not training.step(scale, [1, bad, 3])
+    assert (scale.value, scale.skipped) == (4.0, 1)
+    np.testing.assert_array_equal(training.weight.d, before)
+    for name, array in training.solver.get_states()["weight"].pstate.items():
+        np.testing.assert_array_equal(array.data.data, moments[name])
+    assert training.step(scale, [1, 2, 3])
+    assert not np.array_equal(training.weight.d, before)
+
+
+def test_it_doubles_after_so_many_good_steps_in_a_row():
+    training, scale, values = Training(), LossScale(start=4.0, double_after=3), []
+    for gradient in (1, 1, np.inf, 1, 1, 1, 1, 1, 1):
+        training.step(scale, [gradient] * 3)
+        values.append(scale.value)
+    assert values == [4, 4, 2, 2, 2, 4, 4, 4, 8]
+
+
+def test_gradients_that_are_never_finite_end_the_training():
+    training, scale = Training(), LossScale(start=2.0, least=0.5)
+    for _ in range(2):
+        training.step(scale, [np.nan] * 3)
+    with pytest.raises(NumericError, match="^gradients are not finite even at a loss scale of 0.5; the last epoch's"):
+        training.step(scale, [np.nan] * 3)
+
+
+def test_a_restored_scale_goes_on():
+    training, scale = Training(), LossScale(start=4.0, double_after=5)
+    for gradient in (1, np.inf, 1, 1):
+        training.step(scale, [gradient] * 3)
+    other = LossScale(double_after=5)
+    other.restore(json.loads(json.dumps(scale.state())))
+    for _ in range(12):
+        training.step(scale, [1] * 3)
+        training.step(other, [1] * 3)
+        assert other.state() == scale.state()
+    with pytest.raises(ConfigError, match="this state of the loss scale cannot be restored: 'good'"):
+        other.restore({"value": 1})
+
+
+def test_precisions_that_are_scaled():
+    assert [LossScale.of(name).value for name in ("float", "half", "mixed_half")] == [1.0, 2.0**15, 2.0**15]
+    assert LossScale.of("float").unscale(None)
+
+
+def test_training_skips_the_step_and_only_that_one(ready, monkeypatch):
+    """In single precision on a CPU, with an infinity planted in the gradient of a bias."""
+    parameters, path = ready.model.get_parameters(grad_only=True), ready.space.largest()
+    bias = parameters["heads/size/output/conv/_b"]
+    scale, proceed = LossScale(start=2.0**10), ready.event.add_default_stream_event
+    monkeypatch.setattr(ready, "loss_scale", scale)
+
+    def plant():
+        bias.g = np.full(bias.shape, np.inf)
+        proceed()
+
+    before = {name: p.d.copy() for name, p in parameters.items()}
+    with monkeypatch.context() as patch:
+        patch.setattr(ready.event, "add_default_stream_event", plant)
+        losses = ready.train_on_batch(path=path)
+    assert np.isfinite(losses["loss"])
+    assert (scale.value, scale.skipped) == (2.0**9, 1)
+    for name, parameter in parameters.items():
+        np.testing.assert_array_equal(parameter.d, before[name], err_msg=name)
+    ready.train_on_batch(path=path)
+    assert (scale.value, scale.skipped) == (2.0**9, 1)
+    assert not np.array_equal(bias.d, before["heads/size/output/conv/_b"])
+    for name, parameter in parameters.items():  # as the fixture was
+        parameter.d = before[name]
+
+
+def test_a_scaled_warm_up_ends_with_the_same_weights_and_keeps_its_scale(command, finished, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(LossScale, "of", lambda _: LossScale(start=2.0**6, double_after=2))
+    monkeypatch.setattr(SupernetRunner, "measured", stop)
+    assert command().code == 75
+    weights = "checkpoint_warmup/weights.h5"
+    with h5py.File(command.folder / weights) as ours, h5py.File(finished[0].folder / weights) as theirs:
+        names: list[str] = []
+        ours.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+        assert names
+        for name in names:
+            np.testing.assert_array_equal(ours[name][()], theirs[name][()], err_msg=name)
+    assert command.json("checkpoint_warmup/position.json")["loss_scale"] == {"value": 2.0**7, "good": 0, "skipped": 0}
