@@ -1,6 +1,7 @@
 """OFA-ResNet50 (Section 4.1, the paper's [22]): the elastic backbone, with the host's parameter names."""
 
 from collections import OrderedDict
+from typing import TYPE_CHECKING
 
 import nnabla as nn
 import nnabla.functions as F  # noqa: N812
@@ -12,6 +13,9 @@ from ..space import SearchSpace
 from .architecture import Layers, layers
 from .elastic import RELU, RELU6, Bottleneck, ConvNorm, ElasticBatchNorm
 from .kernels import Window
+
+if TYPE_CHECKING:
+    from .weights import Transfer
 
 STEM_ACTIVATIONS = {"relu6": RELU6, "relu": RELU}  # the host's and MIT's
 KERNELS = ("auto", "numpy", "nnabla")
@@ -30,6 +34,8 @@ class OFAResNet50(Model):
         rng: draws the initial weights.
     """
 
+    transfer: "Transfer | None" = None  # what a subclass took over from a file
+
     def __init__(
         self,
         space: SearchSpace,
@@ -46,7 +52,7 @@ class OFAResNet50(Model):
             raise unknown("stem_activation", stem_activation, STEM_ACTIVATIONS)
         if kernels not in KERNELS:
             raise unknown("kernels", kernels, KERNELS)
-        self.space = space
+        self.space, self.stem_activation = space, stem_activation
         self._stem_pool, self._kernels = stem_pool, kernels
         self._only = None if only is None else np.asarray(only)
         path = self.require_path(space.largest() if only is None else only)
@@ -55,13 +61,9 @@ class OFAResNet50(Model):
         self.activate(path)
 
     def _build(self, shape: Layers, ceiling: float | None, last_gamma: float, rng) -> None:
-        n_first, n_stem = shape.stem_mid, shape.stem_out
-        plain = Window(3, 1, 1)
-        self.input_stem = Mo.ModuleList()
-        self.input_stem.modules["0"] = ConvNorm(3, n_first, Window(3, 2, 1), rng, ceiling=ceiling)
-        if shape.stem_residual:
-            self.input_stem.modules["1"] = StemResidual(n_first, rng, ceiling)
-        self.input_stem.modules["2"] = ConvNorm(n_first, n_stem, plain, rng, ceiling=ceiling)
+        self.input_stem = Stem(
+            shape.stem_mid, shape.stem_out, rng, residual=shape.stem_residual, ceiling=ceiling, pool=self._stem_pool
+        )
         self.blocks = Mo.ModuleList()
         for layer in shape.blocks:
             self.blocks.modules[str(layer.position)] = Bottleneck(
@@ -92,9 +94,9 @@ class OFAResNet50(Model):
         """Backbone's last map for images (B, 3, S, S), in the layout that the network's layers work in."""
         channel_major = self._channel_major()
         self.apply(channel_major=channel_major, pending=None)  # an older graph's statistics are none of this one's
-        x = F.transpose(images, (1, 0, 2, 3)) if channel_major else images
-        x = self._stem(x)
-        for layer in self._layers.blocks:
+        x, path = F.transpose(images, (1, 0, 2, 3)) if channel_major else images, self._layers
+        x = self.input_stem(x, n_middle=path.stem_mid, n_out=path.stem_out, residual=path.stem_residual)
+        for layer in path.blocks:
             x = self.blocks.modules[str(layer.position)](x, n_middle=layer.n_middle, n_out=layer.n_out)
         return x
 
@@ -106,14 +108,6 @@ class OFAResNet50(Model):
         if self._kernels == "auto":
             return nn.get_current_context().backend[0].startswith("cpu")
         return self._kernels == "numpy"
-
-    def _stem(self, x):
-        n_first, n_stem = self._layers.stem_mid, self._layers.stem_out
-        x = self.input_stem.modules["0"](x, n_out=n_first)
-        if self._layers.stem_residual:
-            x = self.input_stem.modules["1"](x, n_channels=n_first)
-        x = self.input_stem.modules["2"](x, n_out=n_stem)
-        return F.max_pooling(x, (3, 3), (2, 2), pad=(1, 1)) if self._stem_pool else x
 
     def batch_norms(self) -> list[ElasticBatchNorm]:
         """Every elastic normalisation of the network."""
@@ -131,6 +125,29 @@ class OFAResNet50(Model):
     def get_arch_parameters(self, grad_only=False):  # noqa: ARG002 - the host's protocol
         """No architecture parameters: the path filter chooses paths."""
         return OrderedDict()
+
+
+class Stem(Mo.ModuleList):
+    """3×3 with stride 2, an optional residual block, 3×3, and a max-pooling or none.
+
+    Args:
+        n_middle, n_out: channels of the weights; `call` takes those of the path, and whether it has the residual block.
+    """
+
+    def __init__(self, n_middle: int, n_out: int, rng: np.random.Generator, *, residual: bool, ceiling, pool: bool):
+        super().__init__()
+        self._pool = pool
+        self.modules["0"] = ConvNorm(3, n_middle, Window(3, 2, 1), rng, ceiling=ceiling)
+        if residual:
+            self.modules["1"] = StemResidual(n_middle, rng, ceiling)
+        self.modules["2"] = ConvNorm(n_middle, n_out, Window(3, 1, 1), rng, ceiling=ceiling)
+
+    def call(self, x, n_middle: int, n_out: int, residual: bool):
+        x = self.modules["0"](x, n_out=n_middle)
+        if residual:
+            x = self.modules["1"](x, n_channels=n_middle)
+        x = self.modules["2"](x, n_out=n_out)
+        return F.max_pooling(x, (3, 3), (2, 2), pad=(1, 1)) if self._pool else x
 
 
 class StemResidual(Mo.Module):

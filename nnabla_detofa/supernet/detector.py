@@ -7,7 +7,7 @@ import numpy as np
 
 from ..errors import ConfigError, unknown
 from ..host import Mo
-from ..space import CostModel, SearchSpace
+from ..space import CostModel, DetectorLayers, SearchSpace
 from .backbone import OFAResNet50
 from .elastic import RELU, ElasticBatchNorm, ElasticConv, ElasticDeconv, activate
 from .kernels import Window
@@ -142,9 +142,9 @@ class CenterNet(OFAResNet50):
         side = image_size // self.output_stride
         return [[self.n_classes, side, side], [max_objects, 2], [max_objects, 2], [max_objects], [max_objects]]
 
-    def flops(self, image_size: int) -> CostModel:
-        """MACs of the whole detector at this input size, by path."""
-        return CostModel.flops(
+    def network_layers(self, image_size: int) -> DetectorLayers:
+        """Every layer that a path can have at this input size: what costs are made of."""
+        return DetectorLayers(
             self.space,
             image_size=image_size,
             n_classes=self.n_classes,
@@ -152,6 +152,10 @@ class CenterNet(OFAResNet50):
             head=self._head,
             stem_pool=self._stem_pool,
         )
+
+    def flops(self, image_size: int) -> CostModel:
+        """MACs of the whole detector at this input size, by path."""
+        return CostModel.of(self.network_layers(image_size), "flops")
 
 
 def _require_sizes(n_classes, neck, head, deviation) -> None:
@@ -194,7 +198,7 @@ class SearchNet(CenterNet):
     Args:
         n_classes: object classes.
         space: name and options of the search space.
-        pretrained: HDF5 file of parameters, by the host's names; those that the network knows are taken over.
+        pretrained: weights file by the host's names, of a classifier or a detector; see `weights.transfer_weights`.
         seed: of the initial weights.
         options: the other keywords of `CenterNet` and `OFAResNet50`.
     """
@@ -202,7 +206,8 @@ class SearchNet(CenterNet):
     def __init__(self, n_classes: int, *, space: dict | None = None, pretrained=None, seed: int = 0, **options):
         require_known(options)
         super().__init__(search_space(space), n_classes=n_classes, rng=np.random.default_rng(seed), **options)
-        self.transfer = transfer_weights(self, pretrained) if pretrained else None
+        if pretrained:
+            self.transfer = transfer_weights(self, pretrained)
 
 
 class TrainNet(CenterNet):
@@ -215,7 +220,8 @@ class TrainNet(CenterNet):
         whole = search_space(space)
         path = whole.from_genotype(genotype)
         super().__init__(whole, n_classes=n_classes, only=path, rng=np.random.default_rng(seed), **options)
-        self.transfer = transfer_weights(self, pretrained) if pretrained else None
+        if pretrained:
+            self.transfer = transfer_weights(self, pretrained)
 
 
 def extract(supernet: CenterNet, path: np.ndarray) -> CenterNet:
