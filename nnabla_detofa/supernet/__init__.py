@@ -1,8 +1,9 @@
 """The once-for-all networks (Sections 3 and 4.1): elastic OFA-ResNet50 under CenterNet's neck and heads."""
 
 from .detector import CenterNet, SearchNet, TrainNet, extract
+from .mit import from_mit, write_mit_weights
 from .statistics import reestimate
-from .weights import Transfer, load_weights, save_weights, transfer_weights
+from .weights import Transfer, load_weights, save_weights, transfer_weights, weights_as_bytes
 
 __all__ = [
     "CenterNet",
@@ -10,8 +11,11 @@ __all__ = [
     "TrainNet",
     "Transfer",
     "extract",
+    "from_mit",
     "load_weights",
     "reestimate",
     "save_weights",
     "transfer_weights",
+    "weights_as_bytes",
+    "write_mit_weights",
 ]

@@ -1,53 +1,94 @@
-"""Weights on disk (HDF5, the host's format and names): saving, exact loading, and loading what fits."""
+"""Weights on disk (HDF5, the host's format and names): saving, exact loading, and transfer to another network.
+
+Channels stay in the file's order: what shrinks with a path is decided by training, never by loading.
+"""
 
 from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
+import h5py
 import nnabla as nn
+import numpy as np
 
 from ..errors import WeightsError
-from ..host import Model
+from .backbone import OFAResNet50
+
+BACKBONE = ("input_stem", "blocks")  # the parts of a network that a transfer must find, each whole
+STEM_ACTIVATION = "stem_activation"  # an attribute of our files: no parameter tells what the stem was trained with
+SUFFIX = ".h5"
 
 
 class Transfer(NamedTuple):
     """Names of a partial load: taken over, left at their initial values, and in the file but not in the network."""
 
+    file: Path
     loaded: list[str]
     new: list[str]
     left_out: list[str]
 
+    def __str__(self) -> str:
+        """One line that names the parts of the network and of the file."""
+        loaded, new, left_out = (", ".join(_parts(names)) or "nothing" for names in self[1:])
+        return f"{self.file}: loaded {loaded} ({len(self.loaded)} parameters); new: {new}; left out: {left_out}"
 
-def save_weights(network: Model, file: Path) -> None:
+
+def save_weights(network: OFAResNet50, file: Path) -> None:
     """Write every parameter by name; the file appears whole or not at all."""
-    beside = file.with_name(f".{file.stem}.writing.h5")
-    nn.save_parameters(str(beside), network.get_parameters())
+    write_parameters(network.get_parameters(), file, stem_activation=network.stem_activation)
+
+
+def weights_as_bytes(network: OFAResNet50) -> bytes:
+    """What `save_weights` would write."""
+    return parameters_as_bytes(network.get_parameters(), stem_activation=network.stem_activation)
+
+
+def write_parameters(parameters: Mapping[str, nn.Variable], file: Path, *, stem_activation: str) -> None:
+    """`save_weights` of parameters without a network."""
+    beside = file.with_name(f".{file.stem}.writing{SUFFIX}")
+    beside.write_bytes(parameters_as_bytes(parameters, stem_activation=stem_activation))
     beside.replace(file)
 
 
-def load_weights(network: Model, file: Path) -> None:
+def parameters_as_bytes(parameters: Mapping[str, nn.Variable], *, stem_activation: str) -> bytes:
+    """The content of the file; made in memory, because HDF5 does not survive a disk that is full."""
+    content = BytesIO()
+    nn.save_parameters(content, parameters, extension=SUFFIX)
+    with h5py.File(content, "a") as stored:
+        stored.attrs[STEM_ACTIVATION] = stem_activation
+    return content.getvalue()
+
+
+def load_weights(network: OFAResNet50, file: Path) -> None:
     """Load a file that holds exactly this network's parameters; WeightsError names what differs."""
     stored, own = _read(file), network.get_parameters()
-    problems = _shape_differences(stored, own)
-    problems += [f"{name} is missing" for name in own if name not in stored]
-    problems += [f"{name} {stored[name].shape} is not in the network" for name in stored if name not in own]
-    if problems:
-        raise WeightsError(f"{file} holds the weights of another network: {_brief(problems)}")
+    _require_same(file, stored, own)
     for name, parameter in own.items():
         parameter.d = stored[name].d
 
 
-def transfer_weights(network: Model, file: Path) -> Transfer:
-    """Load the parameters whose names the network knows; WeightsError where a shape differs or no name fits."""
+def transfer_weights(network: OFAResNet50, file: str | Path) -> Transfer:
+    """Load the backbone, and of the other parts (neck, heads, classifier) those that are the same in file and network.
+
+    WeightsError where the backbone, its stem's activation included, is another network's.
+    """
+    file = Path(file)
     stored, own = _read(file), network.get_parameters()
-    shared = [name for name in own if name in stored]
-    problems = _shape_differences(stored, own)
-    if problems or not shared:
-        reason = _brief(problems) if problems else f"it has {_brief(list(stored))}; the network has {_brief(list(own))}"
-        raise WeightsError(f"{file} holds the weights of another network: {reason}")
-    for name in shared:
+    if not _of(BACKBONE, stored):
+        raise WeightsError(
+            f"{file} holds the weights of another network: it has {_brief(list(stored))};"
+            f" the network has {_brief(list(own))}"
+        )
+    _require_same(file, _of(BACKBONE, stored), _of(BACKBONE, own))
+    _require_activation(file, network.stem_activation)
+    same = [part for part in _parts(own) if not _differences(_of([part], stored), _of([part], own))]
+    loaded = list(_of(same, own))
+    for name in loaded:
         own[name].d = stored[name].d
-    return Transfer(shared, [name for name in own if name not in stored], [name for name in stored if name not in own])
+    new, left_out = ([name for name in names if _part(name) not in same] for names in (own, stored))
+    return Transfer(file, loaded, new, left_out)
 
 
 def _read(file: Path) -> OrderedDict:
@@ -62,16 +103,56 @@ def _read(file: Path) -> OrderedDict:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise WeightsError(f"weights file {file} cannot be read: {reason}") from error
     if not stored:  # NNabla skips a file whose suffix it does not know
-        raise WeightsError(f"weights file {file} holds no parameters; it must be NNabla's HDF5, with suffix .h5")
+        raise WeightsError(
+            f"weights file {file} holds no parameters; it must be NNabla's HDF5, with suffix {SUFFIX}"
+            " (`python -m nnabla_detofa.convert_mit` makes one of MIT's PyTorch file)"
+        )
+    for name, value in stored.items():
+        if not np.isfinite(value.d).all():
+            raise WeightsError(f"weights file {file}: {name} holds values that are not finite")
     return stored
 
 
-def _shape_differences(stored, own) -> list[str]:
+def _require_same(file: Path, stored: Mapping, own: Mapping) -> None:
+    if problems := _differences(stored, own):
+        raise WeightsError(f"{file} holds the weights of another network: {_brief(problems)}")
+
+
+def _require_activation(file: Path, own: str) -> None:
+    with h5py.File(file, "r") as source:
+        stored = source.attrs.get(STEM_ACTIVATION, own)  # the host's files do not say; the host has relu6 alone
+    if stored != own:
+        raise WeightsError(
+            f"{file} was trained with stem_activation {stored}, and this network has {own};"
+            f" set the network's stem_activation to {stored}"
+        )
+
+
+def _differences(stored: Mapping, own: Mapping) -> list[str]:
+    """What keeps the stored parameters from being a network's own, a phrase each."""
     return [
-        f"{name} is {stored[name].shape} in the file and {parameter.shape} in the network"
-        for name, parameter in own.items()
-        if name in stored and stored[name].shape != parameter.shape
+        *(
+            f"{name} is {stored[name].shape} in the file and {parameter.shape} in the network"
+            for name, parameter in own.items()
+            if name in stored and stored[name].shape != parameter.shape
+        ),
+        *(f"{name} is missing" for name in own if name not in stored),
+        *(f"{name} {stored[name].shape} is not in the network" for name in stored if name not in own),
     ]
+
+
+def _part(name: str) -> str:
+    return name.split("/", 1)[0]
+
+
+def _parts(names: Iterable[str]) -> list[str]:
+    """The parts that parameters belong to, in order."""
+    return list(dict.fromkeys(map(_part, names)))
+
+
+def _of(parts: Iterable[str], parameters: Mapping) -> dict:
+    """The parameters of some parts."""
+    return {name: value for name, value in parameters.items() if _part(name) in parts}
 
 
 def _brief(names: list[str], limit: int = 4) -> str:

@@ -61,7 +61,7 @@ def test_saving_replaces_the_file_and_leaves_no_other(small, file):
 def test_a_failed_saving_keeps_the_old_file(small, file, monkeypatch):
     before = file.read_bytes()
 
-    def full(*_):
+    def full(*_, **__):
         raise OSError("no space left on device")
 
     monkeypatch.setattr(nn, "save_parameters", full)
@@ -73,14 +73,38 @@ def test_a_failed_saving_keeps_the_old_file(small, file, monkeypatch):
 def test_a_backbones_weights_are_taken_over_by_name(small, backbone):
     file, values = backbone
     network, fresh = small.net(), small.net()
-    loaded, new, left_out = transfer_weights(network, file)
-    assert loaded == list(values)
-    assert left_out == ["classifier/_b"]
-    assert {name.split("/")[0] for name in new} == {"neck", "heads"}
-    assert set(loaded) | set(new) == set(network.get_parameters())
+    transfer = transfer_weights(network, file)
+    assert transfer.loaded == list(values)
+    assert transfer.left_out == ["classifier/_b"]
+    assert {name.split("/")[0] for name in transfer.new} == {"neck", "heads"}
+    assert set(transfer.loaded) | set(transfer.new) == set(network.get_parameters())
     after = small.values(network)
-    assert equal({name: after[name] for name in loaded}, values)
-    assert equal({name: after[name] for name in new}, {name: small.values(fresh)[name] for name in new})
+    assert equal({name: after[name] for name in transfer.loaded}, values)
+    assert equal({name: after[name] for name in transfer.new}, {n: small.values(fresh)[n] for n in transfer.new})
+
+
+def test_a_transfer_says_in_one_line_what_it_did(small, file, backbone):
+    n = len(backbone[1])
+    assert str(small.net(pretrained=str(backbone[0])).transfer) == (
+        f"{backbone[0]}: loaded input_stem, blocks ({n} parameters); new: neck, heads; left out: classifier"
+    )
+    whole = small.net(pretrained=file).transfer
+    assert str(whole) == (
+        f"{file}: loaded input_stem, blocks, neck, heads ({len(whole.loaded)} parameters);"
+        " new: nothing; left out: nothing"
+    )
+
+
+def test_parts_of_other_sizes_start_fresh_around_the_same_backbone(small, file):
+    """A detector of three classes gives its backbone and neck to one of five."""
+    network, fresh = (SearchNet(5, space=small.SPACE, **small.OPTIONS) for _ in range(2))
+    transfer = transfer_weights(network, file)
+    after, stored = small.values(network), small.values(small.awake(small.net()))
+    for name, value in after.items():
+        from_file = not name.startswith("heads/")
+        assert np.array_equal(value, stored[name] if from_file else small.values(fresh)[name]), name
+        assert (name in transfer.loaded, name in transfer.new) == (from_file, not from_file)
+    assert str(transfer).endswith("new: heads; left out: heads")
 
 
 def test_pretrained_is_a_transfer_at_building(small, backbone):
@@ -91,21 +115,69 @@ def test_pretrained_is_a_transfer_at_building(small, backbone):
     assert small.net().transfer is None
 
 
+def test_a_stem_trained_with_another_activation_is_refused(small, file):
+    with pytest.raises(WeightsError) as caught:
+        small.net(stem_activation="relu", pretrained=file)
+    assert str(caught.value) == (
+        f"{file} was trained with stem_activation relu6, and this network has relu;"
+        " set the network's stem_activation to relu6"
+    )
+    save_weights(small.net(stem_activation="relu"), file)
+    assert small.net(stem_activation="relu", pretrained=file).transfer.new == []
+    with h5py.File(file, "a") as stored:
+        del stored.attrs["stem_activation"]  # as in a file of the host's
+    assert small.net(pretrained=file).transfer.new == []
+
+
 # ---- what is refused
 
 
-@pytest.mark.parametrize("load", [load_weights, transfer_weights])
-def test_sizes_of_another_network_are_listed_and_nothing_is_loaded(small, file, load):
-    network = small.net(head=12, seed=4)
+def refusal(small, network, load, file):
+    """What the load says; nothing was loaded."""
     before = small.values(network)
     with pytest.raises(WeightsError) as caught:
         load(network, file)
-    message = str(caught.value)
+    assert equal(small.values(network), before)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_sizes_of_another_network_are_listed_and_nothing_is_loaded(small, file):
+    message = refusal(small, small.net(head=12, seed=4), load_weights, file)
     assert message.startswith(f"{file} holds the weights of another network: ")
     assert "heads/heatmap/hidden/conv/_W is (8, 8, 3, 3) in the file and (12, 8, 3, 3) in the network" in message
     assert message.endswith(" and 5 more")
-    assert "\n" not in message
-    assert equal(small.values(network), before)
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"width_scale": 0.25}, "input_stem/0/conv/conv/_W is (4, 3, 3, 3) in the file and (8, 3, 3, 3) in the netw"),
+        ({"expands": [0.2, 0.5]}, "blocks/0/conv1/conv/conv/_W is (12, 8, 1, 1) in the file and (16, 8, 1, 1) in the"),
+        ({"depths": [0, 1]}, "blocks/2/conv1/conv/conv/_W is (12, 32, 1, 1) in the file and (24, 32, 1, 1) in the ne"),
+        ({"base_depths": [1, 1, 1, 2]}, "blocks/12/conv1/conv/conv/_W is missing; "),
+        ({"base_depths": [1, 1, 1, 1], "depths": [0, 1]}, "blocks/2/conv1/conv/conv/_W is (12, 32, 1, 1) in the file"),
+    ],
+    ids=str,
+)
+def test_a_backbone_of_other_widths_or_depths_is_refused_whole(small, file, other, said):
+    network = SearchNet(3, space={**small.SPACE, **other}, **small.OPTIONS)
+    message = refusal(small, network, transfer_weights, file)
+    assert message.startswith(f"{file} holds the weights of another network: {said}")
+
+
+def test_a_deeper_backbone_than_the_networks_is_refused(small, tmp_path):
+    deeper = SearchNet(3, space={**small.SPACE, "base_depths": [1, 1, 1, 2]}, **small.OPTIONS)
+    save_weights(deeper, tmp_path / "deeper.h5")
+    message = refusal(small, small.net(), transfer_weights, tmp_path / "deeper.h5")
+    assert "another network: blocks/12/conv1/conv/conv/_W (" in message and ") is not in the network" in message
+
+
+def test_values_that_are_not_finite_are_refused(small, file):
+    with h5py.File(file, "a") as stored:
+        stored["blocks/3/conv2/bn/bn/_var"][0, 1] = np.nan
+    message = refusal(small, small.net(), transfer_weights, file)
+    assert message == f"weights file {file}: blocks/3/conv2/bn/bn/_var holds values that are not finite"
 
 
 def test_exact_loading_lists_names_that_only_one_side_has(small, file, backbone):
@@ -124,11 +196,6 @@ def test_a_transfer_of_nothing_says_what_both_sides_have(small, tmp_path):
         WeightsError, match="another network: it has fc/_W; the network has input_stem/0/.* and 238 more"
     ):
         transfer_weights(small.net(), tmp_path / "other.h5")
-
-
-def test_a_supernets_weights_are_not_a_smaller_networks(small, file):
-    with pytest.raises(WeightsError, match="in the file and .* in the network"):
-        SearchNet(3, space={**small.SPACE, "width_scale": 0.25}, pretrained=str(file), **small.OPTIONS)
 
 
 @pytest.mark.parametrize("load", [load_weights, transfer_weights])

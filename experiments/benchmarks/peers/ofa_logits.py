@@ -1,0 +1,46 @@
+"""The PyTorch original's half of `experiments/mit_weights.py`: a checkpoint of random weights and what it computes.
+
+    .venv-peers/bin/python -m experiments.benchmarks.peers.ofa_logits FOLDER
+
+FOLDER holds genotypes.json and images.npy. Leaves checkpoint.pth, the checkpoint as our converter reads it in
+state.npz, and the logits of each genotype in logits.npy.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from nnabla_detofa.convert_mit import read_checkpoint
+
+from .ofa_tasks import supernet
+
+
+def awake(network: torch.nn.Module) -> torch.nn.Module:
+    """The network with scales, shifts and running statistics that differ in every channel, for inference."""
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.weight.data.uniform_(0.5, 1.5)
+            layer.running_var.uniform_(0.5, 1.5)
+            layer.bias.data.normal_(0, 0.3)
+            layer.running_mean.normal_(0, 0.3)
+    return network.eval()
+
+
+def main(folder: Path) -> None:
+    torch.manual_seed(0)
+    network = awake(supernet())
+    torch.save({"state_dict": network.state_dict()}, folder / "checkpoint.pth")
+    np.savez(folder / "state.npz", **read_checkpoint(folder / "checkpoint.pth"))
+    images, logits = torch.from_numpy(np.load(folder / "images.npy")), []
+    with torch.no_grad():
+        for genotype in json.loads((folder / "genotypes.json").read_text()):
+            network.set_active_subnet(**genotype)
+            logits.append(network(images).numpy())
+    np.save(folder / "logits.npy", logits)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,91 @@
+"""MIT's parameter names: what becomes of each, and that the network they load into has that very backbone."""
+
+import h5py
+import numpy as np
+import pytest
+
+from nnabla_detofa.errors import WeightsError
+from nnabla_detofa.supernet import from_mit, write_mit_weights
+
+OURS = {"_W": "weight", "_gamma": "weight", "_beta": "bias", "_mean": "running_mean", "_var": "running_var"}
+
+
+def mit_name(name, *, published):
+    """MIT's name of one of our backbone's parameters; the published files do not repeat `conv` and `bn`."""
+    *place, kind, _, value = name.split("/")
+    return ".".join([*place, kind, *([] if published else [kind]), OURS[value]])
+
+
+@pytest.fixture(params=[True, False], ids=["published", "package"])
+def state(request, small):
+    """A synthetic state dictionary of the small network's backbone, with a classifier of 7 classes; and the arrays."""
+    network = small.awake(small.net(stem_activation="relu"))
+    values = small.values(network).items()
+    own = {name: v.astype(np.float32) for name, v in values if name.startswith(("input_stem", "blocks"))}
+    state = {
+        mit_name(name, published=request.param): v.reshape(-1) if v.shape[0] == 1 else v for name, v in own.items()
+    }
+    linear = "classifier.linear" if request.param else "classifier.linear.linear"
+    rng = np.random.default_rng(0)
+    state |= {f"{linear}.weight": rng.standard_normal((7, 24)), f"{linear}.bias": rng.standard_normal(7)}
+    return state | {"input_stem.0.bn.num_batches_tracked": np.array(3)}, own
+
+
+def test_every_name_of_the_backbone_becomes_the_hosts(state):
+    given, own = state
+    found = from_mit(given)
+    assert set(found) == {*own, "classifier/0/linear/linear/_W", "classifier/0/linear/linear/_b"}
+    for name, value in own.items():
+        np.testing.assert_array_equal(found[name].d, value, err_msg=name)
+        assert found[name].need_grad == (not name.endswith(("_mean", "_var")))
+    np.testing.assert_array_equal(found["classifier/0/linear/linear/_W"].d, _classifier(given).T.astype(np.float32))
+
+
+def _classifier(state):
+    return next(value for name, value in state.items() if name.startswith("classifier") and value.ndim == 2)
+
+
+def test_the_file_gives_a_detector_its_backbone(state, small, tmp_path):
+    given, own = state
+    assert write_mit_weights(given, tmp_path / "mit.h5") == len(own) + 2
+    network = small.net(stem_activation="relu", pretrained=tmp_path / "mit.h5", seed=3)
+    after = small.values(network)
+    assert all(np.array_equal(after[name], value) for name, value in own.items())
+    assert str(network.transfer).endswith("; new: neck, heads; left out: classifier")
+    with pytest.raises(WeightsError, match="mit.h5 was trained with stem_activation relu, and this network has relu6;"):
+        small.net(pretrained=tmp_path / "mit.h5")
+
+
+def test_a_checkpoint_that_lacks_a_block_is_found_at_loading(state, small, tmp_path):
+    given, _ = state
+    write_mit_weights({n: v for n, v in given.items() if not n.startswith("blocks.4.")}, tmp_path / "mit.h5")
+    with pytest.raises(WeightsError, match="another network: blocks/4/conv1/conv/conv/_W is missing"):
+        small.net(stem_activation="relu", pretrained=tmp_path / "mit.h5")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "there are no parameters of MIT's OFA-ResNet50"),
+        ({"input_stem.0.bn.num_batches_tracked": np.array(1)}, "there are no parameters of MIT's OFA-ResNet50"),
+        ({"first_conv.conv.weight": np.zeros((1, 1, 1, 1))}, "first_conv.conv.weight is no parameter of MIT's OFA-R"),
+        (
+            {"blocks.1.mobile_inverted_conv.depth_conv.conv.conv.weight": np.zeros(1)},
+            "blocks.1.mobile_inverted_conv.de",
+        ),
+        ({"input_stem.0.conv.bias": np.zeros(1)}, "input_stem.0.conv.bias is no parameter of MIT's OFA-ResNet50"),
+        ({"input_stem.0.bn.weight": np.zeros((1, 2))}, r"input_stem.0.bn.weight has shape \(1, 2\), which MIT's"),
+        ({"classifier.linear.weight": np.zeros(3)}, r"classifier.linear.weight has shape \(3,\), which MIT's"),
+    ],
+    ids=["empty", "counts alone", "MobileNetV3", "its block", "a bias", "a shape", "a flat matrix"],
+)
+def test_another_networks_state_is_refused_and_nothing_is_written(given, said, tmp_path):
+    with pytest.raises(WeightsError, match=said):
+        write_mit_weights(given, tmp_path / "mit.h5")
+    assert not [*tmp_path.iterdir()]
+
+
+def test_the_file_says_which_stem_it_is_for(state, tmp_path):
+    write_mit_weights(state[0], tmp_path / "mit.h5")
+    with h5py.File(tmp_path / "mit.h5") as stored:
+        assert stored.attrs["stem_activation"] == "relu"
