@@ -20,14 +20,32 @@ NO_COLOUR_CHANGE = np.eye(3, 4)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Augmentation:
-    """How far training images are varied. Digits and letters want `flip=0`.
+class Variation:
+    """How far training images of any task are varied, beyond where they are cut. Digits and letters want `flip=0`.
+
+    `flip` is a probability, `colour` the greatest relative change of brightness, contrast and saturation, `lighting`
+    the standard deviation of the shift along ImageNet's colour components.
+    """
+
+    flip: float = 0.5
+    colour: float = 0.4
+    lighting: float = 0.1
+
+    def __post_init__(self) -> None:
+        require_ratio("colour", self.colour)
+        if not _is_number(self.flip) or not 0 <= self.flip <= 1:
+            raise ConfigError(f"flip is {self.flip!r}; it must be a probability in [0, 1]")
+        if not _is_number(self.lighting) or self.lighting < 0:
+            raise ConfigError(f"lighting is {self.lighting!r}; it must be a number not below 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation(Variation):
+    """CenterNet's cut of a training image, and its variation.
 
     With `crop`, the crop's side is max(height, width) times one of `scales`, and its centre keeps `border` pixels
     (halved until it fits) from the image's edge; without, side and centre are jittered by the standard deviations
-    `zoom` and `shift` (cut off at one and two of them). `flip` is a probability, `colour` the greatest relative change
-    of brightness, contrast and saturation, `lighting` the standard deviation of the shift along ImageNet's colour
-    components.
+    `zoom` and `shift` (cut off at one and two of them).
     """
 
     crop: bool = True
@@ -35,19 +53,13 @@ class Augmentation:
     border: int = 128
     shift: float = 0.1
     zoom: float = 0.4
-    flip: float = 0.5
-    colour: float = 0.4
-    lighting: float = 0.1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not isinstance(self.crop, bool):
             raise ConfigError(f"crop is {self.crop!r}; it must be true or false")
-        for name in ("shift", "zoom", "colour"):
+        for name in ("shift", "zoom"):
             require_ratio(name, getattr(self, name))
-        if not _is_number(self.flip) or not 0 <= self.flip <= 1:
-            raise ConfigError(f"flip is {self.flip!r}; it must be a probability in [0, 1]")
-        if not _is_number(self.lighting) or self.lighting < 0:
-            raise ConfigError(f"lighting is {self.lighting!r}; it must be a number not below 0")
         scales = self.scales if isinstance(self.scales, Sequence) else []
         if not scales or not all(_is_number(one) and one > 0 for one in scales):
             raise ConfigError(f"scales is {self.scales!r}; it must be a list of numbers above 0")
@@ -88,7 +100,7 @@ def _border(border: int, size: int) -> int:
     return border
 
 
-def random_colour(mean: np.ndarray, augmentation: Augmentation, rng: np.random.Generator) -> np.ndarray:
+def random_colour(mean: np.ndarray, augmentation: Variation, rng: np.random.Generator) -> np.ndarray:
     """Brightness, contrast and saturation changed in random order, then lighting: one affine map (3, 4) of RGB in 0..1.
 
     Each step is affine in the pixel, given the `mean` (3,) RGB of the warped image, hence so is the whole: one pass

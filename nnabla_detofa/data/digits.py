@@ -1,11 +1,11 @@
-"""A generated VOCdevkit: real handwritten digits on photographs, small enough to be learned in minutes (the demo)."""
+"""Generated data sets: real handwritten digits on photographs, small enough to be learned in minutes (the demos)."""
 
 import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,31 +62,47 @@ def _require_range(name: str, given: Any, low: float, high: float, kind: type | 
         raise ConfigError(f"generate.{name} is {given!r}; it must be [least, most] from {low:.3g} to {high:.3g}")
 
 
-def generate(root: str | Path, options: DigitsOptions) -> Path:
-    """The VOCdevkit of these `options` in a folder of its own below `root`; written if it is not there.
+def require_one_object(options: DigitsOptions) -> None:
+    """ConfigError unless these are options of pictures that each belong to one class, and every class has some."""
+    if tuple(options.objects) != (1, 1):
+        raise ConfigError(f"generate.objects is {options.objects!r}; a picture of one class has one object, [1, 1]")
+    n_classes = len(options.classes)
+    for name in ("n_train", "n_test"):
+        if getattr(options, name) < n_classes:
+            raise ConfigError(
+                f"generate.{name} is {getattr(options, name)}; each of {n_classes} classes needs a picture"
+            )
+
+
+def generate(root: str | Path, options: DigitsOptions, *, classified: bool = False) -> Path:
+    """The data set of these `options` in a folder of its own below `root`; written if it is not there.
 
     The folder's name is a digest of the options, so other options never meet this one's files. It is written under
     another name and renamed when complete: whoever finds it finds all of it, and of two processes the first wins.
-    Has the splits trainval and test of VOC2007.
+    A VOCdevkit with the splits trainval and test of VOC2007, or with `classified` ImageNet's layout: folders train and
+    val, in them one folder a class, each picture with one object, the classes in turn.
     """
-    manifest = json.dumps({"version": VERSION, **asdict(options)}, sort_keys=True, indent=1)
+    layout = {"layout": "folders"} if classified else {}
+    manifest = json.dumps({"version": VERSION, **layout, **asdict(options)}, sort_keys=True, indent=1)
     root = Path(root).expanduser().absolute()
     devkit = root / f"digits-{hashlib.sha256(manifest.encode()).hexdigest()[:12]}"
     if not devkit.is_dir():
-        _write_once(root, devkit, options, manifest)
+        _write_once(
+            root, devkit, manifest, lambda folder: (_write_folders if classified else _write_voc)(folder, options)
+        )
     if not (devkit / "manifest.json").is_file() or (devkit / "manifest.json").read_text() != manifest:
         raise DataError(f"{devkit} does not hold the digits it is named after; delete it and run again")
     return devkit
 
 
-def _write_once(root: Path, devkit: Path, options: DigitsOptions, manifest: str) -> None:
+def _write_once(root: Path, devkit: Path, manifest: str, write: Callable[[Path], None]) -> None:
     try:
         root.mkdir(parents=True, exist_ok=True)
         unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=root))
     except OSError as error:
         raise DataError(f"cannot write the digits into {root}: {error.strerror}") from error
     try:
-        _write(unfinished, options)
+        write(unfinished)
         (unfinished / "manifest.json").write_text(manifest)
         unfinished.chmod(0o755)  # temporary folders are private
         try:
@@ -100,7 +116,7 @@ def _write_once(root: Path, devkit: Path, options: DigitsOptions, manifest: str)
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _write(devkit: Path, options: DigitsOptions) -> None:
+def _write_voc(devkit: Path, options: DigitsOptions) -> None:
     folder = devkit / "VOC2007"
     for one in ("Annotations", "ImageSets/Main", "JPEGImages"):
         (folder / one).mkdir(parents=True)
@@ -109,14 +125,33 @@ def _write(devkit: Path, options: DigitsOptions) -> None:
         material = gather(options, testing=split == "test")
         names = []
         for place in range(n):
-            rng = np.random.default_rng(np.random.SeedSequence(options.seed, spawn_key=(DIGITS, part, place)))
             number += 1
             names.append(f"{number:06d}")
-            pixels, placed = picture(material, options, rng)
-            jpeg = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
-            (folder / "JPEGImages" / f"{names[-1]}.jpg").write_bytes(jpeg.tobytes())
+            pixels, placed = picture(material, options, _rng(options, part, place))
+            _write_jpeg(folder / "JPEGImages" / f"{names[-1]}.jpg", pixels)
             (folder / "Annotations" / f"{names[-1]}.xml").write_text(_xml(names[-1], options.image_size, placed))
         (folder / "ImageSets" / "Main" / f"{split}.txt").write_text("\n".join(names) + "\n")
+
+
+def _write_folders(root: Path, options: DigitsOptions) -> None:
+    digits = sorted(options.classes)
+    for part, (split, n) in enumerate((("train", options.n_train), ("val", options.n_test))):
+        material = gather(options, testing=split == "val")
+        for digit in digits:
+            (root / split / str(digit)).mkdir(parents=True)
+        for place in range(n):
+            digit = digits[place % len(digits)]
+            pixels, _ = picture(material, replace(options, classes=(digit,)), _rng(options, part, place))
+            _write_jpeg(root / split / str(digit) / f"{place:06d}.jpg", pixels)
+
+
+def _rng(options: DigitsOptions, part: int, place: int) -> np.random.Generator:
+    """What is random about one picture."""
+    return np.random.default_rng(np.random.SeedSequence(options.seed, spawn_key=(DIGITS, part, place)))
+
+
+def _write_jpeg(file: Path, pixels: np.ndarray) -> None:
+    file.write_bytes(cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes())
 
 
 def _xml(name: str, side: int, placed: dict[Box, int]) -> str:

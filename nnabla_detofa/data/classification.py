@@ -1,0 +1,148 @@
+"""Batches of labelled images: random-resized crops in training, the centre otherwise (Section 4.1, pre-training)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from ..errors import ConfigError
+from .augment import NO_COLOUR_CHANGE, Variation, mean_rgb, normalise, random_colour
+from .options import StreamOptions, from_mapping, require_int
+from .stream import BatchStream
+
+SIDE = 4  # spawn key of the image sizes, beside those of `dataset.py`
+TRIES = 10  # crops drawn until one fits into the image
+LEAST_SIDE = 32
+
+Box = tuple[int, int, int, int]  # left, top, width, height
+
+
+@dataclass(frozen=True, kw_only=True)
+class CropAugmentation(Variation):
+    """ImageNet's cut of a training image, and its variation.
+
+    A crop has a share of the image's area and a ratio of width to height that are drawn between these two values.
+    """
+
+    area: Sequence[float] = (0.08, 1.0)
+    ratio: Sequence[float] = (3 / 4, 4 / 3)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, most in (("area", 1.0), ("ratio", 100.0)):
+            given = getattr(self, name)
+            pair = list(given) if isinstance(given, (list, tuple)) else []
+            numbers = all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in pair)
+            if len(pair) != 2 or not numbers or not 0 < pair[0] <= pair[1] <= most:
+                raise ConfigError(f"{name} is {given!r}; it must be [least, most], above 0 and at most {most:g}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassificationOptions(StreamOptions):
+    """Options of a classifier's loader.
+
+    `image_size` is the side in pixels of measured and tested images, which are the centre of the photograph, `centre`
+    of its shorter side. Training images have one of the sizes `train_sizes` (null: `image_size`), drawn for each
+    training step.
+    """
+
+    image_size: int = 224
+    centre: float = 0.875
+    train_sizes: Sequence[int] | None = None
+    augment: CropAugmentation = field(default_factory=CropAugmentation)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.centre, bool) or not isinstance(self.centre, (int, float)) or not 0 < self.centre <= 1:
+            raise ConfigError(f"centre is {self.centre!r}; it must be a number above 0 and at most 1")
+        sizes = [self.image_size] if self.train_sizes is None else self.train_sizes
+        if not isinstance(sizes, (list, tuple)) or not sizes:
+            raise ConfigError(f"train_sizes is {sizes!r}; it must be a list of sizes in pixels, or null")
+        for size in sizes:
+            require_int("train_sizes", size, low=LEAST_SIDE)
+        object.__setattr__(self, "train_sizes", tuple(sizes))
+        object.__setattr__(self, "augment", from_mapping(CropAugmentation, self.augment, "augment"))
+
+
+class LabelledBatch(NamedTuple):
+    """B images (B, 3, S, S) float32 with `targets`, the list of their class numbers (B, 1); see `BatchStream`."""
+
+    images: np.ndarray
+    targets: list[np.ndarray]
+    indices: np.ndarray
+    n_valid: int
+
+
+class ClassificationLoader(BatchStream):
+    """Images with the number of their class.
+
+    The data set has `labels` (n,) and `file(i)`. Where there are several `train_sizes`, all batches of a training step
+    have the same size, drawn from the seed and the step's number alone: equal on all ranks, after any interruption and
+    with any number of workers. `batches_a_step` says how many batches a step has; set it before `seek`.
+    """
+
+    task = "classification"
+    options: ClassificationOptions
+    batches_a_step = 1
+
+    def target_shapes(self) -> list[list[int]]:
+        """Shape of one image's class number."""
+        return [[1]]
+
+    def _side_at(self, position: int) -> int:
+        sizes = self.options.train_sizes
+        if not self.training or sizes is None:
+            return self.options.image_size
+        step = position // self.batches_a_step
+        rng = np.random.default_rng(np.random.SeedSequence(self.options.seed, spawn_key=(SIDE, step)))
+        return int(sizes[rng.integers(len(sizes))])
+
+    def _make(self, indices: np.ndarray, rngs: list[np.random.Generator] | None, side: int) -> LabelledBatch:
+        images = np.empty((len(indices), 3, side, side), np.float32)
+        for row, index in enumerate(indices):
+            self._write(index, rngs[row] if rngs else None, images[row])
+        return LabelledBatch(images, [self.dataset.labels[indices, None].astype(np.int32)], indices, len(indices))
+
+    def _write(self, index: int, rng: np.random.Generator | None, out: np.ndarray) -> None:
+        """Cut, scale, colour and normalise one image into `out` (3, S, S)."""
+        pixels, augment = self._cache.read(self.dataset.file(index), None), self.options.augment
+        size = pixels.shape[1], pixels.shape[0]
+        if rng is None:
+            normalise(cut(pixels, centre_box(size, self.options.centre), out.shape[1]), NO_COLOUR_CHANGE, out)
+            return
+        pixels = cut(pixels, random_box(size, augment, rng), out.shape[1])
+        if rng.random() < augment.flip:
+            pixels = pixels[:, ::-1]
+        normalise(pixels, random_colour(mean_rgb(np.ascontiguousarray(pixels)), augment, rng), out)
+
+
+def random_box(size: tuple[int, int], augment: CropAugmentation, rng: np.random.Generator) -> Box:
+    """A crop of an image of `size` (width, height): the first of ten draws that fits, or the largest centred one of a
+    permitted ratio."""
+    width, height = size
+    areas = width * height * rng.uniform(*augment.area, size=TRIES)
+    ratios = np.exp(rng.uniform(*np.log(augment.ratio), size=TRIES))
+    sides = np.rint(np.sqrt([areas * ratios, areas / ratios])).astype(int)  # (2, tries)
+    fits = np.flatnonzero(((sides >= 1) & (sides <= np.array([[width], [height]]))).all(axis=0))
+    if len(fits):
+        w, h = (int(side) for side in sides[:, fits[0]])
+        return int(rng.integers(width - w, endpoint=True)), int(rng.integers(height - h, endpoint=True)), w, h
+    ratio = min(max(width / height, augment.ratio[0]), augment.ratio[1])
+    w, h = max(1, min(width, round(height * ratio))), max(1, min(height, round(width / ratio)))
+    return (width - w) // 2, (height - h) // 2, w, h
+
+
+def centre_box(size: tuple[int, int], share: float) -> Box:
+    """The square in the middle of an image of `size` (width, height), `share` of its shorter side."""
+    side = max(1, round(min(size) * share))
+    return (size[0] - side) // 2, (size[1] - side) // 2, side, side
+
+
+def cut(pixels: np.ndarray, box: Box, side: int) -> np.ndarray:
+    """The box of `pixels` (h, w, 3), scaled to (side, side, 3); pixels are averaged where it shrinks."""
+    left, top, width, height = box
+    shrinks = width * height > side * side
+    crop: Any = pixels[top : top + height, left : left + width]
+    return cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)

@@ -1,0 +1,205 @@
+"""Image folders: which images belong to which class, and one line for whatever is wrong with them."""
+
+import logging
+
+import cv2
+import numpy as np
+import pytest
+
+from nnabla_detofa.data import flaws
+from nnabla_detofa.data.image_folder import DataLoader, read_image_folder
+from nnabla_detofa.errors import ConfigError, DataError
+
+
+class Folder:
+    """An image folder that grows by `add`; the pixels of an image are all of one shade."""
+
+    def __init__(self, root):
+        self.root = root
+
+    def add(self, name, shade=0, *, size=(40, 30)):
+        file = self.root / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(file), np.full((size[1], size[0], 3), shade, np.uint8))
+        return file
+
+    def list(self, *lines):
+        (self.root / "list.txt").write_text("\n".join(lines))
+        return self.root / "list.txt"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three classes with 3, 1 and 2 training images and one validation image each; hidden files and a readme."""
+    made = Folder(tmp_path / "set")
+    for part, counts in (("train", {"cat": 3, "ant": 1, "bee": 2}), ("val", {"ant": 1, "bee": 1, "cat": 1})):
+        for name, n in counts.items():
+            for i in range(n):
+                made.add(f"{part}/{name}/{i}.{'JPEG' if i else 'png'}", 40 * i)
+    (made.root / "train" / ".cache").mkdir()
+    (made.root / "train" / "cat" / ".DS_Store").write_text("")
+    return made
+
+
+def make(folder, searching=False, training=True, batch_size=3, **options):
+    defaults = {"image_size": 32, "workers": 0, "held_out": 2}
+    return DataLoader(searching, training, batch_size, root=folder.root, **defaults | options)
+
+
+def contents(dataset):
+    return [(str(dataset.file(i).relative_to(dataset.root)), int(dataset.labels[i])) for i in range(len(dataset))]
+
+
+TRAIN = [("ant/0.png", 0), ("bee/0.png", 1), ("bee/1.JPEG", 1), ("cat/0.png", 2), ("cat/1.JPEG", 2), ("cat/2.JPEG", 2)]
+
+
+def test_folders_are_classes(folder):
+    dataset = read_image_folder(folder.root, "train")
+    assert (dataset.classes, dataset.name, len(dataset)) == (("ant", "bee", "cat"), "set/train", 6)
+    assert contents(dataset) == TRAIN
+    assert contents(dataset.subset(np.array([5, 0]))) == [TRAIN[5], TRAIN[0]]
+
+
+def test_a_list_says_which_images_and_of_which_class(folder):
+    listed = folder.list("cat/1.JPEG 10", "", "ant/0.png 9", "bee/0.png 10")
+    dataset = read_image_folder(folder.root, "train", listed=listed)
+    assert dataset.classes == ("9", "10")  # numbers are in their own order
+    assert contents(dataset) == [("cat/1.JPEG", 1), ("ant/0.png", 0), ("bee/0.png", 1)]
+    folders = read_image_folder(folder.root, "train", listed=folder.list("cat/1.JPEG", "ant/0.png"))
+    assert folders.classes == ("ant", "cat")
+
+
+def test_a_flat_folder_with_a_list(folder):
+    folder.add("flat/a b.jpg")
+    folder.add("flat/b.jpg")
+    with pytest.raises(DataError, match="list.txt lists a, and .*/flat has no such file"):
+        read_image_folder(folder.root, "flat", listed=folder.list("a b.jpg cat"))
+    dataset = read_image_folder(folder.root, "flat", listed=folder.list("b.jpg tree frog"))
+    assert dataset.classes == ("tree frog",)
+
+
+def test_what_is_left_out_is_said_once(folder, caplog):
+    flaws.tell.cache_clear()
+    (folder.root / "train" / "cat" / "readme.txt").write_text("")
+    listed = folder.list("cat/1.JPEG", "cat/1.JPEG cat")
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            read_image_folder(folder.root, "train")
+            assert len(read_image_folder(folder.root, "train", listed=listed)) == 1
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines == [
+        f"{folder.root}/train: 1 files are left out, their names are no image's (cat/readme.txt)",
+        f"{listed}: 1 lines name an image that another line names; each counts once, with its last class",
+    ]
+
+
+def test_an_empty_class_is_said(folder):
+    (folder.root / "train" / "dog").mkdir()
+    with pytest.raises(DataError, match="the class folder .*/train/dog holds no image \\(.jpg, .jpeg, .*fill it or"):
+        read_image_folder(folder.root, "train")
+
+
+def test_an_unreadable_image_is_said_whoever_reads_it(folder):
+    file = folder.root / "train" / "ant" / "0.png"
+    file.write_bytes(file.read_bytes()[:40])
+    for workers in (0, 2):
+        loader = make(folder, workers=workers, batch_size=6)
+        with pytest.raises(DataError, match=f"cannot decode the image {file}: it is damaged"):
+            loader.next()
+        with pytest.raises(DataError, match=f"cannot decode the image {file}: it is damaged"):
+            list(loader.batches())
+        loader.close()
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([], "the list .*list.txt names no image"),
+        (["cat/9.png"], "lists cat/9.png, and .*/train has no such file"),
+        (["dog/9.png"], "cannot list the image folder .*/train/dog: No such file"),
+        (["../val/cat/0.png cat"], "the name '../val/cat/0.png' leads out of"),
+        (["/etc/passwd cat"], "the name '/etc/passwd' leads out of"),
+        (["0.png"], "lists 0.png without a class; a line is a file and its class, or a file in its class's folder"),
+    ],
+)
+def test_what_is_wrong_with_a_list_is_said(folder, lines, message):
+    with pytest.raises(DataError, match=message):
+        read_image_folder(folder.root, "train", listed=folder.list(*lines))
+
+
+def test_a_missing_list_or_folder_is_said(folder, tmp_path):
+    with pytest.raises(DataError, match="cannot read the list of images .*none.txt: "):
+        read_image_folder(folder.root, "train", listed=tmp_path / "none.txt")
+    with pytest.raises(DataError, match="cannot list the folder .*/test \\(No such file or directory\\); it must hold"):
+        read_image_folder(folder.root, "test")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="empty holds no folder; it must hold one folder of images for each class"):
+        read_image_folder(tmp_path, "empty")
+
+
+def test_both_parts_must_have_the_same_classes(folder):
+    folder.add("val/dog/0.png")
+    (folder.root / "val" / "ant" / "0.png").unlink()
+    (folder.root / "val" / "ant").rmdir()
+    with pytest.raises(
+        DataError, match="val has other classes than the training images: it has also dog and lacks ant"
+    ):
+        make(folder, training=False)
+
+
+def test_parts_are_those_of_the_host(folder):
+    parts = {
+        (searching, training): make(folder, searching, training).dataset
+        for searching in (True, False)
+        for training in (True, False)
+    }
+    assert contents(parts[False, True]) == TRAIN
+    assert sorted(contents(parts[True, True]) + contents(parts[True, False])) == TRAIN
+    assert len(parts[True, False]) == 2
+    assert contents(parts[False, False]) == [("ant/0.png", 0), ("bee/0.png", 1), ("cat/0.png", 2)]
+    assert {part.classes for part in parts.values()} == {("ant", "bee", "cat")}
+
+
+def test_batches_have_the_form_that_the_host_expects(folder):
+    loader = make(folder, training=False, batch_size=2)
+    batch = loader.next()
+    assert [one.shape for one in batch["inputs"]] == [(2, 3, 32, 32)]
+    assert [one.tolist() for one in batch["targets"]] == [[[0], [1]]]
+    assert loader.target_shapes() == [[1]]
+    assert (loader.n_classes, len(loader), loader.task) == (3, 3, "classification")
+    last = [batch for batch in loader.batches()][-1]  # noqa: C416
+    assert (last.n_valid, last.indices.tolist()) == (1, [2, 2])
+
+
+def test_generated_digits_are_an_image_folder(tmp_path):
+    generate = {"classes": [1, 7], "n_train": 9, "n_test": 4, "image_size": 32}
+    options = {"root": tmp_path, "image_size": 32, "held_out": 3, "generate": generate, "workers": 0}
+    train, test = DataLoader(True, True, 2, **options), DataLoader(False, False, 2, **options)
+    assert train.classes == test.classes == ("1", "7")
+    assert (len(train), len(test)) == (6, 4)
+    assert np.bincount(DataLoader(False, True, 2, **options).dataset.labels).tolist() == [5, 4]
+    assert test.next()["inputs"][0].std() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"generate": {"objects": [1, 3]}}, "generate.objects is \\[1, 3\\]; a picture of one class has one object"),
+        ({"generate": {"n_test": 2}}, "generate.n_test is 2; each of 3 classes needs a picture"),
+        ({"generate": 3}, "dataloader.image_folder.generate is 3; it must be a mapping"),
+        ({"train_sizes": []}, "train_sizes is \\[\\]; it must be a list of sizes in pixels, or null"),
+        ({"train_sizes": [16]}, "train_sizes is 16; it must be a whole number not below 32"),
+        ({"centre": 0}, "centre is 0; it must be a number above 0 and at most 1"),
+        (
+            {"augment": {"area": [0.5, 0.1]}},
+            "area is \\[0.5, 0.1\\]; it must be \\[least, most\\], above 0 and at most 1",
+        ),
+        ({"augment": {"ratio": 1}}, "ratio is 1; it must be \\[least, most\\]"),
+        ({"augment": {"scales": [1]}}, "unknown key of augment 'scales'; known: area, colour, flip, lighting, ratio"),
+        ({"val": ""}, "val is ''; it must be the name of a folder in root"),
+        ({"output_stride": 4}, "unknown key of dataloader.image_folder 'output_stride'"),
+    ],
+)
+def test_what_is_wrong_with_options_is_said(tmp_path, options, message):
+    with pytest.raises(ConfigError, match=message):
+        DataLoader(True, True, 2, root=tmp_path, **options)
