@@ -29,9 +29,12 @@ class Budgets:
 
     @classmethod
     def equal_width(cls, cost: "CostModel", *, n: int = 5) -> "Budgets":
-        """`n` buckets between the exact smallest and largest cost of the unpruned space."""
+        """`n` buckets between the exact smallest and largest cost of the unpruned space; of OFA's for CompOFA*, which
+        prunes that by hand, so that both are searched under the same budgets.
+        """
         if not isinstance(n, (int, np.integer)) or n < 1:
             raise ConfigError(f"the number of buckets is {n!r}; it must be a whole number of at least 1")
+        cost = cost.whole()
         low, high = cost.range(cost.space)
         if low == high:
             raise SpaceError(f"every path costs {low:,.0f} {cost.unit}; buckets need paths of different cost")

@@ -106,6 +106,13 @@ class CostModel:
 
     # ---- extremes
 
+    def whole(self) -> "CostModel":
+        """The same cost over OFA's space where this one's is CompOFA*'s; see `Structure.whole`."""
+        structure = self.space.structure.whole()
+        if structure == self.space.structure:
+            return self
+        return CostModel(type(self.space)(structure), self.layers, name=self.name, unit=self.unit)
+
     def range(self, space: "SearchSpace") -> tuple[float, float]:
         """The smallest and the largest cost of a path of `space`, exactly."""
         return float(self(self.argmin(space)[None])[0]), float(self(self.argmax(space)[None])[0])

@@ -1,7 +1,7 @@
 """What a path is made of (Table 1): the choices, the columns of a row of genes, and the integer code of each part."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -79,6 +79,10 @@ class Structure:
             if name not in known:
                 raise unknown("space option", name, known)
         return cls(**options, coupled=coupled)
+
+    def whole(self) -> "Structure":
+        """OFA's structure, of which a coupled one is a part made by hand; any other is whole."""
+        return replace(self, coupled=False, elastic_stem=True) if self.coupled else self
 
     def to_dict(self) -> dict[str, object]:
         """The options, as JSON holds them."""
