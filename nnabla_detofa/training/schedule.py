@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from math import cos, pi
 
 from ..errors import unknown
-from .settings import require_numbers
+from .settings import require_count, require_numbers
 
 Schedule = Callable[[float], float]  # epochs done, with a fraction -> learning rate
 
@@ -25,21 +25,31 @@ SCHEDULES: dict[str, Callable[..., float]] = {"constant": _constant, "step": _st
 
 
 def learning_rate(
-    name: str, base: float, *, total: float, at: Sequence[float] = (), factor: float = 0.1, ramp: float = 0.0
+    name: str,
+    base: float,
+    *,
+    total: float,
+    batch: int = 1,
+    per_batch: int | None = None,
+    at: Sequence[float] = (),
+    factor: float = 0.1,
+    ramp: float = 0.0,
 ) -> Schedule:
     """The rate at each point of `total` epochs; ConfigError for an unknown name or an option that is no number.
 
     "constant"; "step": times `factor` from each epoch of `at` on; "cosine": half a cosine down to 0. All of them rise
-    linearly from 0 over the first `ramp` epochs.
+    linearly from 0 over the first `ramp` epochs, to the `base` rate as it is or, where that is meant for `per_batch`
+    images a step and `batch` are trained, in proportion.
     """
     if name not in SCHEDULES:
         raise unknown("learning-rate schedule", name, SCHEDULES)
     shape = SCHEDULES[name]
     require_numbers("hparams.schedule.at", at)
     require_numbers("hparams.schedule: [factor, ramp]", [factor, ramp])
+    highest = base if per_batch is None else base * batch / require_count("hparams.schedule.per_batch", per_batch)
 
     def rate(epoch: float) -> float:
         rising = min(1.0, epoch / ramp) if ramp else 1.0
-        return base * rising * shape(epoch, total=total, at=at, factor=factor, ramp=ramp)
+        return highest * rising * shape(epoch, total=total, at=at, factor=factor, ramp=ramp)
 
     return rate

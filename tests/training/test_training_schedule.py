@@ -22,7 +22,7 @@ def sampler_of(name, seed):
 
 
 def rates(name, epochs, **options):
-    rate = learning_rate(name, 2.0, total=70, **options)
+    rate = learning_rate(name, 2.0, total=70, **{"batch": 32, **options})
     return [rate(epoch) for epoch in epochs]
 
 
@@ -41,17 +41,24 @@ def test_a_ramp_rises_linearly_to_the_base_rate(name):
     assert rates(name, [0, 1, 2, 4], ramp=4) == pytest.approx([0, 0.5, 1, 2])
 
 
+@pytest.mark.parametrize(("batch", "per_batch", "rate"), [(32, 32, 2), (128, 32, 8), (16, 32, 1), (128, None, 2)])
+def test_the_rate_grows_with_the_batch_it_is_meant_for(batch, per_batch, rate):
+    assert rates("step", [0, 60], at=[45], batch=batch, per_batch=per_batch) == pytest.approx([rate, rate / 10])
+
+
 def test_constant():
     assert rates("constant", [0, 69.5]) == [2, 2]
 
 
 def test_schedules_that_cannot_be():
     with pytest.raises(ConfigError, match="unknown learning-rate schedule 'cosin'; known: constant, cosine, step .did"):
-        learning_rate("cosin", 1.0, total=1)
+        learning_rate("cosin", 1.0, total=1, batch=1)
     with pytest.raises(ConfigError, match="hparams.schedule.at is 45; it must be a list of finite numbers"):
-        learning_rate("step", 1.0, total=1, at=45)
+        learning_rate("step", 1.0, total=1, batch=1, at=45)
     with pytest.raises(ConfigError, match=r"factor, ramp. is \['x', 0.0\]; it must be a list of finite numbers"):
-        learning_rate("step", 1.0, total=1, factor="x")
+        learning_rate("step", 1.0, total=1, batch=1, factor="x")
+    with pytest.raises(ConfigError, match="hparams.schedule.per_batch is 0; it must be a whole number of at least 1"):
+        learning_rate("step", 1.0, total=1, batch=1, per_batch=0)
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
