@@ -1,6 +1,6 @@
-"""VOC, COCO and the generated digits: data sets, augmentation and batches (4.1). Without NNabla."""
+"""VOC, COCO, image folders and the generated digits: data sets, augmentation and batches (4.1). Without NNabla."""
 
-from . import coco, digits, voc
+from . import coco, digits, image_folder, voc
 from .augment import Augmentation
 from .coco import read_coco
 from .dataset import DetectionDataset, Image, hold_out
@@ -18,6 +18,7 @@ __all__ = [
     "coco",
     "digits",
     "hold_out",
+    "image_folder",
     "read_coco",
     "read_voc",
     "voc",

@@ -8,9 +8,9 @@ from types import ModuleType
 from typing import Any
 
 from ..algorithm import DetOFASearcher
-from ..data import coco, voc
+from ..data import coco, image_folder, voc
 from ..errors import HostError
-from ..supernet import classifier, detector
+from ..supernet import classifier, detector, host_classifier
 from .quiet import quiet
 from .repair import MissingModule
 
@@ -19,14 +19,16 @@ with quiet():
 
 COMPONENTS: tuple[tuple[ModuleType, str, Any], ...] = (
     (contrib, "ofa_resnet50_centernet", detector),
+    (contrib, "ofa_resnet50_classifier", classifier),
     (runner, "DetOFASearcher", DetOFASearcher),
     (dataset, "voc", voc),
     (dataset, "coco", coco),
+    (dataset, "image_folder", image_folder),
 )
 
 
 # what stands in for a network that the installed host lacks; a complete host keeps its own
-SUBSTITUTES: tuple[tuple[ModuleType, str, Any], ...] = ((contrib, "ofa_resnet50", classifier),)
+SUBSTITUTES: tuple[tuple[ModuleType, str, Any], ...] = ((contrib, "ofa_resnet50", host_classifier),)
 
 
 def register() -> None:

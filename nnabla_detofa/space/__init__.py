@@ -5,7 +5,7 @@ from .channels import Channels, make_divisible
 from .cost import CostModel
 from .draws import PROPOSALS, Draw
 from .layer_costs import LayerCosts
-from .layers import BackboneLayers, DetectorLayers, Layer
+from .layers import BackboneLayers, ClassifierLayers, DetectorLayers, Layer
 from .search_space import Operation, SearchSpace
 from .structure import Structure
 from .tokens import TokenLayout, token_layout, tokenize
@@ -16,6 +16,7 @@ __all__ = [
     "BackboneLayers",
     "Budgets",
     "Channels",
+    "ClassifierLayers",
     "CostModel",
     "DetectorLayers",
     "Draw",

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .search_space import SearchSpace
 
 STRIDES = (1, 2, 2, 2)
-STEM, BLOCK, UP, HEAD = "stem", "block", "up", "head"
+STEM, BLOCK, UP, HEAD, LINEAR = KINDS = "stem", "block", "up", "head", "linear"
 NOTHING, IDENTITY, PROJECTION = "none", "identity", "projection"
 FLOAT_BYTES = 4
 
@@ -21,7 +21,8 @@ class Layer(NamedTuple):
     """All that decides what a layer costs; two that agree in it are the same work.
 
     kind: "stem" is a 3×3 convolution with stride 2, a 3×3 with its identity or nothing, a 3×3, and a max-pooling where
-        the stride is 4; "block" a bottleneck; "up" a transposed 4×4 convolution; "head" a 3×3 and a 1×1 with biases.
+        the stride is 4; "block" a bottleneck; "up" a transposed 4×4 convolution; "head" a 3×3 and a 1×1 with biases;
+        "linear" the mean over the map and a linear layer with bias.
     n_in, n_middle, n_out: channels; n_middle is 0 where there is nothing between.
     stride: side of the input over that of the output, of an "up" the other way round.
     side: of the input map, in pixels.
@@ -56,6 +57,8 @@ def convolutions(layer: Layer) -> list[Convolution]:
         return [Convolution(4, n_in, n_out, side)]
     if layer.kind == HEAD:
         return [Convolution(3, n_in, n_middle, side, True), Convolution(1, n_middle, n_out, side, True)]
+    if layer.kind == LINEAR:
+        return [Convolution(1, n_in, n_out, 1, True)]
     behind = side // layer.stride
     shortcut = [Convolution(1, n_in, n_out, behind)] if layer.shortcut == PROJECTION else []
     main = [Convolution(1, n_in, n_middle, side), Convolution(3, n_middle, n_middle, behind)]
@@ -99,6 +102,8 @@ def _peak(layer: Layer, read_again: int) -> int:
         return n_in + n_out * (layer.side * layer.stride) ** 2
     if layer.kind == HEAD:
         return max(n_in + n_middle * before, read_again + (n_middle + n_out) * before)
+    if layer.kind == LINEAR:
+        return max(n_in + layer.n_in, layer.n_in + layer.n_out)
     if layer.kind == STEM:
         half = (layer.side // 2) ** 2
         pooling = n_out * (half + behind) if layer.stride == 4 else 0
@@ -172,7 +177,7 @@ class BackboneLayers:
             return 0
 
         self.costs(note)
-        return sorted(met, key=lambda layer: (STEM, BLOCK, UP, HEAD).index(layer.kind))
+        return sorted(met, key=lambda layer: KINDS.index(layer.kind))
 
 
 class DetectorLayers(BackboneLayers):
@@ -204,3 +209,20 @@ class DetectorLayers(BackboneLayers):
             layers.append(Layer(UP, n_in, 0, n_out, 2, NOTHING, side))
             n_in, side = n_out, 2 * side
         return layers + [Layer(HEAD, n_in, self._head, n_out, 1, NOTHING, side) for n_out in self._outputs]
+
+
+class ClassifierLayers(BackboneLayers):
+    """The backbone's layers with a linear classifier behind the mean over the image.
+
+    `backbone`: the keywords of `BackboneLayers`.
+    """
+
+    def __init__(self, space: "SearchSpace", *, n_classes: int, **backbone: Any) -> None:
+        super().__init__(space, **backbone)
+        self._n_classes = n_classes
+
+    def tail(self, width: int) -> list[Layer]:
+        """The classifier, by the width of the last stage."""
+        return [
+            Layer(LINEAR, self.space.channels.stage_out[-1][width], 0, self._n_classes, 1, NOTHING, self._sides[-1])
+        ]

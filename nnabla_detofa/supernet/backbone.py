@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import ConfigError, unknown
 from ..host import Mo, Model
-from ..space import SearchSpace
+from ..space import CostModel, SearchSpace
 from .architecture import Layers, layers
 from .elastic import RELU, RELU6, Bottleneck, ConvNorm, ElasticBatchNorm
 from .kernels import Window
@@ -35,6 +35,8 @@ class OFAResNet50(Model):
     """
 
     transfer: "Transfer | None" = None  # what a subclass took over from a file
+    task: str  # of a subclass, as its loaders say it
+    n_classes: int
 
     def __init__(
         self,
@@ -92,7 +94,7 @@ class OFAResNet50(Model):
 
     def features(self, images):
         """Backbone's last map for images (B, 3, S, S), in the layout that the network's layers work in."""
-        channel_major = self._channel_major()
+        channel_major = self.works_channel_major()
         self.apply(channel_major=channel_major, pending=None)  # an older graph's statistics are none of this one's
         x, path = F.transpose(images, (1, 0, 2, 3)) if channel_major else images, self._layers
         x = self.input_stem(x, n_middle=path.stem_mid, n_out=path.stem_out, residual=path.stem_residual)
@@ -104,10 +106,30 @@ class OFAResNet50(Model):
         """A map of the layers' layout as (B, C, H, W)."""
         return F.transpose(x, (1, 0, 2, 3)) if self.channel_major else x
 
-    def _channel_major(self) -> bool:
+    def works_channel_major(self) -> bool:
+        """Whether maps lie as (C, B, H, W) between layers: what the CPU kernels need."""
         if self._kernels == "auto":
             return nn.get_current_context().backend[0].startswith("cpu")
         return self._kernels == "numpy"
+
+    def require_fit(self, loader) -> None:
+        """ConfigError where a loader of `data` gives batches that this network is not for."""
+        if self.task != loader.task:
+            raise ConfigError(f"the network is for {self.task} and the data set for {loader.task}; they must agree")
+        if self.n_classes != loader.n_classes:
+            names = ", ".join(loader.classes[:20]) + (", …" if loader.n_classes > 20 else "")
+            raise ConfigError(
+                f"the network has n_classes={self.n_classes} and the data set {loader.n_classes} ({names});"
+                " they must agree"
+            )
+
+    def image_shapes(self, image_size: int) -> list[list[int]]:
+        """Shapes of one image, for the host's placeholders."""
+        return [[3, image_size, image_size]]
+
+    def flops(self, image_size: int) -> CostModel:
+        """MACs of the whole network at this input size, by path."""
+        return CostModel.of(self.network_layers(image_size), "flops")
 
     def batch_norms(self) -> list[ElasticBatchNorm]:
         """Every elastic normalisation of the network."""

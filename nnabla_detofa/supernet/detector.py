@@ -1,14 +1,14 @@
 """The once-for-all CenterNet (Sections 3 and 4.1): OFA-ResNet50, up-convolutions and three heads."""
 
-from collections.abc import Mapping, Sequence
-from inspect import signature
+from collections.abc import Sequence
 
 import numpy as np
 
-from ..errors import ConfigError, unknown
+from ..errors import ConfigError
 from ..host import Mo
-from ..space import CostModel, DetectorLayers, SearchSpace
+from ..space import DetectorLayers, SearchSpace
 from .backbone import OFAResNet50
+from .building import require_known, search_space
 from .elastic import RELU, ElasticBatchNorm, ElasticConv, ElasticDeconv, activate
 from .kernels import Window
 from .losses import centre_l1_loss, focal_loss
@@ -57,6 +57,8 @@ class CenterNet(OFAResNet50):
         rng: draws the initial weights.
         backbone: the other keywords of `OFAResNet50`.
     """
+
+    task = "detection"
 
     def __init__(
         self,
@@ -128,14 +130,23 @@ class CenterNet(OFAResNet50):
             "offset": centre_l1_loss(offsets, offset, index, mask),
         }
 
+    def alone(self, path: np.ndarray) -> "CenterNet":
+        """A network of the path's layers alone, with fresh weights."""
+        return CenterNet(self.space, only=path, rng=np.random.default_rng(0), **self.options)
+
+    def require_fit(self, loader) -> None:
+        """As every network's; the loader's output stride must agree too."""
+        super().require_fit(loader)
+        if self.output_stride != loader.options.output_stride:
+            raise ConfigError(
+                f"the network's output stride is {self.output_stride} and dataloader's output_stride is"
+                f" {loader.options.output_stride}; they must agree"
+            )
+
     @property
     def output_stride(self) -> int:
         """Input pixels to a cell of the output maps."""
         return (32 if self._stem_pool else 16) >> len(self._neck)
-
-    def image_shapes(self, image_size: int) -> list[list[int]]:
-        """Shapes of one image, for the host's placeholders."""
-        return [[3, image_size, image_size]]
 
     def target_shapes(self, image_size: int, max_objects: int) -> list[list[int]]:
         """Shapes of one image's targets, in the loaders' order."""
@@ -153,10 +164,6 @@ class CenterNet(OFAResNet50):
             stem_pool=self._stem_pool,
         )
 
-    def flops(self, image_size: int) -> CostModel:
-        """MACs of the whole detector at this input size, by path."""
-        return CostModel.of(self.network_layers(image_size), "flops")
-
 
 def _require_sizes(n_classes, neck, head, deviation) -> None:
     """ConfigError where neck or heads cannot be built."""
@@ -168,28 +175,6 @@ def _require_sizes(n_classes, neck, head, deviation) -> None:
         )
     if deviation is not None and (not isinstance(deviation, (int, float)) or deviation < 0):
         raise ConfigError(f"head_deviation is {deviation!r}; it must be a number of at least 0, or null for He's")
-
-
-SPACES = {"ofa_resnet50": SearchSpace.ofa_resnet50, "comp_ofa": SearchSpace.comp_ofa}
-
-
-def search_space(options: Mapping | None) -> SearchSpace:
-    """The space of that "name" with the other options; ConfigError for an unknown name or option."""
-    if not isinstance(options or {}, Mapping):
-        raise ConfigError(f"space is {options!r}; it must hold a name and options, as {{name: ofa_resnet50}}")
-    options = {"name": "ofa_resnet50", **(options or {})}
-    if (name := options.pop("name")) not in SPACES:
-        raise unknown("search space", name, SPACES)
-    return SPACES[name](**options)
-
-
-def require_known(options: dict) -> None:
-    """ConfigError for an option that neither `CenterNet` nor its backbone knows."""
-    calls = signature(CenterNet), signature(OFAResNet50)
-    known = {p.name for call in calls for p in call.parameters.values() if p.kind is p.KEYWORD_ONLY} - {"rng", "only"}
-    for key in options:
-        if key not in known:
-            raise unknown("option of the network:", key, known)
 
 
 class SearchNet(CenterNet):
@@ -204,7 +189,7 @@ class SearchNet(CenterNet):
     """
 
     def __init__(self, n_classes: int, *, space: dict | None = None, pretrained=None, seed: int = 0, **options):
-        require_known(options)
+        require_known(CenterNet, options)
         super().__init__(search_space(space), n_classes=n_classes, rng=np.random.default_rng(seed), **options)
         if pretrained:
             self.transfer = transfer_weights(self, pretrained)
@@ -216,19 +201,9 @@ class TrainNet(CenterNet):
     def __init__(
         self, n_classes: int, *, genotype, space: dict | None = None, pretrained=None, seed: int = 0, **options
     ):
-        require_known(options)
+        require_known(CenterNet, options)
         whole = search_space(space)
         path = whole.from_genotype(genotype)
         super().__init__(whole, n_classes=n_classes, only=path, rng=np.random.default_rng(seed), **options)
         if pretrained:
             self.transfer = transfer_weights(self, pretrained)
-
-
-def extract(supernet: CenterNet, path: np.ndarray) -> CenterNet:
-    """The path as a network of its own: the supernet's weights, statistics and function, to float noise."""
-    path = supernet.require_path(path)
-    network = CenterNet(supernet.space, only=path, rng=np.random.default_rng(0), **supernet.options)
-    shared = supernet.get_parameters()
-    for name, parameter in network.get_parameters().items():
-        parameter.d = shared[name].d[tuple(slice(n) for n in parameter.shape)]
-    return network

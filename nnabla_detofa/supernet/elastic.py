@@ -178,10 +178,9 @@ class Bottleneck(Mo.Module):
     def _shortcut(self, x, n_out: int):
         if isinstance(self.downsample, Mo.Identity):
             return x
-        stride = self._stride
-        return self.downsample(
-            x if stride == 1 else F.average_pooling(x, (stride, stride), (stride, stride)), n_out=n_out
-        )
+        if self._stride > 1:  # an odd map's last row and column are averages of fewer, as MIT's
+            x = F.average_pooling(x, (self._stride,) * 2, (self._stride,) * 2, ignore_border=False, including_pad=False)
+        return self.downsample(x, n_out=n_out)
 
 
 def corner(parameter, n_first: int, n_second: int):

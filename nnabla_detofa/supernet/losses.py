@@ -1,4 +1,4 @@
-"""CenterNet's losses (Section 2.1; Zhou et al., Objects as Points): focal on the heat map, L1 at the centres."""
+"""Losses: CenterNet's (Section 2.1; Zhou et al., Objects as Points), and the classifier's (Section 4.1)."""
 
 import nnabla.functions as F  # noqa: N812
 
@@ -30,3 +30,8 @@ def centre_l1_loss(prediction, target, index, mask):
     gathered = F.gather(cells, index, axis=1, batch_dims=1)
     mask = F.reshape(mask, (*mask.shape, 1))
     return F.sum(F.absolute_error(gathered, target) * mask) / (F.sum(mask) * channels + 1e-4)
+
+
+def cross_entropy(logits, wanted):
+    """Mean over the batch of the cross entropy from `wanted` (B, classes), which sums to 1, to softmax(logits)."""
+    return F.mean(F.sum(wanted * F.log_softmax(logits), axis=1)) * -1.0
