@@ -28,8 +28,8 @@ MAY_IMPORT = {
     "search": {"numpy", "space"},
     "supernet": {"numpy", "nnabla", "h5py", "host", "space"},
     "detection": {"numpy", "pycocotools"},
-    "data": {"numpy", "cv2", "PIL", "defusedxml", "sklearn", "detection"},
-    "training": {"numpy", "nnabla", "matplotlib", "tqdm"} | {"host", "space", "supernet", "detection"},
+    "data": {"numpy", "cv2", "PIL", "defusedxml", "sklearn", "tqdm", "detection"},
+    "training": {"numpy", "nnabla", "h5py", "matplotlib", "tqdm"} | {"host", "space", "supernet", "detection"},
     "host": {"numpy", "nnabla", "nnabla_ext", "nnabla_nas"},
     "host/plugin": {"nnabla_nas", "algorithm", "data", "supernet"},
 }

@@ -10,11 +10,12 @@ from typing import Any
 
 from ..errors import ConfigError, DataError, unknown
 from .dataset import DetectionDataset, Image
+from .disk import DiskLoader, DiskOptions
 from .flaws import Findings, Flaw
 from .images import MAX_PIXELS, leads_out, present
-from .loader import DiskLoader
+from .loader import DetectionLoader
 from .objects import CORNERS, Object, are_corners, sound_image
-from .options import DiskOptions
+from .options import LoaderOptions
 
 ORIGIN = 0.5  # COCO measures lengths from the image's corner: the first pixel's centre is at one half
 PARTS = ("images", "annotations", "categories")
@@ -201,7 +202,7 @@ def _image(
 
 
 @dataclass(frozen=True, kw_only=True)
-class CocoOptions(DiskOptions):
+class CocoOptions(DiskOptions, LoaderOptions):
     """`train` and `test` are pairs of image folder and instances json in `root`."""
 
     where = "dataloader.coco"
@@ -225,7 +226,7 @@ class CocoOptions(DiskOptions):
         return read_coco(folder, file, classes=classes, strict=strict)
 
 
-class DataLoader(DiskLoader):
+class DataLoader(DiskLoader, DetectionLoader):
     """Batches of a COCO data set; the keywords are those of `CocoOptions`."""
 
     kind = CocoOptions

@@ -54,6 +54,15 @@ class DetectionDataset:
     def image_ids(self) -> tuple[str | int, ...]:
         return tuple(image.id for image in self.images)
 
+    def picture(self, index: int) -> tuple[Path, tuple[int, int]]:
+        """File and annotated (width, height) of an image."""
+        return self.images[index].file, self.images[index].size
+
+    @property
+    def class_counts(self) -> np.ndarray:
+        """Objects of each class."""
+        return np.bincount(_flat([image.labels for image in self.images], np.int64), minlength=len(self.classes))
+
     def subset(self, indices: Sequence[int] | np.ndarray) -> DetectionDataset:
         """The images at `indices`, in that order."""
         return replace(self, images=tuple(self.images[i] for i in indices))

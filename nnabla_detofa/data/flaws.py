@@ -40,6 +40,7 @@ class Flaw(Enum):
     CLASS_UNKNOWN = "class that is not among the classes", Severity.UNUSABLE, "stops"
     CATEGORY_UNKNOWN = "annotation of a category that is not defined", Severity.UNUSABLE, "stops"
     IMAGE_UNKNOWN = "annotation of an image that is not listed", Severity.UNUSABLE, "stops"
+    CLASS_EMPTY = "class folder without images", Severity.UNUSABLE, "stops"
     ID_REPEATED = "id or category name that is not unique", Severity.UNUSABLE, "stops"
 
     SIZE_MISSING = "size field missing", Severity.MENDED, "read from the image"
@@ -61,8 +62,9 @@ class Flaw(Enum):
         Severity.MENDED,
         "trained on the part inside; AP compares the whole",
     )
+    FILE_IGNORED = "file in a class folder that is no image", Severity.MENDED, "left out"
     TOO_MANY_OBJECTS = "image with more than max_objects objects", Severity.MENDED, "trained on the largest of them"
-    LISTED_TWICE = "image listed twice in a split", Severity.MENDED, "counted once"
+    LISTED_TWICE = "image listed twice in a split", Severity.MENDED, "counted once, in the class that it has last"
     SAME_IMAGE_IN_SPLIT = (
         "same picture as another image of its split",
         Severity.MENDED,
@@ -75,6 +77,7 @@ class Flaw(Enum):
     )
 
     SAME_NAME_IN_TEST = "same file name, another picture in test", Severity.NOTED, "kept"
+    BOX_NEARLY_REPEATED = "box on another of its class (IoU of 0.9 or more)", Severity.NOTED, "kept"
     NO_BOXES = "image without boxes", Severity.NOTED, "kept: all of it is background"
     CROWD = "crowd box", Severity.NOTED, "trained on as an object; in AP neither right nor wrong"
     DIFFICULT = "difficult object", Severity.NOTED, "trained on; in AP neither right nor wrong"

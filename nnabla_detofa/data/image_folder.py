@@ -14,9 +14,10 @@ import numpy as np
 from ..errors import ConfigError, DataError
 from . import digits
 from .classification import ClassificationLoader, ClassificationOptions
-from .flaws import tell
-from .images import inside
-from .options import from_mapping, require_root
+from .disk import DiskLoader, DiskOptions
+from .flaws import Finding, Findings, Flaw
+from .images import leads_out
+from .options import from_mapping
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
@@ -31,6 +32,7 @@ class ImageFolder:
     classes: tuple[str, ...]
     files: np.ndarray
     labels: np.ndarray
+    findings: tuple[Finding, ...] = ()
 
     def __len__(self) -> int:
         return len(self.files)
@@ -39,13 +41,27 @@ class ImageFolder:
         """The image's file."""
         return self.root / os.fsdecode(self.files[index])
 
+    def picture(self, index: int) -> tuple[Path, None]:
+        """The image's file; nothing says its size."""
+        return self.file(index), None
+
+    @property
+    def class_counts(self) -> np.ndarray:
+        """Images of each class."""
+        return np.bincount(self.labels, minlength=len(self.classes))
+
     def subset(self, indices: Sequence[int] | np.ndarray) -> ImageFolder:
         """The images at `indices`, in that order."""
         return replace(self, files=self.files[indices], labels=self.labels[indices])
 
 
 def read_image_folder(
-    root: str | Path, part: str, *, listed: str | Path | None = None, classes: Sequence[str] | None = None
+    root: str | Path,
+    part: str,
+    *,
+    listed: str | Path | None = None,
+    classes: Sequence[str] | None = None,
+    strict: bool = True,
 ) -> ImageFolder:
     """The images below `root`/`part`, in one folder for each class, or those of the list, in its order.
 
@@ -53,17 +69,19 @@ def read_image_folder(
     folder's name. Classes are numbered in the order of their names, or of their numbers where all are numbers.
 
     Raises DataError for a folder or list that is missing, a class without images, a listed file that is not there, a
-    name that leads out of the folder, and classes other than `classes`, if these are given.
+    name that leads out of the folder, and classes other than `classes`, if these are given; where not `strict`, what is
+    wrong with one class or file only goes into the findings.
     """
     folder = Path(root).expanduser().absolute() / part
-    pairs = _from_list(folder, Path(listed).expanduser()) if listed else _from_folders(folder)
+    findings = Findings(strict=strict)
+    pairs = _from_list(folder, Path(listed).expanduser(), findings) if listed else _from_folders(folder, findings)
     found = _in_order({name for _, name in pairs})
     if classes is not None and found != tuple(classes):
         raise DataError(_other_classes(folder, found, classes))
     number = {name: label for label, name in enumerate(found)}
     files = np.array([os.fsencode(file) for file, _ in pairs], np.bytes_)
     labels = np.array([number[name] for _, name in pairs], np.int64)
-    return ImageFolder(f"{folder.parent.name}/{part}", folder, found, files, labels)
+    return ImageFolder(f"{folder.parent.name}/{part}", folder, found, files, labels, tuple(findings))
 
 
 def _folders(folder: Path) -> list[str]:
@@ -77,24 +95,21 @@ def _folders(folder: Path) -> list[str]:
         ) from error
 
 
-def _from_folders(folder: Path) -> list[tuple[str, str]]:
+def _from_folders(folder: Path, findings: Findings) -> list[tuple[str, str]]:
     """(file, class) of every image in the folders."""
     pairs: list[tuple[str, str]] = []
-    others: list[str] = []
     for name in _folders(folder):
         inside_it = sorted(_files(folder / name))
         images = [one for one in inside_it if one.lower().endswith(SUFFIXES)]
-        others += [f"{name}/{one}" for one in inside_it if not one.lower().endswith(SUFFIXES)]
+        for one in inside_it:
+            if not one.lower().endswith(SUFFIXES):
+                findings.add(Flaw.FILE_IGNORED, folder / name / one)
         if not images:
-            raise DataError(
-                f"the class folder {folder / name} holds no image ({', '.join(SUFFIXES)}); fill it or remove it"
-            )
+            reason = f"the class folder {folder / name} holds no image ({', '.join(SUFFIXES)}); fill it or remove it"
+            findings.add(Flaw.CLASS_EMPTY, folder / name, reason)
         pairs += [(f"{name}/{one}", name) for one in images]
     if not pairs:
         raise DataError(f"{folder} holds no folder; it must hold one folder of images for each class")
-    if others:
-        shown = ", ".join(others[:3]) + (", …" if len(others) > 3 else "")
-        tell(f"{folder}: {len(others)} files are left out, their names are no image's ({shown})")
     return pairs
 
 
@@ -106,29 +121,33 @@ def _files(folder: Path) -> list[str]:
         raise DataError(f"cannot list the image folder {folder}: {error.strerror}") from error
 
 
-def _from_list(folder: Path, file: Path) -> list[tuple[str, str]]:
+def _from_list(folder: Path, file: Path, findings: Findings) -> list[tuple[str, str]]:
     """(file, class) of every line of the list, each file once."""
     try:
         lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError) as error:
         raise DataError(f"cannot read the list of images {file}: {error}") from error
-    pairs = dict(_pair(folder, line, file) for line in lines if line)
+    pairs: dict[str, str] = {}
+    content = cache(lambda below: frozenset(_files(folder / below)))
+    for name, label in (_pair(line, file) for line in lines if line):
+        below, _, own = name.rpartition("/")
+        if leads_out(name):
+            findings.add(Flaw.NAME_LEADS_OUT, file, f"{file}: the name {name!r} leads out of {folder}", object=name)
+            continue
+        if own not in content(below):
+            reason = f"{file} lists {name}, and {folder} has no such file"
+            findings.add(Flaw.IMAGE_MISSING, folder / name, reason)
+            continue
+        if name in pairs:
+            findings.add(Flaw.LISTED_TWICE, file, object=name)
+        pairs[name] = label
     if not pairs:
         raise DataError(f"the list {file} names no image")
-    content = cache(lambda below: frozenset(_files(folder / below)))
-    for name in pairs:
-        below, _, own = name.rpartition("/")
-        if own not in content(below):
-            raise DataError(f"{file} lists {name}, and {folder} has no such file")
-    if (again := len([line for line in lines if line]) - len(pairs)) > 0:
-        tell(f"{file}: {again} lines name an image that another line names; each counts once, with its last class")
     return list(pairs.items())
 
 
-def _pair(folder: Path, line: str, file: Path) -> tuple[str, str]:
+def _pair(line: str, file: Path) -> tuple[str, str]:
     name, _, label = line.partition(" ")
-    if ".." in name or name[0] in "/\\" or ":" in name:  # rare, so that a million names need no parsing
-        inside(folder, name, str(file))
     label = label.strip() or PurePosixPath(name).parent.name
     if not label:
         raise DataError(
@@ -151,13 +170,13 @@ def _other_classes(folder: Path, found: Sequence[str], wanted: Sequence[str]) ->
 
 
 @dataclass(frozen=True, kw_only=True)
-class FolderOptions(ClassificationOptions):
+class FolderOptions(DiskOptions, ClassificationOptions):
     """`root` holds the folders `train` and `val`; `train_list` and `val_list` are files that name the images to use.
 
     `generate` has a set of digits made below `root` first; in a configuration it is a mapping of `DigitsOptions`' keys.
     """
 
-    root: str | Path = ""
+    where = "dataloader.image_folder"
     train: str = "train"
     val: str = "val"
     train_list: str | Path | None = None
@@ -166,35 +185,23 @@ class FolderOptions(ClassificationOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_root("dataloader.image_folder", self.root)
         for name in ("train", "val"):
             if not isinstance(getattr(self, name), str) or not getattr(self, name):
                 raise ConfigError(f"{name} is {getattr(self, name)!r}; it must be the name of a folder in root")
         if self.generate is not None:
             given = {"objects": (1, 1), **self.generate} if isinstance(self.generate, Mapping) else self.generate
-            wanted = from_mapping(digits.DigitsOptions, given, "dataloader.image_folder.generate")
+            wanted = from_mapping(digits.DigitsOptions, given, f"{self.where}.generate")
             digits.require_one_object(wanted)
             object.__setattr__(self, "generate", wanted)
 
+    def read(self, split: str, classes: Sequence[Any] | None, *, strict: bool = True) -> ImageFolder:
+        """As `read_image_folder`."""
+        root = self.root if self.generate is None else digits.generate(self.root, self.generate, classified=True)
+        part, listed = (self.train, self.train_list) if split == "train" else (self.val, self.val_list)
+        return read_image_folder(root, part, listed=listed, classes=classes, strict=strict)
 
-class DataLoader(ClassificationLoader):
+
+class DataLoader(DiskLoader, ClassificationLoader):
     """Batches of an image folder; the keywords are those of `FolderOptions`."""
 
-    def __init__(
-        self, searching: bool, training: bool, batch_size: int, *, communicator: Any = None, **options: Any
-    ) -> None:
-        chosen = from_mapping(FolderOptions, options, "dataloader.image_folder")
-        root = (
-            chosen.root if chosen.generate is None else digits.generate(chosen.root, chosen.generate, classified=True)
-        )
-        dataset = read_image_folder(root, chosen.train, listed=chosen.train_list)
-        if not searching and not training:
-            dataset = read_image_folder(root, chosen.val, listed=chosen.val_list, classes=dataset.classes)
-        super().__init__(
-            dataset,
-            searching=searching,
-            training=training,
-            batch_size=batch_size,
-            options=chosen,
-            communicator=communicator,
-        )
+    kind = FolderOptions

@@ -1,16 +1,16 @@
 """Batches of images with CenterNet's targets (4.1)."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ..detection import encode, transform_boxes
 from .augment import NO_COLOUR_CHANGE, centred_warp, mean_rgb, normalise, random_colour, random_warp, warp
 from .dataset import DetectionDataset
-from .flaws import count_lines, tell
+from .flaws import Finding
 from .objects import too_many_objects
-from .options import DiskOptions, LoaderOptions, from_mapping
+from .options import LoaderOptions
 from .stream import BatchStream
 
 
@@ -36,28 +36,8 @@ class DetectionLoader(BatchStream):
     task = "detection"
     options: LoaderOptions
 
-    def __init__(
-        self,
-        dataset: DetectionDataset,
-        *,
-        searching: bool,
-        training: bool,
-        batch_size: int,
-        options: LoaderOptions,
-        communicator: Any = None,
-    ) -> None:
-        super().__init__(
-            dataset,
-            searching=searching,
-            training=training,
-            batch_size=batch_size,
-            options=options,
-            communicator=communicator,
-        )
-        if self._rank == 0:
-            crowded = too_many_objects(dataset, options.max_objects)
-            for line in count_lines(dataset.name, [*dataset.findings, *crowded]):
-                tell(line)
+    def _findings(self, dataset: DetectionDataset) -> list[Finding]:
+        return [*dataset.findings, *too_many_objects(dataset, self.options.max_objects)]
 
     def target_shapes(self) -> list[list[int]]:
         """Shapes of one image's heat map, sizes, offsets, indices and mask."""
@@ -102,26 +82,4 @@ class DetectionLoader(BatchStream):
         boxes = transform_boxes(image.boxes, matrix)
         return encode(
             boxes, image.labels, n_classes=self.n_classes, shape=(cells, cells), max_objects=self.options.max_objects
-        )
-
-
-class DiskLoader(DetectionLoader):
-    """Batches of a data set on disk, with the keywords of its `kind` of options, as the host's launchers build it."""
-
-    kind: ClassVar[type[DiskOptions]]
-
-    def __init__(
-        self, searching: bool, training: bool, batch_size: int, *, communicator: Any = None, **options: Any
-    ) -> None:
-        chosen = from_mapping(self.kind, options, self.kind.where)
-        testing, classes = not searching and not training, chosen.classes
-        if testing and classes is None:
-            classes = chosen.read("train", None).classes
-        super().__init__(
-            chosen.read("test" if testing else "train", classes),
-            searching=searching,
-            training=training,
-            batch_size=batch_size,
-            options=chosen,
-            communicator=communicator,
         )

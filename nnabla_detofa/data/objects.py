@@ -14,6 +14,7 @@ from .flaws import Finding, Findings, Flaw
 FURTHEST = (
     2.0**20
 )  # a coordinate beyond the largest image that OpenCV reads is a mistake, and squares must not overflow
+NEARLY, MOST_COMPARED = 0.9, 1000  # IoU; objects of an image, since all pairs are looked at
 CORNERS = f"finite and from -{FURTHEST:.0f} to {FURTHEST:.0f}"
 
 
@@ -65,6 +66,8 @@ def sound_image(
     sticks_out = (low < edge - 1).any(axis=1) | (high > end + 1).any(axis=1)
     for number in np.flatnonzero(sticks_out & sound):
         findings.add(Flaw.BOX_STICKS_OUT, place, _corners(boxes[number]), object=objects[number].key)
+    for number in np.flatnonzero(_nearly_repeated(objects, boxes, sound)):
+        findings.add(Flaw.BOX_NEARLY_REPEATED, place, _corners(boxes[number]), object=objects[number].key)
     kept = [one for one, keep in zip(objects, sound, strict=True) if keep]
     _note(kept, place, findings)
     labels = np.array([one.label for one in kept], np.int64)
@@ -89,6 +92,18 @@ def _repeated(objects: list[Object]) -> np.ndarray:
         repeated[number] = (one.label, one.box, one.crowd) in seen
         seen.add((one.label, one.box, one.crowd))
     return repeated
+
+
+def _nearly_repeated(objects: list[Object], boxes: np.ndarray, sound: np.ndarray) -> np.ndarray:
+    """Which sound objects lie on one of their class before them, up to a little; (n,) bool."""
+    labels = np.array([one.label for one in objects], np.int64)
+    if not 1 < len(objects) <= MOST_COMPARED:
+        return np.zeros(len(objects), bool)
+    low = np.maximum(boxes[:, None, :2], boxes[:, :2])
+    high = np.minimum(boxes[:, None, 2:], boxes[:, 2:])
+    common, area = np.maximum(high - low, 0).prod(axis=2), (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    near = common >= NEARLY * (area[:, None] + area - common)
+    return np.tril(near & (labels[:, None] == labels) & sound & sound[:, None], -1).any(axis=1)
 
 
 def _note(objects: list[Object], place: Path, findings: Findings) -> None:

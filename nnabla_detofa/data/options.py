@@ -1,18 +1,12 @@
 """What a loader may be told (4.1), checked before anything is read."""
 
-from __future__ import annotations
-
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 from ..errors import ConfigError, unknown
 from .augment import Augmentation
-
-if TYPE_CHECKING:
-    from .dataset import DetectionDataset
 
 T = TypeVar("T")
 NETWORK_STRIDE = 32  # of the backbone's last stage
@@ -109,25 +103,3 @@ class LoaderOptions(StreamOptions):
         if NETWORK_STRIDE % self.output_stride:
             raise ConfigError(f"output_stride is {self.output_stride}; it must be 1, 2, 4, 8, 16 or 32")
         object.__setattr__(self, "augment", from_mapping(Augmentation, self.augment, "augment"))
-
-
-@dataclass(frozen=True, kw_only=True)
-class DiskOptions(LoaderOptions):
-    """Options that detection data sets on disk share.
-
-    `root` is the folder that holds the data set; `classes` gives the labels their order, null means those that the
-    training split has.
-    """
-
-    where: ClassVar[str]  # the configuration's name of these options
-    root: str | Path = ""
-    classes: Sequence[Any] | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_root(self.where, self.root)
-        require_classes(self.classes)
-
-    @abstractmethod
-    def read(self, split: str, classes: Sequence[Any] | None, *, strict: bool = True) -> DetectionDataset:
-        """The data set of the `split`, "train" or "test"; one that is not `strict` holds what could be read of it."""

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..errors import DataError
 from .dataset import ORDER, SAMPLE, hold_out
+from .flaws import Finding, count_lines, tell
 from .images import ImageCache
 from .options import StreamOptions, require_int
 
@@ -32,7 +33,7 @@ class BatchStream(ABC):
     `searching` and `training` choose the part as the host does: (True, True) trains on what is not held out,
     (True, False) is the held-out part, (False, True) is all of the training split, (False, False) is the test split.
 
-    A data set has `name`, `classes`, a length and `subset(indices)`; a batch is a named tuple with `images`
+    A data set has `name`, `classes`, `findings`, a length and `subset(indices)`; a batch is a named tuple with `images`
     (B, 3, S, S) float32, a list of `targets`, `indices` (B,) into the data set, and `n_valid`: only the first images
     count, the others repeat the last one, to fill the batch.
     """
@@ -64,10 +65,17 @@ class BatchStream(ABC):
         self._stream: Iterator | None = None
         self._position = 0
         cv2.setNumThreads(1)  # threads work on images, not inside them
+        if self._rank == 0:
+            for line in count_lines(dataset.name, self._findings(dataset)):
+                tell(line)
 
     @abstractmethod
     def _make(self, indices: np.ndarray, rngs: list[np.random.Generator] | None, side: int) -> Any:
         """The batch of these images at `side` pixels, varied by these generators, or not at all."""
+
+    def _findings(self, dataset: Any) -> list[Finding]:
+        """What is wrong with the data set, as far as it shows without opening its images."""
+        return list(dataset.findings)
 
     @abstractmethod
     def target_shapes(self) -> list[list[int]]:
@@ -82,17 +90,17 @@ class BatchStream(ABC):
         """Pixels of a side of the images that `next` will give."""
         return self._side_at(self._position)
 
-    def next(self) -> dict[str, list[np.ndarray]]:
-        """The next batch, for ever: {"inputs": [images], "targets": its targets}."""
+    def next(self) -> dict[str, Any]:
+        """The next batch, for ever: {"inputs": [images], "targets": its targets, "indices": of the images}."""
         if self._stream is None:
-            self._stream = _in_order(self._batch_at, count(self._position), self._pool, self.options.prefetch)
+            self._stream = in_order(self._batch_at, count(self._position), self._pool, self.options.prefetch)
         try:
             batch = next(self._stream)
         except BaseException:
             self._stream = None  # a stream that raised is over; the next call tries the same batch again
             raise
         self._position += 1
-        return {"inputs": [batch.images], "targets": batch.targets}
+        return {"inputs": [batch.images], "targets": batch.targets, "indices": batch.indices}
 
     def state(self) -> dict[str, int]:
         """Where `next` stands: the number of batches it gave."""
@@ -109,7 +117,7 @@ class BatchStream(ABC):
         """
         chosen = np.arange(self._rank, len(self.dataset), self._n_ranks) if indices is None else np.asarray(indices)
         starts = range(0, len(chosen), self.batch_size)
-        return _in_order(
+        return in_order(
             lambda start: self._still(chosen[start : start + self.batch_size]),
             starts,
             self._pool,
@@ -155,7 +163,7 @@ def _part(dataset: Any, searching: bool, training: bool, options: StreamOptions)
     return train if training else valid
 
 
-def _in_order(
+def in_order(
     make: Callable[[int], T], positions: Iterable[int], pool: ThreadPoolExecutor | None, depth: int
 ) -> Iterator[T]:
     """make(position) for each position in order, `depth` of them ahead of the consumer where there is a pool."""

@@ -12,11 +12,12 @@ import defusedxml.ElementTree
 from ..errors import ConfigError, DataError, unknown
 from . import digits
 from .dataset import DetectionDataset, Image
+from .disk import DiskLoader, DiskOptions
 from .flaws import Findings, Flaw
 from .images import MAX_PIXELS, image_size, inside, leads_out, present, read_bytes
-from .loader import DiskLoader
+from .loader import DetectionLoader
 from .objects import CORNERS, Object, are_corners, sound_image
-from .options import DiskOptions, from_mapping
+from .options import LoaderOptions, from_mapping
 
 ORIGIN = 1.0  # VOC counts pixels from 1
 SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
@@ -172,7 +173,7 @@ def _image(record: _Record, classes: tuple[str, ...], findings: Findings) -> Ima
 
 
 @dataclass(frozen=True, kw_only=True)
-class VocOptions(DiskOptions):
+class VocOptions(DiskOptions, LoaderOptions):
     """`root` holds VOCdevkit (or is it), `train` and `test` list (year, split).
 
     `generate` has the digits set made below `root` first; in a configuration it is a mapping of `DigitsOptions`' keys.
@@ -195,7 +196,7 @@ class VocOptions(DiskOptions):
         return read_voc(root, self.train if split == "train" else self.test, classes=classes, strict=strict)
 
 
-class DataLoader(DiskLoader):
+class DataLoader(DiskLoader, DetectionLoader):
     """Batches of a VOCdevkit; the keywords are those of `VocOptions`."""
 
     kind = VocOptions

@@ -81,15 +81,15 @@ def test_a_flat_folder_with_a_list(folder):
 def test_what_is_left_out_is_said_once(folder, caplog):
     flaws.tell.cache_clear()
     (folder.root / "train" / "cat" / "readme.txt").write_text("")
-    listed = folder.list("cat/1.JPEG", "cat/1.JPEG cat")
+    listed = folder.list("cat/1.JPEG", "ant/0.png", "cat/1.JPEG cat")
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
-            read_image_folder(folder.root, "train")
-            assert len(read_image_folder(folder.root, "train", listed=listed)) == 1
-    lines = [record.getMessage() for record in caplog.records]
-    assert lines == [
-        f"{folder.root}/train: 1 files are left out, their names are no image's (cat/readme.txt)",
-        f"{listed}: 1 lines name an image that another line names; each counts once, with its last class",
+            make(folder)
+            assert len(make(folder, training=True, searching=False, train_list=listed).dataset) == 2
+    assert [record.getMessage() for record in caplog.records] == [
+        "set/train: 1 x file in a class folder that is no image: left out (readme.txt)",
+        "set/train: 1 x image listed twice in a split: counted once, in the class that it has last"
+        " (list.txt object cat/1.JPEG)",
     ]
 
 
