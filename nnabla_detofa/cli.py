@@ -37,6 +37,11 @@ USAGE = """usage: nnabla_detofa -c FILE [OVERRIDE ...] [HYDRA OPTION ...]    (nn
   -m, --multirun      run every combination of comma-separated overrides
   --hydra-help        Hydra's other options
 
+usage: nnabla_detofa check -c FILE [OVERRIDE ...] [--json FILE]    reads the whole data set and trains nothing
+       nnabla_detofa check --policy                                says what is done about each flaw
+
+Exit codes of check: 0 clean, 1 flaws that training mends, 2 unusable.
+
 Results go to log/NAME in the folder where the command is started. Exit codes: 0 done, 2 wrong input,
 75 interrupted: the same command goes on from the last checkpoint."""
 
@@ -58,6 +63,8 @@ def main(arguments: list[str] | None = None) -> int:
     logging.getLogger("nnabla").setLevel(logging.WARNING)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when NumPy loads it; see supernet/parallel.py
     try:
+        if arguments[:1] == ["check"]:
+            return check(arguments[1:])
         file, hydra_arguments = split_arguments(arguments)
         failures = run_hydra(file, hydra_arguments)
     except INPUT_ERRORS as error:
@@ -130,6 +137,39 @@ def run_hydra(file: Path | None, arguments: list[str]) -> list[Exception]:
     folder, name = (file.parent, file.stem) if file else (SHIPPED, None)
     hydra.main(version_base="1.3", config_path=str(folder), config_name=name)(job)()
     return failures
+
+
+def check(arguments: list[str]) -> int:
+    """The data doctor on the data set of a composed configuration; returns its exit code."""
+    from .data import doctor
+
+    if arguments == ["--policy"]:
+        print("\n".join(doctor.policy_table()))
+        return DONE
+    file, rest = split_arguments(arguments)
+    json_file = option(rest, "--json")
+    if file is None or any(argument.startswith("-") for argument in rest):
+        raise ConfigError("check takes -c FILE, --json FILE and overrides, or --policy alone")
+    Plugins.instance().register(ShippedConfigs)
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(file.parent)):
+        config = hydra.compose(file.stem, rest)
+    if "dataloader" not in config:
+        raise ConfigError(f"{file} has no dataloader")
+    dataloader = OmegaConf.to_container(config.dataloader, resolve=True, throw_on_missing=True)
+    return doctor.check(absolute_paths(dataloader, Path.cwd()), Path(json_file) if json_file else None)
+
+
+def option(arguments: list[str], name: str) -> str | None:
+    """The value of `name VALUE` or `name=VALUE`, taken out of the `arguments`; None where it is not there."""
+    for place, argument in enumerate(arguments):
+        given, equals, value = argument.partition("=")
+        if given == name:
+            taken = arguments[place : place + (1 if equals else 2)]
+            del arguments[place : place + len(taken)]
+            if value := value or "".join(taken[1:]):
+                return value
+            raise ConfigError(f"{name} must be given with a file")
+    return None
 
 
 def run(config: DictConfig) -> None:

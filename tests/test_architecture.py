@@ -18,7 +18,7 @@ ROOMS = sorted(folder.name for folder in PACKAGE.iterdir() if (folder / "__init_
 MAY_IMPORT = {
     "__init__": {"host"},
     "errors": set(),
-    "cli": {"hydra", "omegaconf", "yaml", "host"},
+    "cli": {"hydra", "omegaconf", "yaml", "data", "host"},
     "convert_mit": {"numpy", "torch", "supernet"},
     "algorithm": {"numpy", "training", "ranking", "pruning", "search", "space"},
     "ranking": {"numpy", "training", "path_filter", "space"},

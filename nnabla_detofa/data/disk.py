@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from .options import from_mapping, require_classes, require_root
+from .report import before_training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,3 +54,8 @@ class DiskLoader:
             options=chosen,
             communicator=communicator,
         )
+
+    def examined(self, known: Any) -> dict[str, Any]:
+        """As `before_training`, of the training and the test split; an empty record where the options say so."""
+        options: Any = self.options  # type: ignore[attr-defined]
+        return before_training(options, known) if options.examine else {}

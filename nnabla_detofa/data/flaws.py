@@ -139,4 +139,5 @@ def tell(line: str) -> None:
 def policy_table() -> list[str]:
     """Every flaw with the exit code that it means and what training does."""
     width = max(len(flaw.title) for flaw in Flaw)
-    return [f"{flaw.severity:>4}  {flaw.title:<{width}}  {flaw.policy}" for flaw in Flaw]
+    rows = [("exit code", "flaw", "what training does"), *((flaw.severity, flaw.title, flaw.policy) for flaw in Flaw)]
+    return [f"{code:>9}  {title:<{width}}  {policy}" for code, title, policy in rows]

@@ -63,7 +63,7 @@ class StreamOptions:
 
     `image_size` is the network input's side in pixels. `held_out` is the share, or the number, of training images kept
     for validation. `workers` threads make `prefetch` batches ahead; 0 workers load when asked. `cache_megabytes` bounds
-    the memory for decoded images that are kept.
+    the memory for decoded images that are kept. `examine` has a run open every image of both splits before it trains.
     """
 
     image_size: int
@@ -72,12 +72,15 @@ class StreamOptions:
     prefetch: int = 4
     seed: int = 0
     cache_megabytes: int = 0
+    examine: bool = True
 
     def __post_init__(self) -> None:
         lows = {"image_size": 1, "workers": 0, "prefetch": 1, "seed": 0, "cache_megabytes": 0}
         for name, low in lows.items():
             require_int(name, getattr(self, name), low=low)
         require_held_out(self.held_out)
+        if not isinstance(self.examine, bool):
+            raise ConfigError(f"examine is {self.examine!r}; it must be true or false")
         if self.image_size % NETWORK_STRIDE:
             near = self.image_size - self.image_size % NETWORK_STRIDE
             choices = f"{near} or {near + NETWORK_STRIDE}" if near else str(NETWORK_STRIDE)
