@@ -2,6 +2,7 @@
 
 from .backbone import OFAResNet50
 from .building import extract
+from .channel_order import sort_channels
 from .classifier import ClassifierNet
 from .detector import CenterNet, SearchNet, TrainNet
 from .mit import from_mit, write_mit_weights
@@ -20,6 +21,7 @@ __all__ = [
     "load_weights",
     "reestimate",
     "save_weights",
+    "sort_channels",
     "transfer_weights",
     "weights_as_bytes",
     "write_mit_weights",

@@ -37,6 +37,7 @@ class OFAResNet50(Model):
     transfer: "Transfer | None" = None  # what a subclass took over from a file
     task: str  # of a subclass, as its loaders say it
     n_classes: int
+    last_reader: tuple[str, int]  # the parameter, and its axis, that reads the backbone's last map
 
     def __init__(
         self,

@@ -50,6 +50,7 @@ class ClassifierNet(OFAResNet50):
     """
 
     task = "classification"
+    last_reader = ("classifier/0/linear/linear/_W", 0)
 
     def __init__(
         self,

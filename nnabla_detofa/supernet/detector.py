@@ -59,6 +59,7 @@ class CenterNet(OFAResNet50):
     """
 
     task = "detection"
+    last_reader = ("neck/0/conv/_W", 0)
 
     def __init__(
         self,
