@@ -15,6 +15,7 @@ from .ranking import PathRanker, Score
 from .search import evolve, pareto_front
 from .space import PROPOSALS, SearchSpace
 from .training import FINETUNE, PathSampler, path_sampler
+from .training.costs import cost_summary
 from .training.report import pareto_table, quality_table, write_pareto
 from .training.settings import keywords, require_count, require_keys, require_name, require_numbers
 from .training.tables import read_column
@@ -52,7 +53,7 @@ class DetOFASearcher(PathRanker):
         """Everything that can be known to be wrong before hours of training; raises ConfigError or SpaceError."""
         super().check_settings()
         pruning, search = self.hparams["pruning"], self.hparams["search"]
-        known = keywords(prune_operations, "rng") | {*PATH_PRUNING_KEYS}
+        known = keywords(prune_operations, "rng", "flops") | {*PATH_PRUNING_KEYS}
         require_keys("pruning", pruning, known, needed=["strategy", *PATH_PRUNING_KEYS])
         require_name("path strategy", pruning["path_strategy"], PATH_STRATEGIES)
         require_ratio("path_ratio", pruning["path_ratio"])
@@ -88,20 +89,17 @@ class DetOFASearcher(PathRanker):
         """Epochs `first` to `last` - 1, one path of the sampler a step."""
         pruning = self.hparams["pruning"]
         settings = {key: pruning[key] for key in PATH_PRUNING_KEYS} if stage == FINETUNE else self.identity
-        self.folder.stage(
-            stage,
-            {**settings, "sampler": self.hparams["sampler"], "epochs": [first, last]},
-            self.training_files(stage),
-            lambda: self.train(stage, sampler, first=first, last=last),
-        )
-        self.load_trained(stage)
+        settings = {**settings, "sampler": self.hparams["sampler"], "epochs": [first, last]}
+        self.train_stage(stage, settings, sampler, first=first, last=last)
 
     def prune(self, space: SearchSpace, score: Score) -> SearchSpace:
         """𝒜̃: the space without the operations that the strategy drops."""
         options = self.operation_pruning
 
         def work() -> None:
-            result = prune_operations(space, score, self.cost, self.budgets, rng=self.rng("operations"), **options)
+            flops = None if self.cost is self.flops else self.flops
+            own = {"flops": flops, "rng": self.rng("operations")}
+            result = prune_operations(space, score, self.cost, self.budgets, **own, **options)
             if self.folder.writes:
                 result.save_csv(self.folder / "operations.csv")
             self.folder.write("pruned_space.json", result.space.to_dict())
@@ -146,7 +144,7 @@ class DetOFASearcher(PathRanker):
             self.folder.write(
                 "search.json",
                 [
-                    {"budget": one.limit, "flops": int(one.cost), "score": float(one.score), "path": one.path.tolist()}
+                    {"budget": one.limit, **self.priced(one.path), "score": float(one.score), "path": one.path.tolist()}
                     for one in found
                 ],
             )
@@ -160,8 +158,18 @@ class DetOFASearcher(PathRanker):
             reachable = self.budgets.reachable(self.space, self.cost)
             return self.budgets.edges[1:][reachable].tolist()
         if not require_numbers("search.budgets", budgets):
-            raise ConfigError("search.budgets is empty; give FLOPs, or null for one budget a bucket")
+            raise ConfigError(f"search.budgets is empty; give {self.cost.unit}, or null for one budget a bucket")
         return [float(budget) for budget in budgets]
+
+    def priced(self, path: np.ndarray) -> dict[str, int]:
+        """FLOPs of a path, and its cost where that is another."""
+        models = {"flops": self.flops} if self.cost is self.flops else {"flops": self.flops, "cost": self.cost}
+        return {name: int(model(path[None])[0]) for name, model in models.items()}
+
+    def parts(self, path: list[int]) -> dict[str, int]:
+        """What the backbone costs, and what follows it."""
+        backbone, tail = self.cost.parts(np.array([path], np.int8))
+        return {"backbone": int(backbone[0]), "neck_and_heads": int(tail[0])}
 
     def evaluate(self, space: SearchSpace, found: list[dict]) -> dict:
         """The found detectors (`pareto`) and the `largest` path with their AP."""
@@ -170,10 +178,9 @@ class DetOFASearcher(PathRanker):
             largest = self.cost.argmax(space)
             aps = self.average_precisions(np.array([*(one["path"] for one in found), largest], np.int8)).tolist()
             pareto = [{**one, "ap": ap} for one, ap in zip(found, aps[:-1], strict=True)]
-            flops = int(self.cost(largest[None])[0])
             self.folder.write(
                 "detectors.json",
-                {"pareto": pareto, "largest": {"flops": flops, "ap": aps[-1], "path": largest.tolist()}},
+                {"pareto": pareto, "largest": {**self.priced(largest), "ap": aps[-1], "path": largest.tolist()}},
             )
 
         self.folder.stage("evaluate", {"metric": self.hparams["metric"]}, ["detectors.json"], work)
@@ -196,14 +203,17 @@ class DetOFASearcher(PathRanker):
                 "filter": quality["filter"],
                 "filter_quality": quality,
                 "metric": self.hparams["metric"],
-                "pareto": pareto,
-                "largest": largest,
+                "cost": cost_summary(self, self.cost),
+                "pareto": [{**one, "parts": self.parts(one["path"])} for one in pareto],
+                "largest": {**largest, "parts": self.parts(largest["path"])},
             }
             self.folder.write("summary.json", summary)
             if self.folder.writes:
                 points = [*pareto, largest]
-                front = pareto_front(*(np.array([one[key] for one in points]) for key in ("flops", "ap")))
-                write_pareto(self.folder, self.space, pareto, largest, front=front, metric=self.hparams["metric"])
+                costs = self.cost(np.array([one["path"] for one in points], np.int8))
+                front = pareto_front(costs, np.array([one["ap"] for one in points]))
+                shown = {"front": front, "metric": self.hparams["metric"], "cost": self.cost}
+                write_pareto(self.folder, self.space, pareto, largest, **shown)
 
         self.folder.stage("report", {"filter_quality": quality}, ["summary.json", "pareto.csv", "pareto.png"], work)
         summary = self.folder.read("summary.json")

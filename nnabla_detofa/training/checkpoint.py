@@ -1,62 +1,113 @@
-"""Checkpoints of a training stage: weights, solver and position, as HDF5 and JSON."""
+"""Checkpoints of a training stage: all that decides its future, the last two of them kept.
 
-import os
+`checkpoint_<stage>/<step>/` holds the weights with the running BN statistics, the solver's state, and as JSON what the
+trainer hands in: generators, queues, the loader's position, sums of the unfinished epoch. It is written beside, flushed
+and renamed into place; its checksums tell later whether it is whole.
+"""
+
 import shutil
+from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any, NamedTuple
 
-import nnabla as nn
 import numpy as np
 
-from ..errors import NumericError, RunFolderError
-from ..supernet import load_weights, save_weights
-from .files import read_json, write_json
+from ..errors import RunFolderError
+from ..supernet import load_weights, weights_as_bytes
+from .files import as_json, damage, read_json, write_folder
+from .solver_state import load_solver, solver_as_bytes
 
-WEIGHTS, SOLVER, POSITION = "weights.h5", "solver.h5", "position.json"
+WEIGHTS, SOLVER, STATE = "weights.h5", "solver.h5", "state.json"
+KEPT = 2
+PACKAGES = ("nnabla-detofa", "nnabla", "numpy")  # another release of one may change the last digits
 
 
-def save_checkpoint(folder: Path, *, network, solver, position: dict) -> None:
-    """Write all three beside and swap the folders, so that there is a whole checkpoint at any moment.
+class Checkpoints(NamedTuple):
+    """Those of one stage.
 
-    NumericError for weights that are not finite; the checkpoint before stays.
+    Args:
+        folder: `checkpoint_<stage>`.
+        say: takes a line for the user.
+        digest: of the settings of this stage and all before it: a checkpoint of others is refused. None takes any.
     """
-    for name, parameter in network.get_parameters().items():
-        if not np.isfinite(parameter.d).all():
-            raise NumericError(f"{name} is not finite; the last checkpoint is kept; try a lower optimizer.train.alpha")
-    beside, before = folder.with_name(f".{folder.name}.writing"), folder.with_name(f".{folder.name}.before")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    save_weights(network, beside / WEIGHTS)
-    solver.save_states(str(beside / SOLVER))
-    write_json(beside / POSITION, position)
-    if folder.exists():
-        shutil.rmtree(before, ignore_errors=True)
-        folder.rename(before)
-    beside.rename(folder)
-    _flush(folder.parent)
-    shutil.rmtree(before, ignore_errors=True)
 
+    folder: Path
+    say: Callable[[str], None]
+    digest: str | None = None
 
-def load_checkpoint(folder: Path, *, network, solver) -> dict | None:
-    """Restore what `save_checkpoint` wrote and return its position; None where there is no checkpoint."""
-    before = folder.with_name(f".{folder.name}.before")
-    if not folder.exists() and before.exists():  # stopped between the two renames
-        before.rename(folder)
-    if not folder.exists():
+    def save(self, step: int, state: dict[str, Any], *, network, solver) -> None:
+        """Write the checkpoint of a step, and remove all but the last two whole ones.
+
+        RunFolderError where the disk refuses; those before are as they were.
+        """
+        place = self.folder / f"{step:09d}"
+        if place.exists():
+            if damage(place, (WEIGHTS, SOLVER, STATE)) is None:  # a step has but one state
+                return
+            shutil.rmtree(place)
+        record = {"step": step, "digest": self.digest, "versions": _versions(), **state}
+        write_folder(place, as_contents(network, solver, record))
+        places = self._places()
+        kept = [one for one in places if one <= place][:KEPT]  # a later one is damaged, or it had been used
+        for one in places:
+            if one not in kept:
+                shutil.rmtree(one)
+
+    def load(self, *, network, solver) -> dict[str, Any] | None:
+        """Restore network and solver from the last whole checkpoint and return its state; None where none is there.
+
+        RunFolderError where none of them is whole, or it belongs to other settings.
+        """
+        state = self.read()
+        if state is not None:
+            place = self.folder / f"{state['step']:09d}"
+            load_weights(network, place / WEIGHTS)
+            load_solver(solver, place / SOLVER)
+        return state
+
+    def read(self) -> dict[str, Any] | None:
+        """The state alone, as `load` returns it."""
+        places = self._places()
+        for place, before in zip(places, [*places[1:], None], strict=False):
+            damaged = damage(place, (WEIGHTS, SOLVER, STATE))
+            if damaged is None:
+                return self._state(place)
+            if before is None:
+                raise RunFolderError(
+                    f"{place} is damaged ({damaged}) and there is none before it;"
+                    f" delete {self.folder} to train this stage anew"
+                )
+            self.say(f"{place} is damaged ({damaged}); going on from the one before it, {before.name}")
         return None
-    position = read_json(folder / POSITION)
-    load_weights(network, folder / WEIGHTS)
-    try:
-        with nn.parameter_scope("", {}):
-            solver.load_states(str(folder / SOLVER))
-    except Exception as error:
-        raise RunFolderError(f"{folder / SOLVER} cannot be read ({error}); delete {folder} to train anew") from error
-    return position
+
+    def _places(self) -> list[Path]:
+        """The checkpoints, damaged or not, the last one first."""
+        return sorted((one for one in self.folder.glob("*") if one.name.isdecimal()), reverse=True)
+
+    def _state(self, place: Path) -> dict[str, Any]:
+        state = read_json(place / STATE)
+        if not isinstance(state, dict) or state.get("step") != int(place.name):
+            raise RunFolderError(f"{place / STATE} is no checkpoint's; delete {self.folder} to train this stage anew")
+        if self.digest not in (None, state.get("digest")):
+            raise RunFolderError(
+                f"{place} was made under other settings than this stage's;"
+                f" delete {self.folder} to train this stage anew"
+            )
+        if state.get("versions") != _versions():
+            self.say(f"{place} was made by {state.get('versions')}, this is {_versions()}: last digits may differ")
+        return state
 
 
-def _flush(folder: Path) -> None:
-    """Make the renames in a folder outlast a power failure."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def as_contents(network, solver, state: dict[str, Any]) -> dict[str, bytes]:
+    """The files of a checkpoint by name."""
+    return {WEIGHTS: weights_as_bytes(network), SOLVER: solver_as_bytes(solver), STATE: as_json(state).encode()}
+
+
+def lost_parameter(network) -> str | None:
+    """The first parameter that is not finite, if there is one."""
+    return next((name for name, p in network.get_parameters().items() if not np.isfinite(p.d).all()), None)
+
+
+def _versions() -> dict[str, str]:
+    return {package: version(package) for package in PACKAGES}

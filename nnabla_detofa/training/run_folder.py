@@ -56,6 +56,11 @@ class RunFolder:
         return read_json(self / name)
 
     @property
+    def digest(self) -> str:
+        """Of the settings of the present stage and of all that it depends on."""
+        return self._tip
+
+    @property
     def seconds(self) -> dict[str, float]:
         """Seconds that each finished stage took, over all its sessions."""
         return {name: entry["seconds"] for name, entry in self._manifest.items() if entry["done"]}

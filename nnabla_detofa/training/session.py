@@ -10,7 +10,11 @@ import numpy as np
 from tqdm import tqdm
 
 from ..host import Runner
+from .files import refused
+from .interruption import StopRequest
 from .run_folder import RunFolder
+
+DATA = "data.json"  # what the examination of the data set found, so that it is not made again
 
 
 class RunSession(Runner):
@@ -18,19 +22,29 @@ class RunSession(Runner):
 
     def __init__(self, model, optimizer, regularizer, dataloader, hparams, args):
         super().__init__(model, optimizer, regularizer, dataloader, hparams, args)
+        self.stop = StopRequest()
         self.folder = RunFolder(
             Path(self._abs_output_path), say=self.say, writes=self.comm.rank == 0, barrier=self._barrier
         )
 
     def run(self):
         """The algorithm; log and curves are whole on disk afterwards, whatever ended it."""
-        with closing(self.monitor):
+        with refused(self.folder.path), closing(self.monitor), self.stop:
             self.check_settings()
+            self.examine_data()
+            if self.model.transfer is not None:
+                self.say(f"pretrained: {self.model.transfer}")
             self.algorithm()
         return self
 
     def check_settings(self) -> None:
         """DetOFAError for what no run can have; subclasses add what they read."""
+
+    def examine_data(self) -> None:
+        """Say what is wrong with the data set, before anything is trained; DataError where it cannot be trained on."""
+        if self.folder.writes:
+            known = self.folder.read(DATA) if (self.folder / DATA).exists() else None
+            self.folder.write(DATA, self.dataloader["train"].examined(known))
 
     @abstractmethod
     def algorithm(self) -> None:
@@ -48,9 +62,14 @@ class RunSession(Runner):
 
     @contextmanager
     def bar(self, name: str, *, total: int | None):
-        """A bar with ETA as a callable that takes a step, whatever it is given."""
+        """A bar with ETA as a callable that takes a step, whatever it is given; the run may be stopped behind one."""
+
+        def step(*_) -> None:
+            bar.update()
+            self.pause()
+
         with self.progress(None, name, total=total) as bar:
-            yield lambda *_: bar.update()
+            yield step
 
     def curve(self, name: str, value: float, step: int) -> None:
         """One point of a TensorBoard curve, from rank 0."""
@@ -73,3 +92,12 @@ class RunSession(Runner):
         if self.comm.n_procs > 1:
             self.comm.all_reduce([array], division=False, inplace=False)
         return array.data.astype(values.dtype)
+
+    def any_process(self, *wishes: bool) -> list[bool]:
+        """Whether any process has each wish, the same on all of them; all have to ask at the same place."""
+        return list(wishes) if self.comm.n_procs == 1 else (self.sum_over_ranks(np.array(wishes, float)) > 0).tolist()
+
+    def pause(self) -> None:
+        """End the session, on all processes, if one was asked to stop; called where nothing would be lost."""
+        if any(self.any_process(self.stop.asked)):
+            raise KeyboardInterrupt("stopped by a signal")

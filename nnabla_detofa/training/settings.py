@@ -47,3 +47,10 @@ def require_numbers(where: str, value: object, *, n: int | None = None) -> list[
     ):
         raise ConfigError(f"{where} is {value!r}; it must be a list of {f'{n} ' if n else ''}finite numbers")
     return [float(one) for one in value]
+
+
+def require_positive(where: str, value: object) -> float:
+    """`value` as a finite number above 0; ConfigError otherwise."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not isfinite(value) or value <= 0:
+        raise ConfigError(f"{where} is {value!r}; it must be a finite number above 0")
+    return float(value)

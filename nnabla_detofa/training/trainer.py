@@ -1,21 +1,21 @@
 """Supernet training on the host's runner (Algorithm 1, lines 2 and 7 to 16)."""
 
-from functools import cached_property
+import time
+from functools import cached_property, partial
 
-import numpy as np
 from tqdm import tqdm
 
 from ..errors import ConfigError, NumericError
-from ..space import Budgets
-from ..supernet import load_weights, save_weights
-from .checkpoint import POSITION, WEIGHTS, load_checkpoint, save_checkpoint
+from ..space import Budgets, CostModel
+from ..supernet import save_weights
+from .checkpoint import Checkpoints, lost_parameter
+from .costs import FLOPS, check_cost, cost_model
 from .evaluation import METRICS
-from .files import read_json
-from .loss_scale import LossScale
+from .files import checksum
 from .samplers import SAMPLERS, PathSampler
 from .schedule import SCHEDULES, learning_rate
-from .session import RunSession
-from .settings import keywords, require_count, require_keys, require_name, require_numbers
+from .settings import keywords, require_count, require_keys, require_name, require_numbers, require_positive
+from .step import PathStep
 
 FINETUNE = "finetune"
 # `conf/hparams` and `conf/args`; the host's own launcher and schedulers read the optional ones
@@ -27,9 +27,10 @@ HOST_HPARAMS = ("epoch", "cosine_warmup_epoch", "warmup_lr", "step_decay_rate", 
 SHAPES = ("input_shapes", "target_shapes")
 ARGS = ("output_path", "print_frequency", "comm", "event")
 HOST_ARGS = ("algorithm", "search", "context", "device_id", "type_config", "save_nnp", "no_visualize")
+CHECKPOINT = {"checkpoint_steps": None, "checkpoint_minutes": 10}  # of `args`: the most between two; null is no limit
 
 
-class SupernetTrainer(RunSession):
+class SupernetTrainer(PathStep):
     """Trains paths of a supernet.
 
     Takes what the host's launchers hand to any runner; see `conf/hparams` for the keys of `hparams`.
@@ -38,7 +39,7 @@ class SupernetTrainer(RunSession):
     def __init__(self, model, optimizer, regularizer, dataloader, hparams, args):
         loader = dataloader["train"]
         require_keys("optimizer", optimizer, optimizer, needed=["train"])
-        _check_fit(model, loader)
+        model.require_fit(loader)
         image_size, max_objects = loader.options.image_size, loader.options.max_objects
         shapes = {
             "input_shapes": model.image_shapes(image_size),
@@ -46,23 +47,34 @@ class SupernetTrainer(RunSession):
         }
         super().__init__(model, optimizer, regularizer, dataloader, {**hparams, **shapes}, args)
         self.space = model.space
-        self.cost = model.flops(image_size)
+        self.flops = model.flops(image_size)
         self.optimizer["train"].set_parameters(model.get_parameters(grad_only=True))
         self._base_rate = self.optimizer["train"]._solver.learning_rate()
-        self.loss_scale = LossScale.of(self.args.get("type_config"))
-        self._step = 0
+        self._checkpoints: Checkpoints | None = None  # of the stage that is being trained, or was last
+        self._saved = 0.0  # when, on the monotonic clock
+
+    @cached_property
+    def cost(self) -> CostModel:
+        """What buckets, pruning and search go by; once the settings are checked."""
+        options = self.hparams.get("cost") or FLOPS
+        if options == FLOPS:
+            return self.flops
+        return cost_model(self, self.dataloader["train"].options.image_size, options)
 
     @cached_property
     def budgets(self) -> Budgets:
-        """The FLOPs buckets (Section 3.1.1); once the settings are checked."""
+        """The buckets of the cost (Section 3.1.1); once the settings are checked."""
         return Budgets.equal_width(self.cost, n=self.hparams["path_filter"]["n_buckets"])
 
     def check_settings(self) -> None:
         """ConfigError for a key or value of `hparams` or `args` that no run can have."""
-        require_keys("hparams", self.hparams, {*HPARAMS, *HOST_HPARAMS, *SHAPES}, needed=HPARAMS)
-        require_keys("args", self.args, {*ARGS, *HOST_ARGS}, needed=ARGS)
+        require_keys("hparams", self.hparams, {*HPARAMS, "cost", *HOST_HPARAMS, *SHAPES}, needed=HPARAMS)
+        require_keys("args", self.args, {*ARGS, *HOST_ARGS, *CHECKPOINT}, needed=ARGS)
+        check_cost(self.hparams.get("cost") or FLOPS)
         schedule, sampler = self.hparams["schedule"], self.hparams["sampler"]
-        require_keys("hparams.schedule", schedule, {"name", *keywords(learning_rate, "total")}, needed=["name"])
+        require_keys(
+            "hparams.schedule", schedule, {"name", *keywords(learning_rate, "total", "batch")}, needed=["name"]
+        )
         require_name("learning-rate schedule", schedule["name"], SCHEDULES)
         self._schedule()
         if self.optimizer["train"]._lr_scheduler is not None:
@@ -74,6 +86,10 @@ class SupernetTrainer(RunSession):
         for key in ("warmup", "finetune"):
             require_count(f"hparams.{key}", self.hparams[key], least=0)
         require_count("args.print_frequency", self.args["print_frequency"])
+        if (steps := self.args.get("checkpoint_steps")) is not None:
+            require_count("args.checkpoint_steps", steps)
+        if (minutes := self.args.get("checkpoint_minutes")) is not None:
+            require_positive("args.checkpoint_minutes", minutes)
         if not self.one_epoch_train:
             raise ConfigError(
                 f"hparams.batch_size_train is {self.hparams['batch_size_train']}, more than the"
@@ -83,144 +99,123 @@ class SupernetTrainer(RunSession):
     @property
     def identity(self) -> dict:
         """What decides the first stage, and so whether a run folder is this run's."""
-        irrelevant = {"workers", "prefetch", "cache_megabytes", "root"}
+        irrelevant = {"workers", "prefetch", "cache_megabytes", "examine", "root"}
         name, dataloader = next(iter(self.hparams["identity"]["dataloader"].items()))
         dataloader = {key: value for key, value in dataloader.items() if key not in irrelevant}
+        network = dict(self.hparams["identity"]["network"])
+        if (transfer := self.model.transfer) is not None:  # a copy of the file is the same start, wherever it lies
+            network = {key: {**options, "pretrained": checksum(transfer.file)} for key, options in network.items()}
         keys = ("seed", "batch_size_train", "mini_batch_train", "loss_weights", "schedule", "finetune")
         return {
             **{key: self.hparams[key] for key in keys},
             "n_buckets": len(self.budgets),
             "type_config": self.args.get("type_config"),
             **self.hparams["identity"],
+            "network": network,
             "dataloader": {name: dataloader, "images": len(self.dataloader["train"].dataset)},
         }
 
     # -- training (Algorithm 1, lines 2 and 7 to 16) ------------------------------------------------------------------
 
     def training_files(self, stage: str) -> list[str]:
-        """What a training stage leaves: its last checkpoint and, if it is the last stage, the weights."""
+        """What a training stage leaves: its last checkpoints and, if it is the last stage, the weights."""
         return [f"checkpoint_{stage}", *(["weights.h5"] if stage == FINETUNE else [])]
+
+    def train_stage(self, stage: str, settings: dict, sampler: PathSampler, *, first: int, last: int) -> None:
+        """`train` as a stage of the run folder; the network is then as the stage left it, in this session or before."""
+        work = partial(self.train, stage, sampler, first=first, last=last)
+        if not self.folder.stage(stage, settings, self.training_files(stage), work):
+            work()  # which loads the end, and trains again what a damaged checkpoint has lost of it
 
     def train(self, stage: str, sampler: PathSampler, *, first: int, last: int) -> None:
         """Train epochs `first` to `last` - 1 of the whole schedule, one path of the sampler a step.
 
-        Every epoch ends with a checkpoint in `checkpoint_<stage>/`, from which an interrupted stage goes on.
+        Goes on from the stage's last checkpoint, in the middle of an epoch too, or else from the end of the stage that
+        was trained before it in this run. The loader's position follows from the step.
         """
-        folder, solver = self.folder / f"checkpoint_{stage}", self.optimizer["train"]._solver
-        position = load_checkpoint(folder, network=self.model, solver=solver)
-        if position is not None:
-            sampler.restore(position["sampler"])
-            self.loss_scale.restore(position["loss_scale"])
-            self.say(f"{stage}: going on after epoch {position['epoch']} of {last}")
-        elif stage == FINETUNE:  # in a later session than the warm-up's: weights alone are not all of its end
-            end = load_checkpoint(self.folder / "checkpoint_warmup", network=self.model, solver=solver)
-            self.loss_scale.restore(end["loss_scale"])
-        epoch = position["epoch"] if position else first
-        self._step = epoch * self.one_epoch_train
-        self.dataloader["train"].seek(self._step * self.accum_train)
+        begin, end = first * self.one_epoch_train, last * self.one_epoch_train
+        self._checkpoints, before = self.checkpoints(stage, self.folder.digest), self._checkpoints
+        losses = self._restore(stage, sampler, before, begin=begin, end=end)
+        file = self.folder / "weights.h5"
+        to_write = stage == FINETUNE and self.folder.writes and (self._step < end or not file.exists())
+        with self.progress(None, stage, total=end - begin, initial=self._step - begin) as bar:
+            while self._step < end:
+                self._train_step(stage, sampler, losses, bar)
+                stop, due = self.any_process(self.stop.asked, self._save_due())
+                if stop or due or self._step % self.one_epoch_train == 0:
+                    self._save(sampler, losses)
+                if stop:
+                    raise KeyboardInterrupt("stopped by a signal")
+        if to_write:
+            save_weights(self.model, file)
 
-        def save(epochs: int) -> None:
-            if self.folder.writes:
-                state = {"epoch": epochs, "sampler": sampler.state(), "loss_scale": self.loss_scale.state()}
-                save_checkpoint(folder, network=self.model, solver=solver, position=state)
-
-        if epoch == last:  # nothing to train: what is there is the result
-            save(last)
-        steps = (last - first) * self.one_epoch_train
-        with self.progress(None, stage, total=steps, initial=(epoch - first) * self.one_epoch_train) as bar:
-            for self.cur_epoch in range(epoch, last):
-                self._epoch(stage, sampler, bar)
-                save(self.cur_epoch + 1)
-        if stage == FINETUNE and self.folder.writes:
-            save_weights(self.model, self.folder / "weights.h5")
+    def checkpoints(self, stage: str, digest: str | None = None) -> Checkpoints:
+        """Those of a training stage."""
+        return Checkpoints(self.folder / f"checkpoint_{stage}", self.say, digest)
 
     def sampler_state(self, stage: str) -> dict:
         """The sampler's state at the end of a training stage."""
-        return read_json(self.folder / f"checkpoint_{stage}" / POSITION)["sampler"]
+        return self.checkpoints(stage).read()["sampler"]
 
-    def load_trained(self, stage: str) -> None:
-        """The weights that a finished training stage left."""
-        load_weights(self.model, self.folder / f"checkpoint_{stage}" / WEIGHTS)
+    def _restore(
+        self, stage: str, sampler: PathSampler, before: Checkpoints | None, *, begin: int, end: int
+    ) -> dict[str, float]:
+        """Everything as at the stage's last checkpoint, or as at its beginning; returns the epoch's sums of losses."""
+        own = {"network": self.model, "solver": self.optimizer["train"]._solver}
+        state = self._checkpoints.load(**own)
+        if state is not None:
+            sampler.restore(state["sampler"])
+        start = state or (before.load(**own) if before else None)
+        if start is not None:
+            self.loss_scale.restore(start["loss_scale"])
+        self._step = state["step"] if state else begin
+        self.dataloader["train"].seek(self._step * self.accum_train)
+        losses = state["losses"] if state else {}
+        if state is None:
+            self._save(sampler, losses)
+        elif self._step < end:
+            self.say(f"{stage}: going on after step {self._step - begin} of {end - begin}")
+        self._saved = time.monotonic()
+        return losses
 
-    def _epoch(self, stage: str, sampler: PathSampler, bar: tqdm) -> None:
-        schedule = self._schedule()
-        losses: dict[str, float] = {}
-        for i in range(self.one_epoch_train):
-            self.optimizer["train"]._solver.set_learning_rate(schedule((self._step + 0.5) / self.one_epoch_train))
-            step_losses = self.train_on_batch(path=sampler.next())
-            for name, value in step_losses.items():
-                losses[name] = losses.get(name, 0.0) + value / self.one_epoch_train
-            if i % self.args["print_frequency"] == 0:
-                bar.set_postfix(epoch=self.cur_epoch + 1, loss=f"{step_losses['loss']:.3f}", refresh=False)
-            bar.update()
-            self._step += 1
-        for name, value in losses.items():
-            self.curve(f"{stage}/{name}", value, self._step)
-        self.curve(f"{stage}/learning_rate", schedule(self._step / self.one_epoch_train), self._step)
+    def _save(self, sampler: PathSampler, losses: dict[str, float]) -> None:
+        """A checkpoint after this step; NumericError, on all processes, for weights that are not finite."""
+        lost = lost_parameter(self.model)
+        if any(self.any_process(lost is not None)):
+            raise NumericError(
+                f"{lost or 'a parameter of another process'} is not finite after step {self._step};"
+                " the last checkpoint is kept; try a lower optimizer.train.alpha"
+            )
+        if self.folder.writes:
+            state = {"sampler": sampler.state(), "loss_scale": self.loss_scale.state(), "losses": losses}
+            solver = self.optimizer["train"]._solver
+            self._checkpoints.save(self._step, state, network=self.model, solver=solver)
+        self._saved = time.monotonic()
+
+    def _save_due(self) -> bool:
+        """Whether this process wants a checkpoint between two epochs' ends."""
+        steps, minutes = (self.args.get(key, default) for key, default in CHECKPOINT.items())
+        late = minutes is not None and time.monotonic() - self._saved >= 60 * minutes
+        return self.folder.writes and (late or (steps is not None and self._step % steps == 0))
+
+    def _train_step(self, stage: str, sampler: PathSampler, losses: dict[str, float], bar: tqdm) -> None:
+        """One step; adds its share to the epoch's mean `losses`, which go to the curves at its end."""
+        n, schedule = self.one_epoch_train, self._schedule()
+        self.optimizer["train"]._solver.set_learning_rate(schedule((self._step + 0.5) / n))
+        step_losses = self.train_on_batch(path=sampler.next())
+        for name, value in step_losses.items():
+            losses[name] = losses.get(name, 0.0) + value / n
+        if self._step % self.args["print_frequency"] == 0:
+            bar.set_postfix(epoch=self._step // n + 1, loss=f"{step_losses['loss']:.3f}", refresh=False)
+        bar.update()
+        self._step += 1
+        if self._step % n == 0:
+            for name, value in losses.items():
+                self.curve(f"{stage}/{name}", value, self._step)
+            self.curve(f"{stage}/learning_rate", schedule(self._step / n), self._step)
+            losses.clear()
 
     def _schedule(self):
         options = dict(self.hparams["schedule"])
-        total = self.hparams["warmup"] + self.hparams["finetune"]
-        return learning_rate(options.pop("name"), self._base_rate, total=total, **options)
-
-    def train_on_batch(self, key="train", *, path):  # noqa: ARG002 - the host's protocol
-        """One update of the weights for one path; returns the mean losses of the batch by name."""
-        self.model.activate(path)
-        self.optimizer["train"].zero_grad()
-        self.event.default_stream_synchronize()
-        self.update_graph("train")
-        placeholder = self.placeholder["train"]
-        losses: dict[str, float] = {}
-        for _ in range(self.accum_train):
-            self._load_data(placeholder, self.dataloader["train"].next())
-            placeholder["loss"].forward(clear_no_need_grad=True)
-            placeholder["loss"].backward(self.loss_scale.value, clear_buffer=True)
-            self.model.flush_statistics()
-            for name, term in placeholder["terms"].items():
-                losses[name] = losses.get(name, 0.0) + float(term.d) / self.accum_train
-            losses["loss"] = losses.get("loss", 0.0) + float(placeholder["loss"].d)
-        loss = self.sum_over_ranks(np.array([losses["loss"]]))[0] / self.comm.n_procs  # so that all stop, or none
-        if not np.isfinite(loss):
-            raise NumericError(
-                f"the training loss is {loss} at step {self._step}, path {path.tolist()};"
-                " stopped before the update, the last epoch's checkpoint is kept; try a lower optimizer.train.alpha"
-            )
-        if self.comm.n_procs > 1:
-            gradients = [p.grad for p in self.model.get_parameters(grad_only=True).values()]
-            self.comm.all_reduce(gradients, division=True, inplace=False)
-        self.event.add_default_stream_event()
-        if self.loss_scale.unscale(self.optimizer["train"]._solver):
-            self.optimizer["train"].update()
-        return losses
-
-    def update_graph(self, key="train"):
-        """Build the graph of the active path on the placeholders of `key`."""
-        placeholder = self.placeholder[key]
-        self.model.apply(training=key == "train")
-        outputs = self.model(*placeholder["inputs"])
-        terms = self.model.metrics(outputs, placeholder["targets"])
-        loss = self.model.loss(outputs, placeholder["targets"], self.hparams["loss_weights"], terms)
-        placeholder["terms"] = {name: term.apply(persistent=True) for name, term in terms.items()}
-        placeholder["loss"] = (loss / self.accum_train).apply(persistent=True)
-        return placeholder["loss"]
-
-    # -- the rest of the host's protocol ------------------------------------------------------------------------------
-
-    def valid_on_batch(self):
-        """Nothing: paths are measured and evaluated in stages of their own."""
-
-    callback_on_epoch_end = callback_on_start = callback_on_finish = valid_on_batch
-
-
-def _check_fit(model, loader) -> None:
-    """ConfigError where network and data set disagree."""
-    if model.n_classes != loader.n_classes:
-        raise ConfigError(
-            f"the network has n_classes={model.n_classes} and the data set {loader.n_classes}"
-            f" ({', '.join(loader.classes)}); they must agree"
-        )
-    if model.output_stride != loader.options.output_stride:
-        raise ConfigError(
-            f"the network's output stride is {model.output_stride} and dataloader's output_stride is"
-            f" {loader.options.output_stride}; they must agree"
-        )
+        total, batch = self.hparams["warmup"] + self.hparams["finetune"], self.hparams["batch_size_train"]
+        return learning_rate(options.pop("name"), self._base_rate, total=total, batch=batch, **options)

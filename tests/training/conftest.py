@@ -104,13 +104,14 @@ class Command:
         return Answer(code, out.getvalue().splitlines(), [line for line in lines if line and "%|" not in line])
 
     def results(self):
-        """Bytes of every file that is a result, by name; logs and curves are none, nor is what was set aside."""
+        """Bytes of every result by name; logs, curves and checksums are none, nor is what was set aside."""
         inside = [file.relative_to(self.folder) for file in self.folder.rglob("*") if file.is_file()]
         return {
             str(file): (self.folder / file).read_bytes()
             for file in inside
             if file.parts[0] not in ("tensorboard", "previous")
             and file.suffix not in (".log", ".txt")
+            and file.name != "sums.json"
             and str(file)[0] != "."
         }
 

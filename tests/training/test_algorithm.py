@@ -20,12 +20,12 @@ AFTER_PRUNING = ["finetune", "paths_final", "path_filter_final"]
 QUALITY = ["paths_final_again", "filter_quality"]
 SEARCH = ["search", "evaluate", "report"]
 STAGES = BEFORE_PRUNING + PRUNING + AFTER_PRUNING + QUALITY + SEARCH
+CHECKPOINTS = [f"checkpoint_warmup/{step:09d}" for step in (0, 2)] + [f"checkpoint_finetune/{n:09d}" for n in (4, 6)]
 FILES = {
     *("paths_warmup.csv", "paths_final.csv", "paths_final_again.csv", "operations.csv", "pareto.csv", "pareto.png"),
     *("path_filter_warmup.h5", "path_filter_final.h5", "weights.h5", "pruned_space.json", "thresholds.json"),
     *("search.json", "detectors.json", "filter_quality.json", "summary.json", "stages.json"),
-    *(f"checkpoint_{stage}/{file}" for stage in ("warmup", "finetune") for file in ("weights.h5", "solver.h5")),
-    *(f"checkpoint_{stage}/position.json" for stage in ("warmup", "finetune")),
+    *(f"{checkpoint}/{file}" for checkpoint in CHECKPOINTS for file in ("weights.h5", "solver.h5", "state.json")),
 }
 OPERATION = ("stage", "layer", "depth", "width", "expand")
 ONE_MEASUREMENT = "path_filter.second_measurement=false"
@@ -217,10 +217,10 @@ def test_summary(finished, space, pruned, cost):
 
 def test_the_weights_are_those_of_the_last_checkpoint_and_load_by_name(finished, tiny):
     folder = finished[0].folder
-    assert (arrays(folder / "weights.h5").keys()) == arrays(folder / "checkpoint_finetune" / "weights.h5").keys()
-    network = tiny(pretrained=folder / "weights.h5", seed=1)
+    stored = arrays(folder / CHECKPOINTS[-1] / "weights.h5")
+    assert (arrays(folder / "weights.h5").keys()) == stored.keys()
+    network = tiny(pretrained=folder / "weights.h5", stem_activation="relu", seed=1)
     assert network.transfer.new == network.transfer.left_out == []
-    stored = arrays(folder / "checkpoint_finetune" / "weights.h5")
     for name, parameter in network.get_parameters().items():
         np.testing.assert_array_equal(parameter.d, stored[name], err_msg=name)
 
@@ -230,11 +230,12 @@ def test_the_figure_is_a_picture(finished):
     assert picture.startswith(b"\x89PNG") and len(picture) > 5000
 
 
-def test_the_figure_takes_any_front(tmp_path, space):
+def test_the_figure_takes_any_front(tmp_path, space, cost):
     rows = [{"budget": 3e6, "flops": 2e6, "score": 0.5, "ap": ap, "path": space.smallest().tolist()} for ap in (0.1, 0)]
     pictures = set()
     for front in ([0], [0, 2], [0, 1, 2]):
-        write_pareto(tmp_path, space, rows, {"flops": 4e6, "ap": 0.2}, front=np.array(front), metric="voc07")
+        largest = {"flops": 4e6, "ap": 0.2}
+        write_pareto(tmp_path, space, rows, largest, front=np.array(front), metric="voc07", cost=cost)
         pictures.add((tmp_path / "pareto.png").read_bytes())
     assert len(pictures) == 3
     assert {file.name for file in tmp_path.iterdir()} == {"pareto.csv", "pareto.png"}
@@ -338,9 +339,9 @@ def test_another_share_of_paths_needs_no_other_path_filter(again, finished, stop
     answer = again("pruning.path_ratio=0.4")
     assert (answer.code, kept(answer), ran(answer)) == (75, [*BEFORE_PRUNING, *PRUNING], ["finetune"])
     for one, ratio in ((finished[0], 0.25), (again, 0.4)):
-        accepted = 4 + len(one.json("checkpoint_finetune/position.json")["sampler"]["queue"])  # of 256 for four steps
+        accepted = 4 + len(one.json(f"{CHECKPOINTS[-1]}/state.json")["sampler"]["queue"])  # of 256 for four steps
         assert accepted / 256 == pytest.approx(1 - ratio, abs=0.1)
-    name = "checkpoint_finetune/weights.h5"
+    name = f"{CHECKPOINTS[-1]}/weights.h5"
     assert (again.folder / "previous" / "1" / name).read_bytes() == finished[0].results()[name]
 
 
@@ -381,12 +382,12 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(command, finished, stop_b
     answer = command()
     assert (answer.code, kept(answer)) == (75, ["warmup"])
     assert len(measured) == 20 - 7
-    assert command.json("checkpoint_finetune/position.json")["epoch"] == 2
+    assert command.json("checkpoint_finetune/000000004/state.json")["step"] == 4
 
     trained = stop_before(SupernetTrainer, "train_on_batch", call=None)
     answer = command()
     assert answer.code == 0
-    assert "finetune: going on after epoch 2 of 3" in answer.out
+    assert "finetune: going on after step 2 of 4" in answer.out
     assert len(trained) == 2
     assert_equal_runs(command, finished[0])
 

@@ -20,13 +20,13 @@ ABSENT = "(absent)"  # not an object(): its address would make a test's name dif
 UNKNOWN = [
     ("pruning.strategy", "flop", "unknown pruning strategy 'flop'; known: flops, flops_score_all, flops_score_per_"),
     ("pruning.path_strategy", "random", "unknown path strategy 'random'; known: score, uniform"),
-    ("sampler.name", "fulnet", "unknown sampler 'fulnet'; known: fullnet, uniform (did you mean 'fullnet'?)"),
+    ("sampler.name", "fulnet", "unknown sampler 'fulnet'; known: balanced, fullnet, uniform (did you mean 'fullnet'?)"),
     ("metric", "map", "unknown metric 'map'; known: coco, voc, voc07"),
     ("schedule.name", "steps", "unknown learning-rate schedule 'steps'; known: constant, cosine, step"),
     ("pruning.ratio", 1, "unknown key in pruning: 'ratio'; known: operation_ratio, operation_ratio_all, operation_r"),
     ("path_filter.paths", 1, "unknown key in path_filter: 'paths'; known: bn_images, fit, folds, n_buckets, network"),
     ("path_filter.network.dims", 1, "unknown key in path_filter.network: 'dims'; known: block_encoding, budget_con"),
-    ("path_filter.fit.epoch", 1, "unknown key in path_filter.fit: 'epoch'; known: batch, bounded, epochs, learning"),
+    ("path_filter.fit.epoch", 1, "unknown key in path_filter.fit: 'epoch'; known: batch, binary_ratio, bounded, epo"),
     ("search.budget", 1, "unknown key in search: 'budget'; known: budgets, generations, mutation_probability"),
     ("sampler.seed", 1, "unknown key in sampler: 'seed'; known: name"),
     ("schedule.total", 1, "unknown key in hparams.schedule: 'total'; known: at, factor, name, ramp"),
@@ -137,7 +137,7 @@ def one_line(answer):
         (["pruning.strategy=flop"], "unknown pruning strategy 'flop'; known: flops, "),
         (["+pruning.foo=1"], "unknown key in pruning: 'foo'; known: "),
         (["+foo=1"], "unknown key in the configuration: 'foo'; known: args, dataloader, hparams, name, network, opti"),
-        (["+args.foo=1"], "unknown key in args: 'foo'; known: algorithm, comm, context, device_id, event, no_visua"),
+        (["+args.foo=1"], "unknown key in args: 'foo'; known: algorithm, checkpoint_minutes, checkpoint_steps, comm, con"),
         (["+hparams.warmpu=3"], "unknown key in hparams: 'warmpu'; known: "),
         (["~args.print_frequency"], "args lacks print_frequency"),
         (["~hparams.schedule"], "hparams lacks schedule"),
@@ -177,10 +177,11 @@ def test_wrong_input_is_one_line_and_touches_no_result(again, overrides, said):
 
 
 def test_weights_of_another_network(command, tiny, tmp_path):
-    save_weights(tiny(head=16), tmp_path / "other.h5")
+    wider = {"width_scale": 0.125, "channel_divisor": 4, "base_depths": [1, 1, 1, 1], "depths": [0, 1]}
+    save_weights(tiny(space=wider), tmp_path / "other.h5")
     said = answer(command, f"{NETWORK}.pretrained=other.h5")
     assert said.startswith(
-        f"{tmp_path}/other.h5 holds the weights of another network: heads/heatmap/hidden/conv/_W is (16,"
+        f"{tmp_path}/other.h5 holds the weights of another network: input_stem/2/conv/conv/_W is (8, 4, 3, 3) in the"
     )
 
 
@@ -203,11 +204,11 @@ def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_checkpoint(again, 
     monkeypatch.setattr(SupernetTrainer, "train_on_batch", diverge)
     said = answer(again, "pruning.path_ratio=0.3")
     assert said == (
-        f"the training loss is nan at step 5, path {trained[3].tolist()}; stopped before the update, the last epoch's"
+        f"the training loss is nan at step 5, path {trained[3].tolist()}; stopped before the update, the last"
         " checkpoint is kept; try a lower optimizer.train.alpha"
     )
-    assert again.json("checkpoint_finetune/position.json")["epoch"] == 2
-    assert "checkpoint_warmup/weights.h5" in again.results()
+    assert again.json("checkpoint_finetune/000000004/state.json")["step"] == 4
+    assert "checkpoint_warmup/000000002/weights.h5" in again.results()
 
 
 def test_an_image_that_cannot_be_read_in_the_middle_of_training_is_named(command, pictures, tmp_path):

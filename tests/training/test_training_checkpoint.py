@@ -1,5 +1,9 @@
 """A checkpoint holds all that the next update needs, and there is a whole one at any moment."""
 
+import contextlib
+import json
+import os
+import shutil
 from pathlib import Path
 
 import nnabla as nn
@@ -7,8 +11,9 @@ import nnabla.solvers as S  # noqa: N812
 import numpy as np
 import pytest
 
-from nnabla_detofa.errors import NumericError, RunFolderError, WeightsError
-from nnabla_detofa.training.checkpoint import load_checkpoint, save_checkpoint
+from nnabla_detofa.errors import RunFolderError, WeightsError
+from nnabla_detofa.training import checkpoint, files
+from nnabla_detofa.training.checkpoint import Checkpoints, lost_parameter
 
 SHAPES = {"conv/W": (4, 3, 3, 3), "conv/b": (4,), "bn/mean": (1, 4, 1, 1)}
 
@@ -16,11 +21,13 @@ SHAPES = {"conv/W": (4, 3, 3, 3), "conv/b": (4,), "bn/mean": (1, 4, 1, 1)}
 class Network:
     """What a checkpoint needs of a network: weights and a running statistic."""
 
-    def __init__(self, seed):
+    stem_activation = "relu"
+
+    def __init__(self, seed, shapes=SHAPES):
         rng = np.random.default_rng(seed)
         self.parameters = {
             name: nn.Variable.from_numpy_array(rng.standard_normal(shape), need_grad=not name.startswith("bn"))
-            for name, shape in SHAPES.items()
+            for name, shape in shapes.items()
         }
 
     def get_parameters(self, grad_only=False):
@@ -28,11 +35,13 @@ class Network:
 
 
 class Training:
-    """A network under a solver, updated by gradients drawn from a seed."""
+    """A network under a solver, updated by gradients drawn from a seed, with the checkpoints of a folder."""
 
-    def __init__(self, network, solver):
-        self.network, self.solver = network, solver
-        solver.set_parameters(network.get_parameters(grad_only=True))
+    def __init__(self, folder, seed=0, make=S.Adam, digest="d", shapes=SHAPES):
+        self.said = []
+        self.checkpoints = Checkpoints(folder, self.said.append, digest)
+        self.network, self.solver = Network(seed, shapes), make(1e-2)
+        self.solver.set_parameters(self.network.get_parameters(grad_only=True))
 
     def update(self, seed):
         rng = np.random.default_rng(seed)
@@ -41,11 +50,13 @@ class Training:
         self.solver.update()
         return self
 
-    def save(self, folder, **position):
-        save_checkpoint(folder, network=self.network, solver=self.solver, position=position)
+    def save(self, step, **state):
+        self.checkpoints.save(step, state, network=self.network, solver=self.solver)
+        return self
 
-    def load(self, folder):
-        return load_checkpoint(folder, network=self.network, solver=self.solver)
+    def load(self):
+        state = self.checkpoints.load(network=self.network, solver=self.solver)
+        return state if state is None else {key: state[key] for key in state if key not in ("digest", "versions")}
 
     def weights(self):
         return {name: parameter.d.copy() for name, parameter in self.network.get_parameters().items()}
@@ -58,96 +69,219 @@ def same(ours, theirs):
 
 
 @pytest.fixture
-def training():
-    return lambda seed=0, make=S.Adam: Training(Network(seed), make(1e-2))
-
-
-@pytest.fixture
 def folder(tmp_path):
     return tmp_path / "checkpoint_warmup"
 
 
-@pytest.mark.parametrize("make", [S.Adam, S.Momentum, S.Sgd])
+@pytest.fixture
+def training(folder):
+    return lambda seed=0, **options: Training(folder, seed, **options)
+
+
+def places(folder):
+    return sorted(one.name for one in folder.iterdir())
+
+
+@pytest.mark.parametrize("make", [S.Adam, S.AMSBound, S.Momentum, S.Sgd])
 @pytest.mark.parametrize("steps", [0, 3])
-def test_training_goes_on_from_a_checkpoint_as_if_it_had_not_stopped(training, folder, make, steps):
+def test_training_goes_on_from_a_checkpoint_as_if_it_had_not_stopped(training, make, steps):
     whole = training(make=make)
     for step in range(steps):
         whole.update(step)
-    whole.save(folder, epoch=2, sampler={"queue": [[0, 1, -1]]})
+    whole.save(steps, sampler={"queue": [[0, 1, -1]]})
     resumed = training(seed=1, make=make)
-    assert resumed.load(folder) == {"epoch": 2, "sampler": {"queue": [[0, 1, -1]]}}
+    assert resumed.load() == {"step": steps, "sampler": {"queue": [[0, 1, -1]]}}
     same(resumed.weights(), whole.weights())
     same(resumed.update(7).update(8).weights(), whole.update(7).update(8).weights())
 
 
-def test_no_checkpoint(training, folder):
+def test_no_checkpoint(training):
     one = training()
     before = one.weights()
-    assert one.load(folder) is None
+    assert one.load() is None
     same(one.weights(), before)
 
 
-def test_the_next_checkpoint_takes_the_place_of_the_last(training, folder):
+def test_the_last_two_are_kept(training, folder):
     one = training()
-    one.save(folder, epoch=1)
-    one.update(0).save(folder, epoch=2)
-    assert training().load(folder) == {"epoch": 2}
-    assert [file.name for file in folder.parent.iterdir()] == [folder.name]
+    for step in (3, 10, 9_999, 10_000):
+        one.update(step).save(step)
+    assert places(folder) == ["000009999", "000010000"]
+    assert training().load() == {"step": 10_000}
 
 
-@pytest.mark.parametrize("stopped_at", [1, 2])
-def test_stopped_while_the_folders_are_swapped(training, folder, monkeypatch, stopped_at):
-    one = training()
-    one.save(folder, epoch=1)
-    first = one.weights()
-    one.update(0)
-    renames, rename = [], Path.rename
-
-    def stop(path, target):
-        renames.append(target)
-        if len(renames) == stopped_at:
-            raise KeyboardInterrupt
-        return rename(path, target)
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Path, "rename", stop)
-        one.save(folder, epoch=2)
-    assert len(renames) == stopped_at
+@pytest.mark.parametrize("name", ["weights.h5", "solver.h5", "state.json", "sums.json"])
+@pytest.mark.parametrize("damage", ["cut", "flipped", "gone"])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_used(training, folder, name, damage):
+    first = training().update(0).save(5)
+    before = first.weights()
+    first.update(1).save(9)
+    file = folder / "000000009" / name
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    if damage == "gone":
+        file.unlink()
+    else:
+        file.write_bytes(content if damage == "flipped" else content[: len(content) // 2])
     resumed = training(seed=1)
-    assert resumed.load(folder) == {"epoch": 1}
-    same(resumed.weights(), first)
-    resumed.save(folder, epoch=3)
-    assert training().load(folder) == {"epoch": 3}
+    assert resumed.load() == {"step": 5}
+    same(resumed.weights(), before)
+    (said,) = resumed.said
+    assert said.startswith(f"{folder}/000000009 is damaged (")
+    assert name in said or name == files.SUMS
+    assert said.endswith("); going on from the one before it, 000000005")
 
 
-def test_stopped_while_a_checkpoint_is_written(training, folder, monkeypatch):
+def test_what_is_damaged_does_not_crowd_out_what_is_whole(training, folder):
+    one = training().save(1).save(2).save(9)
+    (folder / "000000009" / "solver.h5").write_bytes(b"damaged")
+    one.save(4)
+    assert places(folder) == ["000000002", "000000004"]
+    (folder / "000000004" / "solver.h5").write_bytes(b"damaged")
+    one.update(0).save(4)
+    assert (training().load(), one.said) == ({"step": 4}, [])
+
+
+def test_a_step_that_is_saved_already_is_left_alone(training, folder):
+    one = training().save(4)
+    before = (folder / "000000004").stat().st_ino
+    one.save(4)
+    assert (folder / "000000004").stat().st_ino == before
+
+
+def test_none_is_whole(training, folder):
+    one = training().save(1).save(2)
+    for place in places(folder):
+        (folder / place / "weights.h5").write_bytes(b"damaged")
+    with pytest.raises(RunFolderError) as caught:
+        one.load()
+    assert str(caught.value) == (
+        f"{folder}/000000001 is damaged (the checksum of weights.h5 differs) and there is none before it;"
+        f" delete {folder} to train this stage anew"
+    )
+
+
+@pytest.mark.parametrize("where", ["mkdir", "rename", "rmtree", "fsync", "as_contents"])
+@pytest.mark.parametrize("call", [1, 2, 3])
+def test_stopped_anywhere_in_writing_one(training, folder, monkeypatch, where, call):
+    one = training().save(1).update(0).save(2)
+    owner, name = {
+        "mkdir": (Path, "mkdir"),
+        "rename": (Path, "rename"),
+        "rmtree": (shutil, "rmtree"),
+        "fsync": (os, "fsync"),
+        "as_contents": (checkpoint, "as_contents"),
+    }[where]
+    original, calls = getattr(owner, name), []
+
+    def stop(*arguments, **options):
+        calls.append(name)
+        if len(calls) >= call:  # as a kill would, nothing is done from here on
+            raise KeyboardInterrupt
+        return original(*arguments, **options)
+
+    before = one.update(1).weights()
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, stop)
+        with contextlib.suppress(KeyboardInterrupt):
+            one.save(3)
+    resumed = training(seed=1)
+    step = resumed.load()["step"]
+    assert step in (2, 3)
+    if step == 3:
+        same(resumed.weights(), before)
+    resumed.update(5).save(4)
+    assert training().load() == {"step": 4}
+    assert len(places(folder)) == 2
+    assert resumed.said == []
+
+
+def test_a_full_disk_leaves_those_before_as_they_are(training, folder, monkeypatch):
+    one = training().save(1).save(2)
+    write, room = files._write, [2]
+
+    def full(file, content):
+        room[0] -= 1
+        if room[0] < 0:
+            raise OSError(28, "No space left on device")
+        write(file, content)
+
+    with monkeypatch.context() as patch, pytest.raises(RunFolderError) as caught:
+        patch.setattr(files, "_write", full)
+        one.save(3)
+    assert str(caught.value) == (
+        f"{folder}/000000003 cannot be written: No space left on device; what was saved before is as it was,"
+        " and the same command goes on from there"
+    )
+    assert places(folder) == ["000000001", "000000002"]  # nothing half written takes up room
+    assert training().load() == {"step": 2}
+
+
+def test_other_settings_other_checkpoints(training, folder):
+    training().save(3)
+    with pytest.raises(RunFolderError) as caught:
+        training(digest="e").load()
+    assert str(caught.value) == (
+        f"{folder}/000000003 was made under other settings than this stage's; delete {folder} to train this stage anew"
+    )
+    assert training(digest=None).load() == {"step": 3}
+
+
+def test_another_release_is_said(training, monkeypatch):
+    training().save(3)
+    monkeypatch.setattr(checkpoint, "version", lambda _: "9.9")
     one = training()
-    one.save(folder, epoch=1)
-
-    def stop(*_):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("nnabla_detofa.training.checkpoint.write_json", stop)
-        one.save(folder, epoch=2)
-    assert training().load(folder) == {"epoch": 1}
+    assert one.load() == {"step": 3}
+    assert "'nnabla': '9.9'" in one.said[0] and one.said[0].endswith("last digits may differ")
 
 
-def test_damaged_checkpoints_are_said(training, folder):
-    one = training().update(0)
-    one.save(folder, epoch=1)
-    for name, error in (("solver.h5", RunFolderError), ("weights.h5", WeightsError), ("position.json", RunFolderError)):
-        (folder / name).write_bytes(b"damaged")
-        with pytest.raises(error, match=f"{name} cannot be read"):
-            one.load(folder)
+def forge(place, name, content):
+    """A file with the checksum that it should have."""
+    contents = {one.name: one.read_bytes() for one in place.iterdir() if one.name != files.SUMS}
+    shutil.rmtree(place)
+    files.write_folder(place, {**contents, name: content})
 
 
-def test_weights_that_are_not_numbers_are_not_kept(training, folder):
-    one = training()
-    one.save(folder, epoch=1)
-    one.network.parameters["conv/b"].d[2] = np.inf
-    with pytest.raises(
-        NumericError, match="^conv/b is not finite; the last checkpoint is kept; try a lower optimizer.tr"
-    ):
-        one.save(folder, epoch=2)
-    assert training().load(folder) == {"epoch": 1}
+@pytest.mark.parametrize("content", [b"[]", b"{}", b'{"step": 4}', b'{"step": "3"}'])
+def test_a_state_that_is_none(training, folder, content):
+    one = training().save(3)
+    forge(folder / "000000003", "state.json", content)
+    with pytest.raises(RunFolderError, match="state.json is no checkpoint's; delete .* to train this stage anew"):
+        one.load()
+
+
+@pytest.mark.parametrize("content", [b"", b"no HDF5"])
+def test_a_solver_that_is_none(training, folder, content):
+    one = training().save(3)
+    forge(folder / "000000003", "solver.h5", content)
+    with pytest.raises(RunFolderError, match="solver.h5 is not the state of this solver .*; delete .*checkpoint_warm"):
+        one.load()
+
+
+def test_another_solver_or_network(training, folder):
+    training().save(3)
+    with pytest.raises(RunFolderError, match="solver.h5 is not the state of this solver"):
+        training(make=S.Momentum).load()
+    with pytest.raises(WeightsError, match="holds the weights of another network: conv/b is .4,. in the file and .5,."):
+        training(shapes={**SHAPES, "conv/b": (5,)}).load()
+    other = training(shapes={**SHAPES, "conv/b": (5,)})
+    contents = checkpoint.as_contents(Network(0), other.solver, {"step": 3})
+    forge(folder / "000000003", "solver.h5", contents["solver.h5"])
+    with pytest.raises(RunFolderError, match="conv/b/(mean|var) is .5,., not .4,."):
+        training().load()
+
+
+def test_a_parameter_that_is_not_a_number_is_found():
+    network = Network(0)
+    assert lost_parameter(network) is None
+    network.parameters["conv/b"].d[2] = np.inf
+    assert lost_parameter(network) == "conv/b"
+
+
+def test_everything_is_json_or_hdf5(training, folder):
+    training().update(0).save(3, sampler={"rng": np.random.default_rng(0).bit_generator.state})
+    contents = {one.name: one.read_bytes() for one in (folder / "000000003").iterdir()}
+    assert all(content.startswith(b"\x89HDF") for name, content in contents.items() if name.endswith(".h5"))
+    assert json.loads(contents["state.json"])["step"] == 3
+    assert set(contents) == {"weights.h5", "solver.h5", "state.json", "sums.json"}
+    assert set(json.loads(contents["sums.json"])) == {"weights.h5", "solver.h5", "state.json"}

@@ -122,11 +122,11 @@ def test_a_scaled_warm_up_ends_with_the_same_weights_and_keeps_its_scale(command
     monkeypatch.setattr(LossScale, "of", lambda _: LossScale(start=2.0**6, double_after=2))
     monkeypatch.setattr(SupernetRunner, "measured", stop)
     assert command().code == 75
-    weights = "checkpoint_warmup/weights.h5"
+    weights = "checkpoint_warmup/000000002/weights.h5"
     with h5py.File(command.folder / weights) as ours, h5py.File(finished[0].folder / weights) as theirs:
         names: list[str] = []
         ours.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
         assert names
         for name in names:
             np.testing.assert_array_equal(ours[name][()], theirs[name][()], err_msg=name)
-    assert command.json("checkpoint_warmup/position.json")["loss_scale"] == {"value": 2.0**7, "good": 0, "skipped": 0}
+    assert command.json("checkpoint_warmup/000000002/state.json")["loss_scale"] == {"value": 2.0**7, "good": 0, "skipped": 0}

@@ -1,0 +1,64 @@
+"""One update of a supernet for one path (Algorithm 1, lines 2 and 14), on the host's runner."""
+
+import numpy as np
+
+from ..errors import NumericError
+from .loss_scale import LossScale
+from .session import RunSession
+
+
+class PathStep(RunSession):
+    """Updates the weights for one path, and stops where its loss is not finite."""
+
+    def __init__(self, model, optimizer, regularizer, dataloader, hparams, args):
+        super().__init__(model, optimizer, regularizer, dataloader, hparams, args)
+        self.loss_scale = LossScale.of(self.args.get("type_config"))
+        self._step = 0
+
+    def train_on_batch(self, key="train", *, path):  # noqa: ARG002 - the host's protocol
+        """One update of the weights for one path; returns the mean losses of the batch by name."""
+        self.model.activate(path)
+        self.optimizer["train"].zero_grad()
+        self.event.default_stream_synchronize()
+        self.update_graph("train")
+        placeholder = self.placeholder["train"]
+        losses: dict[str, float] = {}
+        for _ in range(self.accum_train):
+            self._load_data(placeholder, self.dataloader["train"].next())
+            placeholder["loss"].forward(clear_no_need_grad=True)
+            placeholder["loss"].backward(self.loss_scale.value, clear_buffer=True)
+            self.model.flush_statistics()
+            for name, term in placeholder["terms"].items():
+                losses[name] = losses.get(name, 0.0) + float(term.d) / self.accum_train
+            losses["loss"] = losses.get("loss", 0.0) + float(placeholder["loss"].d)
+        loss = self.sum_over_ranks(np.array([losses["loss"]]))[0] / self.comm.n_procs  # so that all stop, or none
+        if not np.isfinite(loss):
+            raise NumericError(
+                f"the training loss is {loss} at step {self._step}, path {path.tolist()};"
+                " stopped before the update, the last checkpoint is kept; try a lower optimizer.train.alpha"
+            )
+        if self.comm.n_procs > 1:
+            gradients = [p.grad for p in self.model.get_parameters(grad_only=True).values()]
+            self.comm.all_reduce(gradients, division=True, inplace=False)
+        self.event.add_default_stream_event()
+        if self.loss_scale.unscale(self.optimizer["train"]._solver):
+            self.optimizer["train"].update()
+        return losses
+
+    def update_graph(self, key="train"):
+        """Build the graph of the active path on the placeholders of `key`."""
+        placeholder = self.placeholder[key]
+        self.model.apply(training=key == "train")
+        outputs = self.model(*placeholder["inputs"])
+        terms = self.model.metrics(outputs, placeholder["targets"])
+        loss = self.model.loss(outputs, placeholder["targets"], self.hparams["loss_weights"], terms)
+        placeholder["terms"] = {name: term.apply(persistent=True) for name, term in terms.items()}
+        placeholder["loss"] = (loss / self.accum_train).apply(persistent=True)
+        return placeholder["loss"]
+
+    # -- the rest of the host's protocol ------------------------------------------------------------------------------
+
+    def valid_on_batch(self):
+        """Nothing: paths are measured and evaluated in stages of their own."""
+
+    callback_on_epoch_end = callback_on_start = callback_on_finish = valid_on_batch
