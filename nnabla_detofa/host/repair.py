@@ -4,11 +4,12 @@ The wheel of nnabla-nas 0.15.0 lacks the folder `contrib/classification/ofa/netw
 and `nnabla_nas.runner` fail to import. Where the folder is really missing, stand-ins take its modules' places in
 `sys.modules`; a complete install is left as it is.
 
-nnabla 1.39.0 looks for modules `nnabla.nnabla` and `nnabla.nnabla_ext`, which do not exist, at every access to a
-variable's data: some 2,600 searches of the file system in a training step of a small supernet. An entry None in
-`sys.modules` answers them at once.
+nnabla 1.39.0 looks for modules `nnabla.nnabla` and `nnabla.nnabla_ext.cpu`, which do not exist, at every access to a
+variable's data, before it turns to `nnabla` and `nnabla_ext.cpu`: some 2,600 searches of the file system in a training
+step of a small supernet. The modules that it finds in the end answer under those names too.
 """
 
+import importlib
 import importlib.util
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from ..errors import HostError
 
 PACKAGE = "nnabla_nas.contrib.classification.ofa.networks"
 NETWORKS = ("ofa_mbv3", "ofa_xception", "ofa_resnet50")
-NEVER_THERE = ("nnabla.nnabla", "nnabla.nnabla_ext")
+NEVER_THERE = ("nnabla", "nnabla_ext")  # that nnabla's modules look for in `nnabla` first
 
 
 class MissingModule(ModuleType):
@@ -33,13 +34,27 @@ class MissingModule(ModuleType):
         )
 
 
+class OtherName(ModuleType):
+    """A module under another name, and no package: what is in it by its own name is never imported twice."""
+
+    def __init__(self, name: str, module: ModuleType) -> None:
+        super().__init__(name)
+        self._module = module
+
+    def __getattr__(self, name: str) -> object:
+        if name == "__path__":
+            raise AttributeError(name)
+        return getattr(self._module, name)
+
+
 def repair() -> bool:
     """Put the stand-ins in place where the host lacks its OFA networks; returns whether it lacks them.
 
     Raises HostError where nnabla-nas is not installed at all.
     """
     for name in NEVER_THERE:
-        sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # the import system's word for "not there"
+        sys.modules.setdefault(f"nnabla.{name}", OtherName(f"nnabla.{name}", importlib.import_module(name)))
+    sys.modules.setdefault("nnabla.nnabla_ext.cpu", importlib.import_module("nnabla_ext.cpu"))
     if PACKAGE not in sys.modules:
         if not _is_missing():
             return False

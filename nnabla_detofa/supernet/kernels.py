@@ -170,9 +170,9 @@ def gradient(variable, accumulate: bool) -> Iterator[np.ndarray]:
     if not accumulate:
         yield variable.g
         return
-    value = np.empty(variable.shape, np.float32)
+    value, total = np.empty(variable.shape, np.float32), variable.g
     yield value
-    variable.g += value
+    over(len(value), lambda part: np.add(total[part], value[part], out=total[part]), work=value.size)
 
 
 def store_corner(variable, value: np.ndarray, accumulate: bool) -> None:

@@ -94,30 +94,32 @@ class BatchNormalization(Kernel):
             dx, dshortcut = destination(0), destination(3)
 
             def work(part: slice) -> None:
-                before = self._before_activation(y[part], dy[part])
+                before = self._before_activation(y[part], dy[part], None if dshortcut is None else dshortcut[part])
                 dbeta[part] = np.einsum("cbn->cb", before.reshape(-1, *by_image)).sum(axis=1)
                 dgamma[part] = np.einsum("cn,cn->c", before, x[part]) - means[part] * dbeta[part]
                 dgamma[part] *= inverses[part]
-                if dshortcut is not None:
-                    dshortcut[part] = before
-                if dx is not None:
-                    scale = scales[part]
-                    out = np.multiply(before, scale[:, None], out=dx[part])
-                    if self._batch_stat:
-                        slope = -scale * dgamma[part] * inverses[part] / np.float32(x.shape[1])
-                        out += slope[:, None] * x[part]
-                        out -= (scale * dbeta[part] / np.float32(x.shape[1]) + slope * means[part])[:, None]
+                if dx is not None and self._batch_stat:  # the gradient through the batch's mean and variance
+                    slope = -dgamma[part] * inverses[part] / np.float32(x.shape[1])
+                    out = np.multiply(x[part], slope[:, None], out=dx[part])
+                    out += before
+                    out -= (dbeta[part] / np.float32(x.shape[1]) + slope * means[part])[:, None]
+                    out *= scales[part, None]
+                elif dx is not None:
+                    np.multiply(before, scales[part, None], out=dx[part])
 
             over(channels, work, work=x.size, most=_BLOCK // x.shape[1])
         for i, value in ((1, dbeta), (2, dgamma)):
             if propagate_down[i]:
                 store_corner(inputs[i], value.reshape(1, channels, 1, 1), accum[i])
 
-    def _before_activation(self, y, dy):
-        """Gradient at the activation's input, (c, n)."""
+    def _before_activation(self, y, dy, out):
+        """Gradient at the activation's input, (c, n), in `out` where it is given."""
         if self._ceiling is None:
-            return dy
+            if out is None:
+                return dy
+            out[...] = dy
+            return out
         active = y > 0
         if np.isfinite(self._ceiling):
             active &= y < self._ceiling
-        return dy * active
+        return np.multiply(dy, active, out=out)
