@@ -3,6 +3,7 @@
 The host's loader protocol, and what measuring and evaluation need besides.
 """
 
+import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -36,6 +37,8 @@ class BatchStream(ABC):
     A data set has `name`, `classes`, `findings`, a length and `subset(indices)`; a batch is a named tuple with `images`
     (B, 3, S, S) float32, a list of `targets`, `indices` (B,) into the data set, and `n_valid`: only the first images
     count, the others repeat the last one, to fill the batch.
+
+    `waited` is how many seconds all calls of `next` have taken: what whoever trains has waited for images.
     """
 
     transform = "none_transform"  # the host asks for it: images come normalised
@@ -64,6 +67,7 @@ class BatchStream(ABC):
         self._pool = ThreadPoolExecutor(options.workers, "images") if options.workers else None
         self._stream: Iterator | None = None
         self._position = 0
+        self.waited = 0.0
         cv2.setNumThreads(1)  # threads work on images, not inside them
         if self._rank == 0:
             for line in count_lines(dataset.name, self._findings(dataset)):
@@ -94,11 +98,13 @@ class BatchStream(ABC):
         """The next batch, for ever: {"inputs": [images], "targets": its targets, "indices": of the images}."""
         if self._stream is None:
             self._stream = in_order(self._batch_at, count(self._position), self._pool, self.options.prefetch)
+        start = time.perf_counter()
         try:
             batch = next(self._stream)
         except BaseException:
             self._stream = None  # a stream that raised is over; the next call tries the same batch again
             raise
+        self.waited += time.perf_counter() - start
         self._position += 1
         return {"inputs": [batch.images], "targets": batch.targets, "indices": batch.indices}
 

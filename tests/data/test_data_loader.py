@@ -158,6 +158,17 @@ def test_error_in_a_worker_surfaces_and_the_batch_is_not_lost(filled_voc, worker
 
 
 @pytest.mark.parametrize("workers", [0, 2])
+def test_the_time_that_training_waits_for_batches_is_counted(filled_voc, monkeypatch, workers):
+    loader = make(filled_voc, workers=workers)
+    assert loader.waited == 0
+    clock = iter([10.0, 10.5, 20.0, 20.25])  # before and after each batch
+    monkeypatch.setattr("nnabla_detofa.data.stream.time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    loader.next()
+    loader.next()
+    assert loader.waited == 0.75
+
+
+@pytest.mark.parametrize("workers", [0, 2])
 def test_evaluation_meets_every_image_once(voc, workers):
     loader = make(shades(shades(voc, 3), 8, "test"), False, False, 3, workers=workers)
     batches = list(loader.batches())
