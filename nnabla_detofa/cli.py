@@ -26,7 +26,7 @@ DONE, WRONG_INPUT, INTERRUPTED = 0, 2, 75
 SHIPPED = Path(str(files("nnabla_detofa.conf")))
 CONFIG_OPTIONS = ("-c", "--config")
 HYDRA_CONFIG_OPTIONS = ("--config-name", "-cn")
-PATH_KEYS = ("root", "pretrained")  # values that name a file or folder, relative to where the command was started
+PATH_KEYS = ("root", "pretrained", "table")  # values that name a file or folder, relative to where the command was started
 INPUT_ERRORS = (DetOFAError, HydraException, OmegaConfBaseException, YAMLError)
 
 USAGE = """usage: nnabla_detofa -c FILE [OVERRIDE ...] [HYDRA OPTION ...]    (nnabla_nas is the same command)
@@ -154,7 +154,7 @@ def check(arguments: list[str]) -> int:
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(file.parent)):
         config = hydra.compose(file.stem, rest)
     if "dataloader" not in config:
-        raise ConfigError(f"{file} has no dataloader")
+        raise ConfigError("the configuration lacks dataloader")
     dataloader = OmegaConf.to_container(config.dataloader, resolve=True, throw_on_missing=True)
     return doctor.check(absolute_paths(dataloader, Path.cwd()), Path(json_file) if json_file else None)
 

@@ -49,4 +49,4 @@ def check(dataloader: Any, json_file: Path | None = None) -> int:
         raise ConfigError(f"cannot write {json_file}: {error.strerror}") from error
     print("\n".join(report(parts)))
     print(f"{sum(part.images for part in parts)} images in {seconds:.1f} s: {VERDICTS[severity(parts)]}")
-    return severity(parts)
+    return int(severity(parts))

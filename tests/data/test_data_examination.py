@@ -1,0 +1,318 @@
+"""Every kind of flaw, planted: the examination finds it and no other, and training does what the policy says."""
+
+import json
+import os
+import shutil
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+
+from nnabla_detofa.data import flaws as flaws_module
+from nnabla_detofa.data.coco import CocoOptions
+from nnabla_detofa.data.doctor import check
+from nnabla_detofa.data.examination import examine, severity
+from nnabla_detofa.data.flaws import Flaw, Severity, policy_table
+from nnabla_detofa.data.image_folder import FolderOptions
+from nnabla_detofa.data.images import MAX_PIXELS, read_image
+from nnabla_detofa.data.report import as_json, before_training, report
+from nnabla_detofa.data.voc import VocOptions
+from nnabla_detofa.errors import ConfigError, DataError
+
+ORIENTED = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"  # turn by 90 degrees
+CAT = [("cat", (5, 6, 40, 50))]
+
+
+def noise(*shape, dtype=np.uint8):
+    return np.random.default_rng(sum(shape)).integers(0, np.iinfo(dtype).max, shape, dtype=dtype)
+
+
+def save(file, pixels, mode=None):
+    """As an image of Pillow's `mode`, whatever the suffix says."""
+    picture = Pillow.fromarray(pixels)
+    (picture if mode is None else picture.convert(mode)).save(file, "JPEG" if mode == "CMYK" else "PNG")
+
+
+def turn(file):
+    data = file.read_bytes()
+    file.write_bytes(data[:2] + b"\xff\xe1" + (len(ORIENTED) + 2).to_bytes(2, "big") + ORIENTED + data[2:])
+
+
+def bomb(file, side=2**15):
+    """A PNG whose header promises side x side pixels."""
+    save(file, noise(8, 8, 3))
+    data = bytearray(file.read_bytes())
+    data[16:24] = side.to_bytes(4, "big") * 2
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    file.write_bytes(data)
+
+
+def small_voc(voc):
+    """Three images of cats to train on, two to test on, all different."""
+    for split, names in (("trainval", "abc"), ("test", "de")):
+        for name in names:
+            voc.add(split, name, CAT)
+    return voc
+
+
+def with_object(voc, name="cat", box=(5, 6, 40, 50), **more):
+    voc.annotation("a").write_text(voc.xml([*CAT, (name, box)], **more))
+
+
+def copied(voc, source, target):
+    shutil.copy(voc.image(source), voc.image(target))
+
+
+VOC_FLAWS = {
+    Flaw.SPLIT_UNREADABLE: lambda voc: (voc.folder / "ImageSets/Main/test.txt").unlink(),
+    Flaw.IMAGE_MISSING: lambda voc: voc.image("a").unlink(),
+    Flaw.IMAGE_UNREADABLE: lambda voc: voc.image("a").write_bytes(voc.image("a").read_bytes()[:-99]),
+    Flaw.IMAGE_TOO_LARGE: lambda voc: bomb(voc.image("a")),
+    Flaw.SIZE_DISAGREES: lambda voc: voc.annotation("a").write_text(voc.xml(CAT, (80, 61))),
+    Flaw.ANNOTATION_MISSING: lambda voc: voc.annotation("a").unlink(),
+    Flaw.ANNOTATION_BROKEN: lambda voc: voc.annotation("a").write_text("<annotation>"),
+    Flaw.NAME_LEADS_OUT: lambda voc: (voc.folder / "ImageSets/Main/test.txt").write_text("d\n../d\n"),
+    Flaw.SIZE_MISSING: lambda voc: voc.annotation("a").write_text(voc.xml(CAT, None)),
+    Flaw.IMAGE_GREY: lambda voc: save(voc.image("a"), noise(60, 80)),
+    Flaw.IMAGE_DEEP: lambda voc: voc.image("a").write_bytes(
+        cv2.imencode(".png", noise(60, 80, 3, dtype=np.uint16))[1].tobytes()
+    ),
+    Flaw.IMAGE_CMYK: lambda voc: save(voc.image("a"), noise(60, 80, 3), "CMYK"),
+    Flaw.IMAGE_ALPHA: lambda voc: save(voc.image("a"), noise(60, 80, 3), "RGBA"),
+    Flaw.IMAGE_TURNED: lambda voc: turn(voc.image("a")),
+    Flaw.BOX_ZERO: lambda voc: with_object(voc, box=(9, 9, 9, 30)),
+    Flaw.BOX_INVERTED: lambda voc: with_object(voc, box=(9, 9, 8, 30)),
+    Flaw.BOX_OUTSIDE: lambda voc: with_object(voc, box=(81, 9, 90, 30)),
+    Flaw.BOX_REPEATED: with_object,
+    Flaw.BOX_STICKS_OUT: lambda voc: with_object(voc, box=(60, 9, 83, 30)),
+    Flaw.TOO_MANY_OBJECTS: lambda voc: voc.annotation("a").write_text(
+        voc.xml([("cat", (9 * i, 2, 9 * i + 5, 9)) for i in range(5)])
+    ),
+    Flaw.LISTED_TWICE: lambda voc: (voc.folder / "ImageSets/Main/test.txt").write_text("d\ne\nd\n"),
+    Flaw.SAME_IMAGE_IN_SPLIT: lambda voc: copied(voc, "a", "c"),
+    Flaw.SAME_IMAGE_IN_TEST: lambda voc: copied(voc, "a", "e"),
+    Flaw.BOX_NEARLY_REPEATED: lambda voc: with_object(voc, box=(5, 6, 41, 50)),
+    Flaw.NO_BOXES: lambda voc: voc.annotation("a").write_text(voc.xml([])),
+    Flaw.DIFFICULT: lambda voc: voc.annotation("a").write_text(voc.xml([(*CAT[0], True)])),
+}
+
+
+@pytest.mark.parametrize("flaw", VOC_FLAWS, ids=lambda flaw: flaw.name)
+def test_voc(voc, flaw):
+    VOC_FLAWS[flaw](small_voc(voc))
+    finds(VocOptions(root=voc.root, image_size=64, max_objects=4), flaw)
+
+
+def test_a_class_that_is_not_listed(voc):
+    with_object(small_voc(voc), "dog", (50, 2, 60, 9))
+    finds(VocOptions(root=voc.root, image_size=64, classes=["cat"]), Flaw.CLASS_UNKNOWN)
+
+
+def test_the_same_name_in_both_years(voc):
+    other = type(voc)(voc.root, year=2012)
+    other.add("test", "a", CAT, size=(90, 60))
+    finds(VocOptions(root=small_voc(voc).root, image_size=64, test=[[2012, "test"]]), Flaw.SAME_NAME_IN_TEST)
+
+
+@pytest.fixture
+def small_coco(coco):
+    """One image with a cat to train on, another one to test on."""
+    coco.content["images"] = [{"id": 4, "file_name": "y.jpg", "width": 80, "height": 60}]
+    coco.content["annotations"] = [{"id": 1, "image_id": 4, "category_id": 3, "bbox": [10.5, 5, 20, 30.25]}]
+    coco.write("train")
+    coco.content["images"][0]["file_name"] = "x.jpg"
+    cv2.imwrite(str(coco.root / "val2017" / "x.jpg"), noise(60, 80, 3))
+    return coco
+
+
+COCO_FLAWS = {
+    Flaw.IMAGE_MISSING: {"images": {"file_name": "z.jpg"}},
+    Flaw.SIZE_DISAGREES: {"images": {"width": 81}},
+    Flaw.NAME_LEADS_OUT: {"images": {"file_name": "../val2017/x.jpg"}},
+    Flaw.ANNOTATION_BROKEN: {"annotations": {"bbox": [1, 2, 3]}},
+    Flaw.CATEGORY_UNKNOWN: {"annotations": {"category_id": 5}},
+    Flaw.IMAGE_UNKNOWN: {"annotations": {"image_id": 5}},
+    Flaw.BOX_ZERO: {"annotations": {"bbox": [1, 2, 0, 3]}},
+    Flaw.CROWD: {"annotations": {"iscrowd": 1}},
+}
+
+
+@pytest.mark.parametrize("flaw", COCO_FLAWS, ids=lambda flaw: flaw.name)
+def test_coco(small_coco, flaw):
+    ((part, change),) = COCO_FLAWS[flaw].items()
+    small_coco.content[part][0] |= change
+    small_coco.write("val")
+    finds(CocoOptions(root=small_coco.root, image_size=64), flaw)
+
+
+@pytest.mark.parametrize("part", ["images", "annotations", "categories"])
+def test_ids_that_are_not_unique(small_coco, part):
+    more = {"file_name": "y.jpg"} if part == "images" else {"name": "cow"} if part == "categories" else {}
+    small_coco.content[part].append(small_coco.content[part][0] | more)
+    small_coco.write("val")
+    finds(CocoOptions(root=small_coco.root, image_size=64), Flaw.ID_REPEATED)
+
+
+def test_category_names_that_are_not_unique(small_coco):
+    small_coco.content["categories"].append({"id": 9, "name": "cat"})
+    small_coco.write("val")
+    finds(CocoOptions(root=small_coco.root, image_size=64), Flaw.ID_REPEATED)
+
+
+FOLDER_FLAWS = {
+    Flaw.FILE_IGNORED: lambda root: (root / "train/cat/readme.txt").touch(),
+    Flaw.CLASS_EMPTY: lambda root: (root / "train/dog").mkdir(),
+    Flaw.IMAGE_GREY: lambda root: save(root / "train/cat/0.png", noise(9, 9)),
+    Flaw.SAME_IMAGE_IN_TEST: lambda root: shutil.copy(root / "train/cat/0.png", root / "val/cat/9.png"),
+}
+
+
+@pytest.mark.parametrize("flaw", FOLDER_FLAWS, ids=lambda flaw: flaw.name)
+def test_image_folder(tmp_path, flaw):
+    for number, part in enumerate(("train", "val")):
+        for name in ("cat", "ant"):
+            (tmp_path / part / name).mkdir(parents=True)
+            save(tmp_path / part / name / f"{number}.png", noise(9 + 5 * (name == "cat"), 9 + number, 3))
+    FOLDER_FLAWS[flaw](tmp_path)
+    finds(FolderOptions(root=tmp_path, image_size=32), flaw)
+
+
+def finds(options, flaw):
+    """The examination finds this one flaw, and reading for training stops just where it says so."""
+    parts = examine(options, show=False, threads=2)
+    found = [finding.flaw for part in parts for finding in part.findings]
+    assert set(found) - {Flaw.NO_BOXES} == {flaw} - {Flaw.NO_BOXES}
+    assert severity(parts) == flaw.severity
+    assert trains(options) == (flaw.severity < Severity.UNUSABLE)
+
+
+def trains(options):
+    """Whether both splits and all their images can be read as for training."""
+    try:
+        train = options.read("train", options.classes)
+        for dataset in (train, options.read("test", train.classes)):
+            for index in range(len(dataset)):
+                read_image(*dataset.picture(index))
+    except DataError as error:
+        assert "\n" not in str(error)
+        return False
+    return True
+
+
+def test_every_flaw_is_planted_somewhere():
+    elsewhere = {Flaw.CLASS_UNKNOWN, Flaw.SAME_NAME_IN_TEST, Flaw.ID_REPEATED}
+    assert {*VOC_FLAWS, *COCO_FLAWS, *FOLDER_FLAWS, *elsewhere} == set(Flaw)
+
+
+def test_tables_of_a_clean_set(voc, capsys):
+    assert check({"voc": {"root": str(small_voc(voc).root), "image_size": 64}}) == Severity.NOTED == 0
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines if line] == [
+        ["split", "data", "images", "labels", "smallest", "median", "largest"],
+        ["train", "VOC2007", "trainval", "3", "3", "80x60", "80x60", "80x60"],
+        ["test", "VOC2007", "test", "2", "2", "80x60", "80x60", "80x60"],
+        ["class", "train", "test"],
+        ["cat", "3", "2"],
+        ["no", "flaws"],
+    ]
+    assert last.startswith("5 images in ")
+    assert last.endswith(" s: clean")
+
+
+def test_tables_and_json_name_file_and_object(voc, capsys, tmp_path):
+    with_object(small_voc(voc), box=(9, 9, 9, 30))
+    options = {"voc": {"root": str(voc.root), "image_size": 64}}
+    assert check(options, tmp_path / "found.json") == Severity.MENDED == 1
+    assert "train: 1 x box of zero size: left out\n    a.xml object 1  (9, 9, 9, 30)\n" in capsys.readouterr().out
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["exit_code"] == 1
+    assert found["splits"]["train"] == {
+        "name": "VOC2007 trainval",
+        "images": 3,
+        "classes": {"cat": 3},
+        "sizes": {"smallest": "80x60", "median": "80x60", "largest": "80x60"},
+        "counts": {"box_zero": 1},
+    }
+    assert found["flaws"] == [
+        {"split": "train", "flaw": "box_zero", "severity": "mended", "file": str(voc.annotation("a")), "object": 1}
+        | {"detail": "(9, 9, 9, 30)"}
+    ]
+    voc.annotation("b").unlink()
+    assert check(options) == Severity.UNUSABLE == 2
+    assert f"    cannot read the annotation {voc.annotation('b')}: No such file" in capsys.readouterr().out
+
+
+def test_many_places_of_a_flaw_are_cut_short_on_the_terminal_alone(voc):
+    small_voc(voc).annotation("a").write_text(voc.xml([("cat", (i, 9, i, 30)) for i in range(25)]))
+    parts = examine(VocOptions(root=voc.root, image_size=64), show=False)
+    assert "    … and 5 more (--json FILE lists them all)" in report(parts)
+    assert len([one for one in as_json(parts)["flaws"] if one["flaw"] == "box_zero"]) == 25
+
+
+def test_threads_change_nothing(filled_voc):
+    options = VocOptions(root=filled_voc.root, image_size=64)
+    copied(filled_voc, "a01", "b02")
+    assert as_json(examine(options, threads=1, show=False)) == as_json(examine(options, threads=3, show=False))
+
+
+def test_training_says_the_counts_and_remembers_them(voc, caplog):
+    flaws_module.tell.cache_clear()
+    copied(small_voc(voc), "a", "e")
+    with_object(voc, box=(9, 9, 9, 30))
+    options = VocOptions(root=voc.root, image_size=64)
+    said = [
+        "VOC2007 trainval: 1 x box of zero size: left out (a.xml object 1)",
+        "VOC2007 test: 1 x same picture in training and test: kept; AP is too good, take it out of one of them (e.jpg)",
+    ]
+    with caplog.at_level("WARNING"):
+        record = before_training(options, None)
+        assert [one.getMessage() for one in caplog.records] == record["said"] == said
+        voc.image("a").unlink()
+        assert before_training(options, json.loads(json.dumps(record))) == record
+        more = VocOptions(root=voc.root, image_size=96)
+        with pytest.raises(DataError, match="trainval.txt lists a, but .*/JPEGImages has no a.jpg$"):
+            before_training(more, record)
+        voc.image("b").unlink()
+        with pytest.raises(DataError, match=r"no a.jpg \(and 1 more such flaws: `nnabla_detofa check` lists them\)"):
+            before_training(more, {"options": "damaged"})
+
+
+def test_bombs_are_not_decoded(tmp_path):
+    for side, said in ((2**14, "is too large, perhaps made to fill memory; an image may have"), (2**9, "damaged")):
+        bomb(tmp_path / "a.png", side)
+        assert (side**2 > MAX_PIXELS) == ("large" in said)
+        with pytest.raises(DataError, match=said):
+            read_image(tmp_path / "a.png")
+
+
+def test_pipes_and_devices_are_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "zero.jpg").symlink_to("/dev/zero")
+    for name in ("pipe.jpg", "zero.jpg"):
+        with pytest.raises(DataError, match=f"cannot read the image .*{name}: it is no file"):
+            read_image(tmp_path / name)
+
+
+def test_links_in_the_folder_are_followed(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), noise(8, 9, 3))
+    (tmp_path / "b.png").symlink_to("a.png")
+    assert read_image(tmp_path / "b.png").shape == (8, 9, 3)
+
+
+@pytest.mark.parametrize("dataloader", [None, {}, {"voc": {}, "coco": {}}, [1]])
+def test_check_needs_one_data_set(dataloader):
+    with pytest.raises(ConfigError, match="dataloader must hold exactly one entry, a name and its options; it is"):
+        check(dataloader)
+
+
+def test_check_of_another_data_set(tmp_path):
+    with pytest.raises(ConfigError, match="unknown data set to check 'cifar10'; known: coco, image_folder, voc"):
+        check({"cifar10": None})
+    with pytest.raises(ConfigError, match="cannot write .*/none/x.json: No such file"):
+        check({"voc": {"root": "."}}, tmp_path / "none" / "x.json")
+
+
+def test_the_policy_names_every_flaw():
+    assert len(policy_table()) == len(Flaw) + 1
