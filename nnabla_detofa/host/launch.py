@@ -24,7 +24,7 @@ with quiet():
     from nnabla_nas.utils.cli.args import Configuration
 
 GROUPS = ("name", "args", "hparams", "network", "dataloader", "optimizer", "regularizer")
-OUR_GROUPS = ("pruning", "path_filter", "search", "sampler")  # which `hparams` refers to
+OUR_GROUPS = ("pruning", "path_filter", "search", "sampler", "cost")  # which `hparams` refers to
 LOADER_KEYS = ("searching", "training", "batch_size", "communicator")  # the host's Configuration gives these
 
 

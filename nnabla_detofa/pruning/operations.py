@@ -26,32 +26,35 @@ class PruningResult:
     kept: np.ndarray
     reason: tuple[str, ...]
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Of `rows`: `COLUMNS`, and "cost" where buckets are not of FLOPs."""
+        return COLUMNS if self.operations.cost is None else (*COLUMNS, "cost")
+
     def rows(self) -> list[dict[str, object]]:
-        """One dictionary an operation with the `COLUMNS`: stage and layer count from 0, D, W and E are values."""
+        """One dictionary an operation with the `columns`: stage and layer count from 0, D, W and E are values."""
         structure, scored = self.space.structure, self.operations
-        return [
-            dict(zip(COLUMNS, (*where, flops, "" if np.isnan(score) else score, bucket, kept, reason), strict=True))
-            for *where, flops, score, bucket, kept, reason in zip(
-                scored.operation.stage.tolist(),
-                scored.operation.layer.tolist(),
-                (structure.depths[d] for d in scored.operation.depth),
-                (structure.widths[w] for w in scored.operation.width),
-                (structure.expands[e] for e in scored.operation.expand),
-                scored.flops.tolist(),
-                scored.score.tolist(),
-                scored.bucket.tolist(),
-                self.kept.tolist(),
-                self.reason,
-                strict=True,
-            )
-        ]
+        columns = (
+            scored.operation.stage.tolist(),
+            scored.operation.layer.tolist(),
+            [structure.depths[d] for d in scored.operation.depth],
+            [structure.widths[w] for w in scored.operation.width],
+            [structure.expands[e] for e in scored.operation.expand],
+            scored.flops.tolist(),
+            ["" if np.isnan(score) else score for score in scored.score.tolist()],
+            scored.bucket.tolist(),
+            self.kept.tolist(),
+            self.reason,
+            *([] if scored.cost is None else [scored.cost.tolist()]),
+        )
+        return [dict(zip(self.columns, row, strict=True)) for row in zip(*columns, strict=True)]
 
     def save_csv(self, file: str | os.PathLike) -> None:
         """Write `rows` to `file` in one step, so that no reader meets a half-written table."""
         file = Path(file)
         partial = file.with_name(f".{file.name}.{os.getpid()}")
         with partial.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, COLUMNS)
+            writer = csv.DictWriter(stream, self.columns)
             writer.writeheader()
             writer.writerows(self.rows())
         partial.replace(file)
@@ -63,6 +66,7 @@ def prune_operations(
     cost: CostModel,
     budgets: Budgets,
     *,
+    flops: CostModel | None = None,
     strategy: str = "flops_score_all",
     operation_ratio: float = 0.3,
     operation_ratio_all: float = 0.1,
@@ -73,6 +77,7 @@ def prune_operations(
     """Score every operation of `space` and drop what `strategy` says, as far as the guards let it.
 
     `score(paths)` -> (n,), higher is better; None will do for strategies without scores, "none" and "flops".
+    `flops` where `cost` is another, for the table alone: buckets are of the cost.
     `operation_ratio` is r_op of "flops" and "flops_score_per_bucket"; `operation_ratio_all` and
     `operation_ratio_per_bucket` are r_op1 and r_op2 of "flops_score_all". An operation that only dropped ones could
     complete to a path goes with them. ConfigError for an unknown strategy or a ratio outside [0, 1); SpaceError where
@@ -87,7 +92,7 @@ def prune_operations(
     if score is None and strategy in NEED_SCORES:
         raise ConfigError(f"strategy '{strategy}' was given no score; it prunes by score")
     scored = score_operations(
-        space, score, cost, n_buckets=len(budgets), paths_per_operation=paths_per_operation, rng=rng
+        space, score, cost, flops=flops, n_buckets=len(budgets), paths_per_operation=paths_per_operation, rng=rng
     )
     drops = choose(scored, ratios, rng)
     _require_enough(space, len(scored.flops) - len(drops), strategy, ratios)

@@ -1,4 +1,4 @@
-"""Scores of operations (Section 3.2): put each into the same random paths, average the paths' scores and FLOPs."""
+"""Scores of operations (Section 3.2): put each into the same random paths, average the paths' scores and costs."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -13,10 +13,12 @@ Score = Callable[[np.ndarray], np.ndarray]  # paths (n, genes) -> (n,), higher i
 
 class ScoredOperations(NamedTuple):
     """What a strategy may look at, one entry an operation: its indices, mean FLOPs, mean score (nan where none was
-    asked for), and bucket, one of `n_buckets` of equal width over the operations' own mean FLOPs."""
+    asked for), and bucket, one of `n_buckets` of equal width over the operations' own mean costs. `cost` are those,
+    (n,), None where they are FLOPs."""
 
     operation: Operation
     flops: np.ndarray
+    cost: np.ndarray | None
     score: np.ndarray
     bucket: np.ndarray
     n_buckets: int
@@ -37,31 +39,38 @@ def score_operations(
     score: Score | None,
     cost: CostModel,
     *,
+    flops: CostModel | None = None,
     n_buckets: int,
     paths_per_operation: int,
     rng: np.random.Generator,
 ) -> ScoredOperations:
-    """Mean score and mean FLOPs of every operation of `space`, over one set of uniform paths for all of them."""
+    """Mean score, FLOPs and cost of every operation of `space`, over one set of uniform paths for all of them.
+
+    `flops` where `cost` is another.
+    """
     if isinstance(paths_per_operation, bool) or not isinstance(paths_per_operation, int) or paths_per_operation < 1:
         raise ConfigError(f"paths_per_operation is {paths_per_operation!r}; it must be a whole number of at least 1")
     operations = space.operations()
     paths, keys = space.sample(paths_per_operation, rng), draw_keys(space, paths_per_operation, rng)
-    flops, scores = np.empty(len(operations.stage)), np.full(len(operations.stage), np.nan)
+    models = [cost] if flops is None else [cost, flops]
+    costs, scores = np.empty((len(models), len(operations.stage))), np.full(len(operations.stage), np.nan)
     together = np.stack([operations.stage, operations.depth, operations.width])
     for group in np.unique(together, axis=1).T:  # operations of one group make many equal paths: score those once
         members = np.flatnonzero((together == group[:, None]).all(axis=0))
         inserted = np.concatenate([insert(space, paths, keys, _single(operations, i)) for i in members])
         distinct, where = np.unique(inserted, axis=0, return_inverse=True)
-        flops[members] = cost(distinct)[where].reshape(len(members), -1).mean(axis=1)
+        for mean, model in zip(costs, models, strict=True):
+            mean[members] = model(distinct)[where].reshape(len(members), -1).mean(axis=1)
         if score is not None:
             scores[members] = path_scores(score, distinct)[where].reshape(len(members), -1).mean(axis=1)
-    return ScoredOperations(operations, flops, scores, _own_buckets(flops, n_buckets), n_buckets)
+    buckets = _own_buckets(costs[0], n_buckets)
+    return ScoredOperations(operations, costs[-1], None if flops is None else costs[0], scores, buckets, n_buckets)
 
 
 def _single(operations: Operation, number: int) -> Operation:
     return Operation(*(column[number] for column in operations))
 
 
-def _own_buckets(flops: np.ndarray, n: int) -> np.ndarray:
-    low, high = flops.min(), flops.max()
-    return Budgets(np.linspace(low, high, n + 1)).bucket(flops) if high > low else np.zeros(len(flops), np.int64)
+def _own_buckets(costs: np.ndarray, n: int) -> np.ndarray:
+    low, high = costs.min(), costs.max()
+    return Budgets(np.linspace(low, high, n + 1)).bucket(costs) if high > low else np.zeros(len(costs), np.int64)

@@ -94,7 +94,8 @@ def _bucket(space: Space, cost: Cost, budgets: Budgets, limit: float) -> int:
     """The bucket of a limit; one on the edge of two belongs to the lower, whose paths it allows."""
     cheapest, _ = cost.range(space)
     if not limit >= cheapest:
-        raise SpaceError(f"no path costs at most {limit:,.12g}; the cheapest path of this space costs {cheapest:,.12g}")
+        amount = f"{cheapest:,.12g} {getattr(cost, 'unit', '')}".rstrip()
+        raise SpaceError(f"no path costs at most {limit:,.12g}; the cheapest path of this space costs {amount}")
     return int(np.searchsorted(budgets.edges[1:-1], limit, side="left"))
 
 

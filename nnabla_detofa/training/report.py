@@ -10,40 +10,57 @@ matplotlib.use("Agg")  # a cluster has no screen
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ..space import SearchSpace
+from ..space import CostModel, SearchSpace
 from .files import write_bytes, write_text
 from .run_folder import RunFolder
 
 COLUMNS = ("budget", "flops", "score", "ap", "genotype")
+# what a million units of each cost are called, in a table and at an axis
+MILLIONS = {
+    "flops": ("MMAC", "MACs of the detector (millions)"),
+    "parameters": ("Mval", "parameters of the detector (millions)"),
+    "memory": ("MB", "peak memory of one image's maps (MB)"),
+    "latency": ("ms", "latency of the detector (ms)"),
+}
 
 
 def write_pareto(
-    folder: RunFolder, space: SearchSpace, pareto: list[dict], largest: dict, *, front: np.ndarray, metric: str
+    folder: RunFolder,
+    space: SearchSpace,
+    pareto: list[dict],
+    largest: dict,
+    *,
+    front: np.ndarray,
+    metric: str,
+    cost: CostModel,
 ) -> None:
     """`pareto.csv` and `pareto.png`, each whole or not at all; every row has budget, flops, score, ap and path.
+
+    Where the cost is not FLOPs every row has it too, and the table says its unit.
 
     `front` (k,) holds, by ascending cost, which of the rows and, behind them, the largest path no other one dominates.
     """
     table = StringIO(newline="")
-    writer = csv.DictWriter(table, COLUMNS, extrasaction="ignore")
+    columns = COLUMNS if cost.name == "flops" else ("budget", "flops", "cost", "unit", *COLUMNS[2:])
+    writer = csv.DictWriter(table, columns, extrasaction="ignore")
     writer.writeheader()
     for row in pareto:
         genotype = space.genotype(np.array(row["path"], np.int8))
-        writer.writerow({**row, "genotype": json.dumps(genotype)})
+        writer.writerow({**row, "unit": cost.unit, "genotype": json.dumps(genotype)})
     write_text(folder / "pareto.csv", table.getvalue())
-    write_bytes(folder / "pareto.png", _picture(pareto, largest, front, metric))
+    write_bytes(folder / "pareto.png", _picture(pareto, largest, front, metric, cost.name))
 
 
-def _picture(pareto: list[dict], largest: dict, front: np.ndarray, metric: str) -> bytes:
+def _picture(pareto: list[dict], largest: dict, front: np.ndarray, metric: str, cost: str) -> bytes:
     """AP over cost as PNG: a line through the front, and fainter what it dominates."""
-    points = np.array([[one["flops"] / 1e6, 100 * one["ap"]] for one in (*pareto, largest)])
+    points = np.array([[one.get("cost", one["flops"]) / 1e6, 100 * one["ap"]] for one in (*pareto, largest)])
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
     for row in pareto:
         axes.axvline(row["budget"] / 1e6, color="0.85", linewidth=1)
     axes.plot(*points[front].T, "o-", color="C0", label="Pareto front")
     axes.plot(*np.delete(points, front, axis=0).T, "o", color="C0", alpha=0.3, label="dominated")
     axes.plot(*points[-1], "s", color="C1", fillstyle="none", markersize=10, label="largest path")
-    axes.set(xlabel="MACs of the detector (millions); budgets in grey", ylabel=f"AP (%), {metric}")
+    axes.set(xlabel=f"{MILLIONS[cost][1]}; budgets in grey", ylabel=f"AP (%), {metric}")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     picture = BytesIO()
@@ -53,13 +70,16 @@ def _picture(pareto: list[dict], largest: dict, front: np.ndarray, metric: str) 
 
 
 def pareto_table(summary: dict) -> str:
-    """The found detectors as lines of text."""
-    lines = [f"{'budget (MMAC)':>14} {'MMAC':>9} {'score':>7} {'AP (%)':>7}"]
-    for row in summary["pareto"]:
-        flops = f"{row['budget'] / 1e6:14.1f} {row['flops'] / 1e6:9.1f}"
-        lines.append(f"{flops} {row['score']:7.3f} {100 * row['ap']:7.2f}")
-    largest = summary["largest"]
-    lines.append(f"{'largest path':>14} {largest['flops'] / 1e6:9.1f} {'':>7} {100 * largest['ap']:7.2f}")
+    """The found detectors as lines of text, with FLOPs and with the cost where that is another."""
+    unit, _ = MILLIONS[summary.get("cost", {"name": "flops"})["name"]]
+    keys = {"flops": "MMAC"} if unit == "MMAC" else {"cost": unit, "flops": "MMAC"}
+    titles = " ".join(f"{title:>9}" for title in keys.values())
+    lines = [f"{f'budget ({unit})':>14} {titles} {'score':>7} {'AP (%)':>7}"]
+    for row in (*summary["pareto"], summary["largest"]):
+        first = f"{row['budget'] / 1e6:14.1f}" if "budget" in row else f"{'largest path':>14}"
+        costs = " ".join(f"{row[key] / 1e6:9.1f}" for key in keys)
+        score = f"{row['score']:7.3f}" if "score" in row else f"{'':>7}"
+        lines.append(f"{first} {costs} {score} {100 * row['ap']:7.2f}")
     return "\n".join(lines)
 
 

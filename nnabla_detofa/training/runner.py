@@ -39,7 +39,8 @@ class SupernetRunner(SupernetTrainer):
         return self._table(name).read()
 
     def _table(self, name: str) -> PathTable:
-        return PathTable(self.folder / f"{name}.csv", list(self.space.structure.gene_names))
+        genes, with_cost = self.space.structure.gene_names, self.cost is not self.flops
+        return PathTable(self.folder / f"{name}.csv", genes, with_cost=with_cost)
 
     def measure(self, name: str, paths: np.ndarray, *, part: int = 0) -> None:
         """Validation loss of every path, in `name`.csv; rows that an interrupted measurement left are not repeated.
@@ -52,10 +53,11 @@ class SupernetRunner(SupernetTrainer):
         n_done = len(done.loss)
         if not np.array_equal(done.paths, paths[:n_done]):
             n_done = 0
-        measured = MeasuredPaths(paths, self.cost(paths), self.budgets.bucket(self.cost(paths)), np.zeros(len(paths)))
+        costs = self.cost(paths)
+        measured = MeasuredPaths(paths, self.flops(paths), self.budgets.bucket(costs), np.zeros(len(paths)), costs)
         measured.loss[:n_done] = done.loss[:n_done]
         if self.folder.writes:
-            table.start(MeasuredPaths(*(column[:n_done] for column in measured)))
+            table.start(measured.at(slice(n_done)))
         measurer, ranks = self.measurer(part), self.comm.n_procs
         for start in self.progress(range(n_done, len(paths), ranks), name):
             losses = np.zeros(ranks)
@@ -67,7 +69,7 @@ class SupernetRunner(SupernetTrainer):
                 if not np.isfinite(loss):
                     raise NumericError(f"the validation loss of path {path.tolist()} is {loss}; the training diverged")
             if self.folder.writes:
-                table.append(MeasuredPaths(*(column[some] for column in measured)))
+                table.append(measured.at(some))
 
     # -- evaluation (Section 4.1) -------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
-"""Tables of paths (CSV): measured ones, with bucket, FLOPs, loss and one column a gene."""
+"""Tables of numbers (CSV): measured paths with bucket, FLOPs, loss and one column a gene, and others like them."""
 
 import csv
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,33 +11,22 @@ from ..errors import RunFolderError
 from .files import write_text
 
 
-class MeasuredPaths(NamedTuple):
-    """paths (n, genes) int8, flops (n,), bucket (n,) int, loss (n,): the mean validation loss."""
+class NumberTable:
+    """A CSV file of numbers that grows by one row at a time and is read back where an interruption left it."""
 
-    paths: np.ndarray
-    flops: np.ndarray
-    bucket: np.ndarray
-    loss: np.ndarray
+    def __init__(self, file: Path, columns: Sequence[str]):
+        self._file, self._columns = file, list(columns)
 
+    def read(self) -> np.ndarray:
+        """All complete rows, (n, columns) float64, without one that an interruption cut short.
 
-FIELDS = ("bucket", "flops", "loss")
-
-
-class PathTable:
-    """A CSV file that grows by one measured path at a time and is read back where an interruption left it."""
-
-    def __init__(self, file: Path, genes: list[str]):
-        self._file, self._columns = file, [*FIELDS, *genes]
-
-    def read(self) -> MeasuredPaths:
-        """All complete rows, without one that an interruption cut short; RunFolderError for what is no such table."""
+        RunFolderError for what is no such table.
+        """
         rows = self._rows() if self._file.is_file() else []
         try:
-            values = np.array([[float(cell) for cell in row] for row in rows]).reshape(len(rows), len(self._columns))
+            return np.array([[float(cell) for cell in row] for row in rows]).reshape(len(rows), len(self._columns))
         except ValueError as error:
             raise RunFolderError(f"{self._file} is damaged ({error}); delete it to measure again") from error
-        bucket, flops, loss = values[:, 0].astype(int), values[:, 1], values[:, 2]
-        return MeasuredPaths(values[:, 3:].astype(np.int8), flops, bucket, loss)
 
     def _rows(self) -> list[list[str]]:
         text = self._file.read_text()
@@ -45,14 +35,60 @@ class PathTable:
             raise RunFolderError(f"{self._file} has other columns than this search space; delete it to measure again")
         return rows
 
-    def start(self, measured: MeasuredPaths) -> None:
+    def start(self, rows: Iterable[Sequence]) -> None:
         """Write the header and the rows that are kept, whole or not at all."""
-        write_text(self._file, ",".join(self._columns) + "\n" + _lines(measured))
+        write_text(self._file, ",".join(self._columns) + "\n" + _lines(rows))
 
-    def append(self, measured: MeasuredPaths) -> None:
+    def append(self, rows: Iterable[Sequence]) -> None:
         """Add rows."""
         with self._file.open("a") as stream:
-            stream.write(_lines(measured))
+            stream.write(_lines(rows))
+
+
+class MeasuredPaths(NamedTuple):
+    """paths (n, genes) int8, flops (n,), bucket (n,) int, loss (n,): the mean validation loss.
+
+    cost (n,): what the buckets are of, where that is not FLOPs.
+    """
+
+    paths: np.ndarray
+    flops: np.ndarray
+    bucket: np.ndarray
+    loss: np.ndarray
+    cost: np.ndarray | None = None
+
+    def at(self, rows: slice) -> "MeasuredPaths":
+        """Some of them."""
+        return MeasuredPaths(*(None if column is None else column[rows] for column in self))
+
+
+class PathTable:
+    """Measured paths in a `NumberTable`; with the column `cost` where buckets are not of FLOPs."""
+
+    def __init__(self, file: Path, genes: Sequence[str], *, with_cost: bool = False):
+        self._fields = ["bucket", "flops", *(["cost"] if with_cost else []), "loss"]
+        self._table = NumberTable(file, [*self._fields, *genes])
+
+    def read(self) -> MeasuredPaths:
+        """What is there, see `NumberTable.read`."""
+        values = self._table.read()
+        columns = dict(zip(self._fields, values.T, strict=False))
+        bucket, paths = columns["bucket"].astype(int), values[:, len(self._fields) :].astype(np.int8)
+        return MeasuredPaths(paths, columns["flops"], bucket, columns["loss"], columns.get("cost"))
+
+    def start(self, measured: MeasuredPaths) -> None:
+        """Write the header and the paths that are kept, whole or not at all."""
+        self._table.start(self._rows(measured))
+
+    def append(self, measured: MeasuredPaths) -> None:
+        """Add paths."""
+        self._table.append(self._rows(measured))
+
+    def _rows(self, measured: MeasuredPaths) -> Iterable[list]:
+        """A row a path; the loss with every digit."""
+        columns = [measured.bucket, measured.flops, *([measured.cost] if "cost" in self._fields else [])]
+        for *numbers, loss, path in zip(*columns, measured.loss, measured.paths, strict=True):
+            yield [*map(int, numbers), repr(float(loss)), *path.tolist()]
 
 
 def read_column(file: Path, name: str) -> list[str]:
@@ -64,8 +100,5 @@ def read_column(file: Path, name: str) -> list[str]:
         raise RunFolderError(f"{file} cannot be read ({error}); delete it to redo its stage") from error
 
 
-def _lines(measured: MeasuredPaths) -> str:
-    """A line a path; the loss with every digit."""
-    rows = zip(*measured, strict=True)
-    cells = ([int(bucket), int(flops), repr(float(loss)), *path.tolist()] for path, flops, bucket, loss in rows)
-    return "".join(",".join(map(str, row)) + "\n" for row in cells)
+def _lines(rows: Iterable[Sequence]) -> str:
+    return "".join(",".join(map(str, row)) + "\n" for row in rows)

@@ -7,7 +7,7 @@ import yaml
 
 from nnabla_detofa import cli
 
-GROUPS = ("args", "dataloader", "hparams", "network", "optimizer", "path_filter", "pruning", "sampler", "search")
+GROUPS = ("args", "cost", "dataloader", "hparams", "network", "optimizer", "path_filter", "pruning", "sampler", "search")
 PARTS = ("ratios",)  # folders whose files are taken in by those of a group
 OPTIONS = [
     f"{file.parent.name}={file.stem}" for file in sorted(cli.SHIPPED.glob("*/*.yaml")) if file.parent.name not in PARTS

@@ -23,7 +23,7 @@ def measured(n, seed=0):
 
 
 def rows(some, part):
-    return MeasuredPaths(*(column[part] for column in some))
+    return some.at(part)
 
 
 def test_a_file_that_cannot_be_finished_leaves_the_old_one(tmp_path):
@@ -54,25 +54,33 @@ def test_a_damaged_or_missing_file_is_said(tmp_path):
         files.read_json(tmp_path / "b.json")
 
 
-def test_a_table_is_read_back_to_the_last_bit(table):
-    some = measured(50)
+@pytest.mark.parametrize("with_cost", [False, True])
+def test_a_table_is_read_back_to_the_last_bit(tmp_path, with_cost):
+    some, table = measured(50), PathTable(tmp_path / "paths.csv", GENES, with_cost=with_cost)
+    if with_cost:
+        some = some._replace(cost=2 * some.flops)
     table.start(rows(some, slice(0, 20)))
     table.append(rows(some, slice(20, 21)))
     table.append(rows(some, slice(21, 50)))
-    for column, again in zip(some, table.read(), strict=True):
+    assert (table.read().cost is None) is not with_cost
+    for column, again in zip(some[: 5 if with_cost else 4], table.read(), strict=False):
         assert again.dtype == column.dtype
         np.testing.assert_array_equal(again, column)
 
 
 def test_a_table_that_is_not_there_is_empty(table):
-    paths, flops, bucket, loss = table.read()
+    paths, flops, bucket, loss, cost = table.read()
     assert paths.shape == (0, len(GENES))
     assert flops.shape == bucket.shape == loss.shape == (0,)
+    assert cost is None
 
 
 def test_columns_are_bucket_flops_loss_and_the_genes(table, tmp_path):
     table.start(MeasuredPaths(np.array([[0, -1, 2]], np.int8), np.array([12345.0]), np.array([4]), np.array([0.1])))
     assert (tmp_path / "paths.csv").read_text() == "bucket,flops,loss,stem,depth,expand\n4,12345,0.1,0,-1,2\n"
+    with_cost = PathTable(tmp_path / "costs.csv", GENES, with_cost=True)
+    with_cost.start(MeasuredPaths(*map(np.array, ([[0, -1, 2]], [12345.0], [4], [0.1], [67.0]))))
+    assert (tmp_path / "costs.csv").read_text() == ("bucket,flops,cost,loss,stem,depth,expand\n4,12345,67,0.1,0,-1,2\n")
 
 
 @pytest.mark.parametrize("cut", [1, 5, 12])

@@ -1,0 +1,164 @@
+"""Latency as a cost: a table of layers timed on this device or on the user's own, and how well it predicts networks.
+
+An addition; the paper's budgets are FLOPs.
+"""
+
+import csv
+import hashlib
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import ConfigError
+from ..space import CostModel, Layer
+from ..supernet import extract
+from ..supernet.latency import Stopwatch, layer_forward, network_forward
+from .files import write_text
+from .session import RunSession
+from .tables import NumberTable
+
+COLUMNS = (*Layer._fields, "nanoseconds")
+LARGEST = 2**48  # a cost table holds numbers below it
+STAGE, TABLE, CHECK, AGREEMENT = "latency", "latency.csv", "latency_check.csv", "latency_check.json"
+
+
+def latency_model(run: RunSession, image_size: int, options: dict) -> CostModel:
+    """The latency of `run`'s paths: sums of the table `options["table"]`, or of one that is timed on this device.
+
+    A stage: the table is `latency.csv` of the run folder in either case. Unless `options["check_paths"]` is 0, random
+    paths are timed whole on this device and set against the sums, in `latency_check.csv` and `latency_check.json`.
+    """
+    layers, given = run.model.network_layers(image_size), options["table"]
+    if given is not None:
+        times = read_times(Path(given), layers.distinct())  # before the folder is touched
+        options = {**options, "table": hashlib.sha256(_text(times).encode()).hexdigest()[:12]}
+    file = run.folder / TABLE
+
+    def work() -> None:
+        if not run.folder.writes:
+            return
+        stopwatch = Stopwatch(
+            repetitions=options["repetitions"],
+            warm_up=options["warm_up"],
+            synchronise=run.event.default_stream_synchronize,
+        )
+        if given is not None:
+            write_text(file, _text(times))
+        else:
+            _time_layers(run, file, layers.distinct(), stopwatch, options["batch"])
+        if options["check_paths"]:
+            cost = CostModel.latency(layers, read_times(file, layers.distinct()))
+            _time_networks(run, cost, image_size, stopwatch, options)
+
+    settings = {**options, "network": run.hparams["identity"]["network"], "image_size": image_size}
+    files = [TABLE, *([CHECK, AGREEMENT] if options["check_paths"] else [])]
+    run.folder.stage(STAGE, settings, files, work, branch=True)
+    if options["check_paths"]:
+        run.say(told(run.folder.read(AGREEMENT)))
+    return CostModel.latency(layers, read_times(file, layers.distinct()))
+
+
+def read_times(file: Path, layers: Collection[Layer], *, whole: bool = True) -> dict[Layer, int]:
+    """Nanoseconds of each of the layers; without `whole`, of those whose lines are complete.
+
+    ConfigError, naming the line, for what is no such table: a layer that is missing, unknown or there twice, a number
+    that is none.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the latency table {file} cannot be read: {error}") from error
+    header, *rows = list(csv.reader((text if whole else text[: text.rfind("\n") + 1]).splitlines())) or [[]]
+    if tuple(header) != COLUMNS:
+        raise ConfigError(f"the latency table {file} begins with {','.join(header)!r}, not {','.join(COLUMNS)!r}")
+    known = {tuple(map(str, layer)): layer for layer in layers}
+    times: dict[Layer, int] = {}
+    for number, row in enumerate(rows, start=2):
+        where = f"the latency table {file}, line {number}, {','.join(row)}"
+        layer = known.get(tuple(cell.strip() for cell in row[:-1]))
+        if layer is None:
+            raise ConfigError(f"{where}: no path of this network has that layer")
+        if layer in times:
+            raise ConfigError(f"{where}: this layer is there twice")
+        times[layer] = _whole_number(where, row[-1])
+    if whole and (missing := [layer for layer in layers if layer not in times]):
+        first = ",".join(map(str, missing[0]))
+        raise ConfigError(f"the latency table {file} lacks {len(missing)} of {len(layers)} layers, the first: {first}")
+    return times
+
+
+def _whole_number(where: str, cell: str) -> int:
+    if not (cell.strip().isascii() and cell.strip().isdigit()) or not 1 <= int(cell) < LARGEST:
+        raise ConfigError(f"{where}: nanoseconds is {cell!r}; it must be a whole number from 1 to below 2**48")
+    return int(cell)
+
+
+def _text(times: Mapping[Layer, int]) -> str:
+    """A table as it stands in its file."""
+    return ",".join(COLUMNS) + "\n" + "".join(_line(layer, ns) for layer, ns in times.items())
+
+
+def _line(layer: Layer, nanoseconds: int) -> str:
+    return ",".join(map(str, (*layer, nanoseconds))) + "\n"
+
+
+def _time_layers(run: RunSession, file: Path, layers: Collection[Layer], stopwatch: Stopwatch, batch: int) -> None:
+    """Time the layers that the file does not have yet; each is a line of it as soon as it is timed."""
+    times = read_times(file, layers, whole=False) if file.is_file() else {}
+    write_text(file, _text(times))
+    with file.open("a") as stream:
+        for layer in run.progress([layer for layer in layers if layer not in times], STAGE):
+            stream.write(_line(layer, stopwatch.nanoseconds(layer_forward(layer, run.model, batch=batch))))
+            stream.flush()
+
+
+def _time_networks(run: RunSession, cost: CostModel, image_size: int, stopwatch: Stopwatch, options: dict) -> None:
+    """Time random paths as networks of their own, beside the sums of the table."""
+    paths = run.model.space.sample(options["check_paths"], run.rng(STAGE))
+    table = NumberTable(run.folder / CHECK, ["predicted", "measured", *run.model.space.structure.gene_names])
+    done = table.read()
+    n_done = len(done) if np.array_equal(done[:, 2:], paths[: len(done)]) else 0
+    measured = [int(ns) for ns in done[:n_done, 1]]
+    table.start(_rows(cost, paths[:n_done], measured))
+    for path in run.progress(paths[n_done:], f"{STAGE} of whole networks"):
+        forward = network_forward(extract(run.model, path), image_size, batch=options["batch"])
+        measured.append(stopwatch.nanoseconds(forward))
+        table.append(_rows(cost, path[None], measured[-1:]))
+    run.folder.write(AGREEMENT, agreement(cost(paths), np.array(measured)))
+
+
+def _rows(cost: CostModel, paths: np.ndarray, measured: list[int]) -> Iterable[list[int]]:
+    return ([int(p), m, *path.tolist()] for p, m, path in zip(cost(paths), measured, paths, strict=True))
+
+
+def agreement(predicted: np.ndarray, measured: np.ndarray) -> dict[str, float | int | None]:
+    """How well predictions (n,) meet what was measured (n,); a correlation is None where all values are equal."""
+    return {
+        "paths": len(measured),
+        "pearson": _correlation(predicted, measured),
+        "spearman": _correlation(_ranks(predicted), _ranks(measured)),
+        "mean_relative_error": float(np.mean(np.abs(predicted - measured) / measured)),
+    }
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float | None:
+    return float(np.corrcoef(a, b)[0, 1]) if np.ptp(a) > 0 and np.ptp(b) > 0 else None
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks from 0 up; equal values share the mean of theirs."""
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts + 1) / 2)[place]
+
+
+def told(found: dict) -> str:
+    """The agreement as a line for the user."""
+    correlations = ", ".join(
+        f"{name.capitalize()} {'none' if found[name] is None else format(found[name], '.3f')}"
+        for name in ("pearson", "spearman")
+    )
+    return (
+        f"latency: sums of the table against {found['paths']} whole networks timed on this device:"
+        f" {correlations}, mean relative error {found['mean_relative_error']:.1%}"
+    )
