@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..errors import ConfigError, DataError
+from .dataset import DetectionDataset
 from .flaws import Finding, Findings, Flaw, Severity
 from .images import examine_image
 from .objects import too_many_objects
@@ -80,8 +81,8 @@ def examine(options: Options, *, threads: int | None = None, show: bool = True) 
             parts.append(Part(split, split, 0, {}, np.zeros((0, 2), int), findings))
             continue
         part, read[split] = _look_at_all(split, dataset, threads, show=show)
-        if split == "train" and hasattr(options, "max_objects"):
-            part.findings.extend(too_many_objects(dataset, options.max_objects))
+        if split == "train" and isinstance(dataset, DetectionDataset):
+            part.findings.extend(too_many_objects(dataset, options.max_objects))  # type: ignore[attr-defined]
         part.findings.extend(_same_in_split(read[split]))
         if len(read) == 2:
             part.findings.extend(_same_in_test(**read))
@@ -128,7 +129,7 @@ def _look(file: Path, size: tuple[int, int] | None) -> tuple[Findings, tuple[int
     if pixels is None:
         return findings, (0, 0), None
     shape = str(pixels.shape).encode()
-    digest = hashlib.blake2b(pixels.reshape(-1), digest_size=16, key=shape).digest()
+    digest = hashlib.blake2b(pixels.reshape(-1).data, digest_size=16, key=shape).digest()
     return findings, (pixels.shape[1], pixels.shape[0]), digest
 
 
@@ -143,7 +144,8 @@ def _same_in_split(read: _Read) -> Iterator[Finding]:
 
 def _same_in_test(train: _Read, test: _Read) -> Iterator[Finding]:
     """By picture or as the very file; by file name alone, which may mean nothing, where the picture is another one."""
-    trained = {digest: file for file, digest in zip(train.files, train.digests, strict=True) if digest is not None}
+    trained = dict(zip(train.digests, train.files, strict=True))
+    trained.pop(None, None)
     files = set(train.files)
     names = {file.name: file for file in files}
     for file, digest in zip(test.files, test.digests, strict=True):

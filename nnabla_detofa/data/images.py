@@ -142,7 +142,7 @@ class ImageCache:
         self._pixels: dict[Path, np.ndarray] = {}
         self._lock = Lock()
 
-    def read(self, file: Path, size: tuple[int, int]) -> np.ndarray:
+    def read(self, file: Path, size: tuple[int, int] | None) -> np.ndarray:
         """As `read_image`; the result is shared and must not be written to."""
         pixels = self._pixels.get(file)
         if pixels is None:
