@@ -4,16 +4,20 @@ What runs of a detector and of a classifier have in common beyond their training
 """
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
 from .path_filter import PathFilter, cross_validate, fit, require_fit_options
 from .space import SearchSpace
 from .training import MeasuredPaths, SupernetRunner
+from .training.costs import FLOPS
+from .training.files import checksum
 from .training.settings import keywords, require_count, require_keys
 
 PATH_FILTER_KEYS = (
-    "paths_per_bucket", "n_buckets", "bn_images", "validation_images", "network", "fit", "folds", "second_measurement"
+    "paths_per_bucket", "n_buckets", "bn_images", "validation_images", "network", "fit", "pretrained", "folds",
+    "second_measurement",
 )  # fmt: skip
 Score = Callable[[np.ndarray], np.ndarray]  # paths (n, genes) -> (n,), higher is better inside a bucket
 
@@ -46,30 +50,45 @@ class PathRanker(SupernetRunner):
         ]
         settings = {key: options[key] for key in ("paths_per_bucket", "bn_images", "validation_images")}
         settings["mini_batch_valid"] = self.mbs_valid  # BN re-estimation normalises by batches
+        if self.cost is not self.flops:
+            settings["cost"] = self.cost.name
         return self.measured(name, np.unique(np.concatenate(paths), axis=0), settings)
 
     def fit_path_filter(self, name: str, measured: MeasuredPaths) -> Score:
         """The score of a path filter fitted to measured paths, which is left in `name`.h5."""
-        file = self.folder / f"{name}.h5"
+        file, pretrained = self.folder / f"{name}.h5", self.hparams["path_filter"]["pretrained"]
         layout = self.space.token_layout()
 
         def work() -> None:
             path_filter = self.new_path_filter()
             options = self.hparams["path_filter"]["fit"]
+            if pretrained is not None:
+                self.say(f"{name}: starting from {pretrained}")
             with self.bar(name, total=options.get("epochs")) as step:
                 fit(path_filter, *self.filter_inputs(measured), rng=self.rng(name), progress=step, **options)
             if self.folder.writes:
-                path_filter.save(file)
+                path_filter.save(file, space=self.scored_space)
 
         settings = {key: self.hparams["path_filter"][key] for key in ("network", "fit")}
+        if pretrained is not None:
+            settings["pretrained"] = checksum(Path(pretrained))
         self.folder.stage(name, settings, [file.name], work)
-        path_filter = PathFilter.load(file, layout=layout)
+        path_filter = PathFilter.load(file, layout=layout, space=self.scored_space)
         return lambda paths: path_filter.score(self.space.tokenize(paths), self.budgets.bucket(self.cost(paths)))
 
     def new_path_filter(self) -> PathFilter:
-        """A path filter with fresh weights."""
-        network = self.hparams["path_filter"]["network"]
-        return PathFilter(self.space.token_layout(), len(self.budgets), rng=self.rng("path_filter"), **network)
+        """A path filter with fresh weights, or with those in the file that `path_filter.pretrained` names."""
+        options = self.hparams["path_filter"]
+        layout, rng = self.space.token_layout(), self.rng("path_filter")
+        path_filter = PathFilter(layout, options["n_buckets"], rng=rng, **options["network"])
+        if options["pretrained"] is not None:
+            path_filter.start_from(options["pretrained"], space=self.scored_space)
+        return path_filter
+
+    @property
+    def scored_space(self) -> dict:
+        """What a filter's scores are of: the choices that paths are made of, and the cost that divides the buckets."""
+        return {**self.space.structure.to_dict(), "cost": (self.hparams.get("cost") or FLOPS)["name"]}
 
     def filter_inputs(self, measured: MeasuredPaths) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Tokens (n, 21), buckets (n,) and losses (n,) of measured paths."""

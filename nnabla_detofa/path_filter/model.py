@@ -1,5 +1,7 @@
 """The path filter g(a; θ_p) (section 3.1): scores that order the paths of one bucket, higher is better."""
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import nnabla as nn
@@ -94,33 +96,58 @@ class PathFilter:
         scorer = Scorer(self.weights, layers=self.design.layers, heads=self.design.heads, positions=self.positions)
         return scorer(rows)
 
-    def save(self, file: str | Path) -> None:
-        """Writes layout, design and weights to one HDF5 file, in one step: a reader sees the old file or the new."""
-        store.write(Path(file), self.layout, self.design, self.weights)
+    def save(self, file: str | Path, *, space: Mapping[str, object] | None = None) -> None:
+        """Writes layout, design and weights to one HDF5 file, in one step: a reader sees the old file or the new.
+
+        Parameters:
+            space: what else the scores are of, by name, as JSON holds it; tokens alone do not tell 0.65 from 0.5.
+        """
+        store.write(Path(file), self.layout, self.design, self.weights, space)
 
     @classmethod
-    def load(cls, file: str | Path, *, layout: TokenLayout | None = None) -> "PathFilter":
+    def load(
+        cls, file: str | Path, *, layout: TokenLayout | None = None, space: Mapping[str, object] | None = None
+    ) -> "PathFilter":
         """The path filter that `save` wrote.
 
         Parameters:
             layout: the layout it must have, any where None.
+            space: the space it must have been saved with, any where None; a file that says nothing of it passes.
 
         Raises:
-            WeightsError: no such file, not a path filter, damaged, or of another layout.
+            WeightsError: no such file, not a path filter, damaged, or of another layout or space.
         """
-        header, weights = store.read(Path(file))
+        file = Path(file)
+        header, weights = store.read(file)
         try:
             own = TokenLayout(**header["layout"])
             path_filter = cls(own, **header["design"], rng=np.random.default_rng(0))
+            stored_space = dict(header.get("space", space or {}))
         except (ConfigError, KeyError, TypeError, ValueError) as error:
             raise WeightsError(f"{file}: the header describes no path filter ({error})") from error
+        if space is not None:
+            store.require_agreement(file, "space", stored_space, space)
         if layout is not None and checked_layout(layout) != path_filter.layout:
             raise WeightsError(
                 f"{file} holds a path filter of another space: {_difference(path_filter.layout, layout)}"
             )
-        store.require_same(Path(file), {name: v.shape for name, v in path_filter.variables.items()}, weights)
+        store.require_same(file, {name: v.shape for name, v in path_filter.variables.items()}, weights)
         path_filter.weights = weights
         return path_filter
+
+    def start_from(self, file: str | Path, *, space: Mapping[str, object] | None = None) -> None:
+        """Take over the weights of a saved filter, for `fit` to go on from (pre-training, Section 3.1.2).
+
+        Raises:
+            ConfigError: what is given names no file.
+            WeightsError: as `load`, for another layout or space than this filter's; and for another design, the number
+                of buckets among it, which every option of the constructor is part of.
+        """
+        if not isinstance(file, (str, Path)):
+            raise ConfigError(f"path_filter.pretrained is {file!r}; it must name a file, or be null")
+        stored = PathFilter.load(file, layout=self.layout, space=space)
+        store.require_agreement(Path(file), "design", asdict(stored.design), asdict(self.design))
+        self.weights = stored.weights
 
 
 def _require_index(name: str, values: np.ndarray, end: int) -> None:

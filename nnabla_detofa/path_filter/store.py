@@ -1,6 +1,7 @@
 """The file of a path filter: HDF5 with a versioned JSON header and one float32 array a parameter."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,9 +15,12 @@ from .network import Design
 FORMAT, VERSION = "nnabla_detofa path filter", 1
 
 
-def write(file: Path, layout: TokenLayout, design: Design, weights: dict[str, np.ndarray]) -> None:
+def write(
+    file: Path, layout: TokenLayout, design: Design, weights: dict[str, np.ndarray], space: Mapping | None
+) -> None:
     """Writes beside `file` and moves it there when it is complete."""
     header = {"format": FORMAT, "version": VERSION, "layout": layout._asdict(), "design": asdict(design)}
+    header |= {} if space is None else {"space": dict(space)}
     file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = file.with_name(file.name + ".part")
     with h5py.File(unfinished, "w") as out:
@@ -69,3 +73,12 @@ def require_same(file: Path, shapes: dict[str, tuple[int, ...]], weights: dict[s
             )
         if not np.isfinite(value).all():
             raise WeightsError(f"{file}: parameter '{name}' holds values that are not finite")
+
+
+def require_agreement(file: Path, what: str, stored: Mapping, wanted: Mapping) -> None:
+    """WeightsError that names every entry in which a stored description differs from the wanted one."""
+    wanted = json.loads(json.dumps(dict(wanted)))  # lists for tuples, as the header has them
+    differing = [name for name in {**wanted, **stored} if stored.get(name) != wanted.get(name)]
+    if differing:
+        parts = (f"{name} {stored.get(name)}, where {wanted.get(name)} is wanted" for name in differing)
+        raise WeightsError(f"{file} holds a path filter of another {what}: {'; '.join(parts)}")

@@ -13,7 +13,7 @@ import h5py
 import nnabla as nn
 import numpy as np
 
-from ..errors import WeightsError
+from ..errors import ConfigError, WeightsError
 from .backbone import OFAResNet50
 
 BACKBONE = ("input_stem", "blocks")  # the parts of a network that a transfer must find, each whole
@@ -72,8 +72,11 @@ def load_weights(network: OFAResNet50, file: Path) -> None:
 def transfer_weights(network: OFAResNet50, file: str | Path) -> Transfer:
     """Load the backbone, and of the other parts (neck, heads, classifier) those that are the same in file and network.
 
-    WeightsError where the backbone, its stem's activation included, is another network's.
+    ConfigError where `file` names none, WeightsError where the backbone, its stem's activation included, is another
+    network's.
     """
+    if not isinstance(file, (str, Path)):
+        raise ConfigError(f"pretrained is {file!r}; it must name a file, or be null")
     file = Path(file)
     stored, own = _read(file), network.get_parameters()
     if not _of(BACKBONE, stored):
