@@ -4,9 +4,13 @@ Hydra composes FILE, which may stand in any folder, from its own folder and from
 wrong is answered with one line and exit code 2; anything else keeps its traceback.
 """
 
+import errno
 import logging
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -20,13 +24,19 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 from yaml import YAMLError
 
-from .errors import ConfigError, DetOFAError, unknown
+from .errors import ConfigError, DetOFAError, RunFolderError, unknown
 
 DONE, WRONG_INPUT, INTERRUPTED = 0, 2, 75
 SHIPPED = Path(str(files("nnabla_detofa.conf")))
 CONFIG_OPTIONS = ("-c", "--config")
 HYDRA_CONFIG_OPTIONS = ("--config-name", "-cn")
-PATH_KEYS = ("root", "pretrained", "table")  # values that name a file or folder, relative to where the command was started
+PATH_KEYS = (
+    "root",
+    "pretrained",
+    "table",
+)  # values that name a file or folder, relative to where the command was started
+# what a disk answers that is full, read-only or gone
+REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE}
 INPUT_ERRORS = (DetOFAError, HydraException, OmegaConfBaseException, YAMLError)
 
 USAGE = """usage: nnabla_detofa -c FILE [OVERRIDE ...] [HYDRA OPTION ...]    (nnabla_nas is the same command)
@@ -63,10 +73,11 @@ def main(arguments: list[str] | None = None) -> int:
     logging.getLogger("nnabla").setLevel(logging.WARNING)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when NumPy loads it; see supernet/parallel.py
     try:
-        if arguments[:1] == ["check"]:
-            return check(arguments[1:])
-        file, hydra_arguments = split_arguments(arguments)
-        failures = run_hydra(file, hydra_arguments)
+        with interrupted_by(signal.SIGTERM, signal.SIGUSR1):
+            if arguments[:1] == ["check"]:
+                return check(arguments[1:])
+            file, hydra_arguments = split_arguments(arguments)
+            failures = run_hydra(file, hydra_arguments)
     except INPUT_ERRORS as error:
         failures = [error]
     except KeyboardInterrupt:
@@ -75,6 +86,17 @@ def main(arguments: list[str] | None = None) -> int:
     for failure in failures:
         tell(one_line(failure))
     return WRONG_INPUT if failures else DONE
+
+
+@contextmanager
+def interrupted_by(*signals: signal.Signals) -> Iterator[None]:
+    """Signals end what lies inside as Ctrl-C does, until a training takes them over to finish its step first."""
+    before = {one: signal.signal(one, signal.default_int_handler) for one in signals}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 def tell(message: str) -> None:
@@ -135,8 +157,23 @@ def run_hydra(file: Path | None, arguments: list[str]) -> list[Exception]:
     Plugins.instance().register(ShippedConfigs)
     sys.argv = [sys.argv[0], *arguments]  # the only place where Hydra reads them
     folder, name = (file.parent, file.stem) if file else (SHIPPED, None)
-    hydra.main(version_base="1.3", config_path=str(folder), config_name=name)(job)()
+    with refusals_of_the_disk():
+        hydra.main(version_base="1.3", config_path=str(folder), config_name=name)(job)()
     return failures
+
+
+@contextmanager
+def refusals_of_the_disk() -> Iterator[None]:
+    """RunFolderError where a folder or file cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in REFUSED:
+            raise
+        raise RunFolderError(
+            f"cannot write {error.filename or Path.cwd()}: {error.strerror};"
+            " results go to log/NAME in the folder where the command is started"
+        ) from error
 
 
 def check(arguments: list[str]) -> int:
@@ -175,7 +212,8 @@ def option(arguments: list[str], name: str) -> str | None:
 def run(config: DictConfig) -> None:
     """Hand a composed configuration on as plain data; nothing behind this line sees Hydra."""
     plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    launch(absolute_paths(plain, Path(hydra.utils.get_original_cwd())))
+    with refusals_of_the_disk():
+        launch(absolute_paths(plain, Path(hydra.utils.get_original_cwd())))
 
 
 def launch(config: dict[str, Any]) -> None:

@@ -6,6 +6,8 @@ it looks them up, so that it can run our configurations on a CUDA machine after 
 
 import copy
 import random
+from contextlib import nullcontext
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -15,6 +17,7 @@ import numpy as np
 from ..errors import ConfigError, unknown
 from .check import check_batches, check_keywords, check_optimizers, inherited_options, need, only_entry
 from .device import open_device
+from .lock import sole_session
 from .plugin import register
 from .quiet import quiet
 from .repair import MissingModule
@@ -22,6 +25,7 @@ from .repair import MissingModule
 with quiet():
     from nnabla_nas import contrib, dataset, runner
     from nnabla_nas.utils.cli.args import Configuration
+    from nnabla_nas.utils.helper import get_output_path
 
 GROUPS = ("name", "args", "hparams", "network", "dataloader", "optimizer", "regularizer")
 OUR_GROUPS = ("pruning", "path_filter", "search", "sampler", "cost")  # which `hparams` refers to
@@ -33,7 +37,8 @@ def launch(config: dict[str, Any]) -> None:
 
     `config` is plain data with the host's groups `args`, `hparams`, `network`, `dataloader` and `optimizer`; it is not
     changed. Has to run inside a live Hydra job, which the host's Runner asks for its folders.
-    Raises ConfigError for what the configuration may not hold, HostError for a device that is not there.
+    Raises ConfigError for what the configuration may not hold, HostError for a device that is not there, and
+    RunFolderError where another process runs in the same folder.
     """
     register()
     config = copy.deepcopy(config)
@@ -52,15 +57,17 @@ def launch(config: dict[str, Any]) -> None:
     )
     check_batches(hparams, args["comm"].n_procs)
     _seed(hparams.get("seed"))
-    parts = Configuration(_for_the_host(config))  # data first: what is wrong with it is known before a network is built
-    algorithm(
-        network(**network_options),
-        optimizer=parts.optimizer,
-        regularizer=parts.regularizer,
-        dataloader=parts.dataloader,
-        hparams=hparams,
-        args=args,
-    ).run()
+    folder = Path(get_output_path()) / args["output_path"]
+    with sole_session(folder) if args["comm"].rank == 0 else nullcontext():
+        parts = Configuration(_for_the_host(config))  # data first: what is wrong with it is known before the rest
+        algorithm(
+            network(**network_options),
+            optimizer=parts.optimizer,
+            regularizer=parts.regularizer,
+            dataloader=parts.dataloader,
+            hparams=hparams,
+            args=args,
+        ).run()
 
 
 def _algorithm(name: str) -> type:

@@ -9,6 +9,7 @@ from nnabla_nas import contrib, dataset, runner
 from nnabla_nas.optimizer import Optimizer
 
 from nnabla_detofa.errors import ConfigError, HostError
+from nnabla_detofa.host import launch as launch_module
 from nnabla_detofa.host.launch import launch
 from nnabla_detofa.host.repair import MissingModule
 
@@ -32,9 +33,10 @@ CONFIG = {
 
 
 @pytest.fixture(autouse=True)
-def ran(monkeypatch):
+def ran(monkeypatch, tmp_path):
     """A toy network, runner and data set where the host looks; what the runner was built with."""
     ran = SimpleNamespace()
+    monkeypatch.setattr(launch_module, "get_output_path", lambda: str(tmp_path))  # asks for a live Hydra job
 
     class SearchNet:
         def __init__(self, width, depth=1):
