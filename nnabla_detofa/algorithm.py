@@ -33,6 +33,8 @@ class DetOFASearcher(PathRanker):
     A stage leaves its files in the run folder, and is not run again while they are there from the same inputs.
     """
 
+    HPARAMS = (*PathRanker.HPARAMS, "pruning", "search")
+
     def algorithm(self) -> None:
         """Algorithm 1; the numbers are its lines."""
         space = self.space  # 1
@@ -176,7 +178,7 @@ class DetOFASearcher(PathRanker):
 
         def work() -> None:
             largest = self.cost.argmax(space)
-            aps = self.average_precisions(np.array([*(one["path"] for one in found), largest], np.int8)).tolist()
+            aps = self.on_test_split(np.array([*(one["path"] for one in found), largest], np.int8)).tolist()
             pareto = [{**one, "ap": ap} for one, ap in zip(found, aps[:-1], strict=True)]
             self.folder.write(
                 "detectors.json",

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import nnabla as nn
 import numpy as np
 
-from ..supernet import CenterNet, reestimate
+from ..supernet import OFAResNet50, reestimate
 
 CACHE_BYTES = 1 << 30
 
@@ -40,12 +40,12 @@ class PathMeasurer:
 
     Args:
         network: the supernet; its running BN statistics are those of the last measured path afterwards.
-        loss_weights: of heat map, size and offset.
+        loss_weights: of heat map, size and offset; None for a classifier.
         bn_images: training images for BN re-estimation.
         validation_images: held-out images (N_p of Eq. 4).
     """
 
-    def __init__(self, network: CenterNet, loss_weights, *, bn_images: FixedImages, validation_images: FixedImages):
+    def __init__(self, network: OFAResNet50, loss_weights, *, bn_images: FixedImages, validation_images: FixedImages):
         self._network, self._loss_weights = network, loss_weights
         self._bn_images, self._validation_images = bn_images, validation_images
 

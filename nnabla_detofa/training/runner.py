@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..errors import ConfigError, NumericError
-from .evaluation import average_precision, detect
+from .evaluation import figure
 from .measuring import FixedImages, PathMeasurer
 from .tables import MeasuredPaths, PathTable
 from .trainer import SupernetTrainer
@@ -25,7 +25,7 @@ class SupernetRunner(SupernetTrainer):
                     f" the {split} part of {loader.dataset.name} has {len(loader.dataset)} images"
                 )
             sets.append(FixedImages(loader, np.arange(part * n, (part + 1) * n)))
-        return PathMeasurer(self.model, self.hparams["loss_weights"], bn_images=sets[0], validation_images=sets[1])
+        return PathMeasurer(self.model, self.hparams.get("loss_weights"), bn_images=sets[0], validation_images=sets[1])
 
     def measured(
         self, name: str, paths: np.ndarray, settings: dict, *, part: int = 0, branch: bool = False
@@ -73,12 +73,11 @@ class SupernetRunner(SupernetTrainer):
 
     # -- evaluation (Section 4.1) -------------------------------------------------------------------------------------
 
-    def average_precisions(self, paths: np.ndarray) -> np.ndarray:
-        """AP of each path on the test split, after BN re-estimation and without fine-tuning; (n,) in 0–1."""
+    def on_test_split(self, paths: np.ndarray) -> np.ndarray:
+        """The metric of each path on the test split, after BN re-estimation and without fine-tuning; (n,) in 0–1."""
         loader, measurer = self.dataloader["test"], self.measurer()
-        aps = np.zeros(len(paths))
+        figures = np.zeros(len(paths))
         for i in self.progress(range(self.comm.rank, len(paths), self.comm.n_procs), "evaluate"):
             measurer.prepare(paths[i])
-            found = detect(self.model, loader.batches(np.arange(len(loader.dataset))))
-            aps[i] = average_precision(self.hparams["metric"], found, loader.dataset)
-        return self.sum_over_ranks(aps)
+            figures[i] = figure(self.hparams["metric"], self.model, loader)
+        return self.sum_over_ranks(figures)

@@ -1,5 +1,6 @@
 """One update of a supernet for one path (Algorithm 1, lines 2 and 14), on the host's runner."""
 
+import nnabla as nn
 import numpy as np
 
 from ..errors import NumericError
@@ -25,7 +26,7 @@ class PathStep(RunSession):
         losses: dict[str, float] = {}
         for _ in range(self.accum_train):
             self._load_data(placeholder, self.dataloader["train"].next())
-            placeholder["loss"].forward(clear_no_need_grad=True)
+            nn.forward_all([placeholder["loss"], *placeholder["terms"].values()], clear_no_need_grad=True)
             placeholder["loss"].backward(self.loss_scale.value, clear_buffer=True)
             self.model.flush_statistics()
             for name, term in placeholder["terms"].items():
@@ -49,12 +50,16 @@ class PathStep(RunSession):
         """Build the graph of the active path on the placeholders of `key`."""
         placeholder = self.placeholder[key]
         self.model.apply(training=key == "train")
-        outputs = self.model(*placeholder["inputs"])
-        terms = self.model.metrics(outputs, placeholder["targets"])
-        loss = self.model.loss(outputs, placeholder["targets"], self.hparams["loss_weights"], terms)
+        loss, terms = self.losses(placeholder["inputs"], placeholder["targets"])
         placeholder["terms"] = {name: term.apply(persistent=True) for name, term in terms.items()}
         placeholder["loss"] = (loss / self.accum_train).apply(persistent=True)
         return placeholder["loss"]
+
+    def losses(self, inputs, targets):
+        """The loss that training lowers, and what the curves show beside it, by name."""
+        outputs = self.model(*inputs)
+        terms = self.model.metrics(outputs, targets)
+        return self.model.loss(outputs, targets, self.hparams.get("loss_weights"), terms), terms
 
     # -- the rest of the host's protocol ------------------------------------------------------------------------------
 

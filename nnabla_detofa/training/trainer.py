@@ -10,7 +10,7 @@ from ..space import Budgets, CostModel
 from ..supernet import save_weights
 from .checkpoint import Checkpoints, lost_parameter
 from .costs import FLOPS, check_cost, cost_model
-from .evaluation import METRICS
+from .evaluation import TASKS
 from .files import checksum
 from .samplers import SAMPLERS, PathSampler
 from .schedule import SCHEDULES, learning_rate
@@ -20,9 +20,10 @@ from .step import PathStep
 FINETUNE = "finetune"
 # `conf/hparams` and `conf/args`; the host's own launcher and schedulers read the optional ones
 HPARAMS = (
-    *("seed", "batch_size_train", "mini_batch_train", "batch_size_valid", "mini_batch_valid", "loss_weights"),
-    *("warmup", "finetune", "schedule", "metric", "identity", "pruning", "path_filter", "search", "sampler"),
+    *("seed", "batch_size_train", "mini_batch_train", "batch_size_valid", "mini_batch_valid"),
+    *("metric", "identity", "path_filter", "sampler"),
 )
+SCHEDULED = ("loss_weights", "warmup", "finetune", "schedule")  # of training under one schedule
 HOST_HPARAMS = ("epoch", "cosine_warmup_epoch", "warmup_lr", "step_decay_rate", "epoch_steps")
 SHAPES = ("input_shapes", "target_shapes")
 ARGS = ("output_path", "print_frequency", "comm", "event")
@@ -33,18 +34,21 @@ CHECKPOINT = {"checkpoint_steps": None, "checkpoint_minutes": 10}  # of `args`: 
 class SupernetTrainer(PathStep):
     """Trains paths of a supernet.
 
-    Takes what the host's launchers hand to any runner; see `conf/hparams` for the keys of `hparams`.
+    Takes what the host's launchers hand to any runner; see `conf/hparams` for the keys of `hparams`, of which
+    subclasses add to `HPARAMS` those that they read, and to `IDENTITY` those that decide all stages.
     """
+
+    HPARAMS: tuple[str, ...] = (*HPARAMS, *SCHEDULED)
+    IDENTITY: tuple[str, ...] = (
+        *("seed", "batch_size_train", "mini_batch_train", "loss_weights", "schedule", "finetune"),
+    )
 
     def __init__(self, model, optimizer, regularizer, dataloader, hparams, args):
         loader = dataloader["train"]
         require_keys("optimizer", optimizer, optimizer, needed=["train"])
         model.require_fit(loader)
-        image_size, max_objects = loader.options.image_size, loader.options.max_objects
-        shapes = {
-            "input_shapes": model.image_shapes(image_size),
-            "target_shapes": model.target_shapes(image_size, max_objects),
-        }
+        image_size = loader.options.image_size
+        shapes = {"input_shapes": model.image_shapes(image_size), "target_shapes": loader.target_shapes()}
         super().__init__(model, optimizer, regularizer, dataloader, {**hparams, **shapes}, args)
         self.space = model.space
         self.flops = model.flops(image_size)
@@ -68,23 +72,15 @@ class SupernetTrainer(PathStep):
 
     def check_settings(self) -> None:
         """ConfigError for a key or value of `hparams` or `args` that no run can have."""
-        require_keys("hparams", self.hparams, {*HPARAMS, "cost", *HOST_HPARAMS, *SHAPES}, needed=HPARAMS)
+        require_keys("hparams", self.hparams, {*self.HPARAMS, "cost", *HOST_HPARAMS, *SHAPES}, needed=self.HPARAMS)
         require_keys("args", self.args, {*ARGS, *HOST_ARGS, *CHECKPOINT}, needed=ARGS)
         check_cost(self.hparams.get("cost") or FLOPS)
-        schedule, sampler = self.hparams["schedule"], self.hparams["sampler"]
-        require_keys(
-            "hparams.schedule", schedule, {"name", *keywords(learning_rate, "total", "batch")}, needed=["name"]
-        )
-        require_name("learning-rate schedule", schedule["name"], SCHEDULES)
-        self._schedule()
         if self.optimizer["train"]._lr_scheduler is not None:
             raise ConfigError("optimizer.train.lr_scheduler is set, but hparams.schedule sets the rate; remove it")
-        require_numbers("hparams.loss_weights", self.hparams["loss_weights"], n=3)
-        require_keys("sampler", sampler, ["name"], needed=["name"])
-        require_name("sampler", sampler["name"], SAMPLERS)
-        require_name("metric", self.hparams["metric"], METRICS)
-        for key in ("warmup", "finetune"):
-            require_count(f"hparams.{key}", self.hparams[key], least=0)
+        require_keys("sampler", self.hparams["sampler"], ["name"], needed=["name"])
+        require_name("sampler", self.hparams["sampler"]["name"], SAMPLERS)
+        require_name("metric", self.hparams["metric"], TASKS[self.model.task])
+        self.check_schedule()
         require_count("args.print_frequency", self.args["print_frequency"])
         if (steps := self.args.get("checkpoint_steps")) is not None:
             require_count("args.checkpoint_steps", steps)
@@ -96,6 +92,18 @@ class SupernetTrainer(PathStep):
                 f" {len(self.dataloader['train'].dataset)} training images"
             )
 
+    def check_schedule(self) -> None:
+        """ConfigError for epochs, rates or weights of losses that no run can have."""
+        schedule = self.hparams["schedule"]
+        require_keys(
+            "hparams.schedule", schedule, {"name", *keywords(learning_rate, "total", "batch")}, needed=["name"]
+        )
+        require_name("learning-rate schedule", schedule["name"], SCHEDULES)
+        self._schedule()
+        require_numbers("hparams.loss_weights", self.hparams["loss_weights"], n=3)
+        for key in ("warmup", "finetune"):
+            require_count(f"hparams.{key}", self.hparams[key], least=0)
+
     @property
     def identity(self) -> dict:
         """What decides the first stage, and so whether a run folder is this run's."""
@@ -105,9 +113,8 @@ class SupernetTrainer(PathStep):
         network = dict(self.hparams["identity"]["network"])
         if (transfer := self.model.transfer) is not None:  # a copy of the file is the same start, wherever it lies
             network = {key: {**options, "pretrained": checksum(transfer.file)} for key, options in network.items()}
-        keys = ("seed", "batch_size_train", "mini_batch_train", "loss_weights", "schedule", "finetune")
         return {
-            **{key: self.hparams[key] for key in keys},
+            **{key: self.hparams[key] for key in self.IDENTITY},
             "n_buckets": len(self.budgets),
             "type_config": self.args.get("type_config"),
             **self.hparams["identity"],
@@ -117,9 +124,16 @@ class SupernetTrainer(PathStep):
 
     # -- training (Algorithm 1, lines 2 and 7 to 16) ------------------------------------------------------------------
 
+    def weights_file(self, stage: str) -> str | None:
+        """The file of weights that a training stage leaves beside its checkpoints, if it leaves one: the last does."""
+        return "weights.h5" if stage == FINETUNE else None
+
     def training_files(self, stage: str) -> list[str]:
-        """What a training stage leaves: its last checkpoints and, if it is the last stage, the weights."""
-        return [f"checkpoint_{stage}", *(["weights.h5"] if stage == FINETUNE else [])]
+        """All that a training stage leaves."""
+        return [f"checkpoint_{stage}", *filter(None, [self.weights_file(stage)])]
+
+    def begin(self, stage: str) -> None:
+        """Called once, where a stage that was not begun before begins: with the weights of the one before it."""
 
     def train_stage(self, stage: str, settings: dict, sampler: PathSampler, *, first: int, last: int) -> None:
         """`train` as a stage of the run folder; the network is then as the stage left it, in this session or before."""
@@ -136,8 +150,8 @@ class SupernetTrainer(PathStep):
         begin, end = first * self.one_epoch_train, last * self.one_epoch_train
         self._checkpoints, before = self.checkpoints(stage, self.folder.digest), self._checkpoints
         losses = self._restore(stage, sampler, before, begin=begin, end=end)
-        file = self.folder / "weights.h5"
-        to_write = stage == FINETUNE and self.folder.writes and (self._step < end or not file.exists())
+        name = self.weights_file(stage)
+        to_write = name and self.folder.writes and (self._step < end or not (self.folder / name).exists())
         with self.progress(None, stage, total=end - begin, initial=self._step - begin) as bar:
             while self._step < end:
                 self._train_step(stage, sampler, losses, bar)
@@ -146,8 +160,8 @@ class SupernetTrainer(PathStep):
                     self._save(sampler, losses)
                 if stop:
                     raise KeyboardInterrupt("stopped by a signal")
-        if to_write:
-            save_weights(self.model, file)
+        if name and to_write:
+            save_weights(self.model, self.folder / name)
 
     def checkpoints(self, stage: str, digest: str | None = None) -> Checkpoints:
         """Those of a training stage."""
@@ -172,6 +186,7 @@ class SupernetTrainer(PathStep):
         self.dataloader["train"].seek(self._step * self.accum_train)
         losses = state["losses"] if state else {}
         if state is None:
+            self.begin(stage)
             self._save(sampler, losses)
         elif self._step < end:
             self.say(f"{stage}: going on after step {self._step - begin} of {end - begin}")
