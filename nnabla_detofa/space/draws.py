@@ -1,9 +1,12 @@
-"""Distributions from which training draws its paths (Algorithm 1, lines 2 and 10): uniform, or buckets first."""
+"""Distributions from which training draws its paths (Algorithm 1, lines 2 and 10): uniform, or something else first."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from .structure import STEM_GENES
+from .variation import draw_keys, settle
 
 if TYPE_CHECKING:
     from .budgets import Budgets
@@ -37,7 +40,27 @@ def balanced(space: "SearchSpace", cost: "CostModel", budgets: "Budgets") -> Dra
     return draw
 
 
+def genes(space: "SearchSpace", cost: "CostModel", budgets: "Budgets") -> Draw:  # noqa: ARG001
+    """Each stage's depth and width first, each pair equally often, then each block's expand: how OFA trains.
+
+    Of the paper's space, uniform paths give a stage its largest depth nine times as often as its smallest, because nine
+    times as many expands go with it; here they are as frequent.
+    """
+    structure, stems = space.structure, space.stem_rows
+    pairs = [np.argwhere(space.allowed[stage, 0].any(axis=-1)) for stage in range(len(structure.stage_columns))]
+
+    def draw(n: int, rng: np.random.Generator) -> np.ndarray:
+        paths = np.full((n, structure.n_genes), -1, np.int8)
+        paths[:, :STEM_GENES] = stems[rng.integers(len(stems), size=n)]
+        for columns, own in zip(structure.stage_columns, pairs, strict=True):
+            paths[:, columns[:2]] = own[rng.integers(len(own), size=n)]
+        return settle(space, paths, draw_keys(space, n, rng))
+
+    return draw
+
+
 PROPOSALS: dict[str, Callable[["SearchSpace", "CostModel", "Budgets"], Draw]] = {
     "uniform": uniform,
     "balanced": balanced,
+    "genes": genes,
 }

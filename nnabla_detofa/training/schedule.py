@@ -34,22 +34,24 @@ def learning_rate(
     at: Sequence[float] = (),
     factor: float = 0.1,
     ramp: float = 0.0,
+    ramp_from: float = 0.0,
 ) -> Schedule:
     """The rate at each point of `total` epochs; ConfigError for an unknown name or an option that is no number.
 
     "constant"; "step": times `factor` from each epoch of `at` on; "cosine": half a cosine down to 0. All of them rise
-    linearly from 0 over the first `ramp` epochs, to the `base` rate as it is or, where that is meant for `per_batch`
-    images a step and `batch` are trained, in proportion.
+    linearly from the rate `ramp_from` over the first `ramp` epochs, to the `base` rate as it is or, where that is meant
+    for `per_batch` images a step and `batch` are trained, in proportion.
     """
     if name not in SCHEDULES:
         raise unknown("learning-rate schedule", name, SCHEDULES)
     shape = SCHEDULES[name]
     require_numbers("hparams.schedule.at", at)
-    require_numbers("hparams.schedule: [factor, ramp]", [factor, ramp])
+    require_numbers("hparams.schedule: [factor, ramp, ramp_from]", [factor, ramp, ramp_from])
     highest = base if per_batch is None else base * batch / require_count("hparams.schedule.per_batch", per_batch)
 
     def rate(epoch: float) -> float:
         rising = min(1.0, epoch / ramp) if ramp else 1.0
-        return highest * rising * shape(epoch, total=total, at=at, factor=factor, ramp=ramp)
+        reached = ramp_from + (highest - ramp_from) * rising
+        return reached * shape(epoch, total=total, at=at, factor=factor, ramp=ramp)
 
     return rate

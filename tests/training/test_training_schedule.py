@@ -39,6 +39,7 @@ def test_cosine_goes_from_the_base_rate_to_zero():
 @pytest.mark.parametrize("name", ["constant", "step", "cosine"])
 def test_a_ramp_rises_linearly_to_the_base_rate(name):
     assert rates(name, [0, 1, 2, 4], ramp=4) == pytest.approx([0, 0.5, 1, 2])
+    assert rates(name, [0, 1, 2, 4], ramp=4, ramp_from=1.0) == pytest.approx([1, 1.25, 1.5, 2])
 
 
 @pytest.mark.parametrize(("batch", "per_batch", "rate"), [(32, 32, 2), (128, 32, 8), (16, 32, 1), (128, None, 2)])
@@ -55,7 +56,7 @@ def test_schedules_that_cannot_be():
         learning_rate("cosin", 1.0, total=1, batch=1)
     with pytest.raises(ConfigError, match="hparams.schedule.at is 45; it must be a list of finite numbers"):
         learning_rate("step", 1.0, total=1, batch=1, at=45)
-    with pytest.raises(ConfigError, match=r"factor, ramp. is \['x', 0.0\]; it must be a list of finite numbers"):
+    with pytest.raises(ConfigError, match=r"factor, ramp, ramp_from. is \['x', 0.0, 0.0\]; it must be a list of finite numbers"):
         learning_rate("step", 1.0, total=1, batch=1, factor="x")
     with pytest.raises(ConfigError, match="hparams.schedule.per_batch is 0; it must be a whole number of at least 1"):
         learning_rate("step", 1.0, total=1, batch=1, per_batch=0)
@@ -102,7 +103,7 @@ def test_fullnet_is_the_largest_path():
 
 def test_unknown_sampler():
     with pytest.raises(
-        ConfigError, match="unknown sampler 'uniforms'; known: balanced, fullnet, uniform .did you mean 'uniform'"
+        ConfigError, match="unknown sampler 'uniforms'; known: balanced, fullnet, genes, uniform .did you mean 'uniform'"
     ):
         sampler_of("uniforms", 0)
 
