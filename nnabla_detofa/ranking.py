@@ -102,15 +102,18 @@ class PathRanker(SupernetRunner):
             again = self.measured(f"{name}_again", measured.paths, {"part": 1}, part=1, branch=True).loss
 
         def work() -> None:
-            quality = cross_validate(
-                self.new_path_filter,
-                *self.filter_inputs(measured),
-                costs=measured.flops,
-                again=again,
-                folds=options["folds"],
-                rng=self.rng("filter_quality"),
-                **options["fit"],
-            )
+            epochs = options["fit"].get("epochs")
+            with self.bar("filter_quality", total=epochs and options["folds"] * epochs) as step:
+                quality = cross_validate(
+                    self.new_path_filter,
+                    *self.filter_inputs(measured),
+                    costs=measured.flops,
+                    again=again,
+                    folds=options["folds"],
+                    rng=self.rng("filter_quality"),
+                    progress=step,
+                    **options["fit"],
+                )
             self.folder.write("filter_quality.json", quality)
 
         settings = {"folds": options["folds"]}

@@ -5,6 +5,7 @@ trainer hands in: generators, queues, the loader's position, sums of the unfinis
 and renamed into place; its checksums tell later whether it is whole.
 """
 
+import json
 import shutil
 from collections.abc import Callable
 from importlib.metadata import version
@@ -15,7 +16,7 @@ import numpy as np
 
 from ..errors import RunFolderError
 from ..supernet import load_weights, weights_as_bytes
-from .files import as_json, damage, read_json, write_folder
+from .files import damage, read_json, write_folder
 from .solver_state import load_solver, solver_as_bytes
 
 WEIGHTS, SOLVER, STATE = "weights.h5", "solver.h5", "state.json"
@@ -101,7 +102,8 @@ class Checkpoints(NamedTuple):
 
 def as_contents(network, solver, state: dict[str, Any]) -> dict[str, bytes]:
     """The files of a checkpoint by name."""
-    return {WEIGHTS: weights_as_bytes(network), SOLVER: solver_as_bytes(solver), STATE: as_json(state).encode()}
+    record = json.dumps(state, allow_nan=False).encode()
+    return {WEIGHTS: weights_as_bytes(network), SOLVER: solver_as_bytes(solver), STATE: record}
 
 
 def lost_parameter(network) -> str | None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ..errors import RunFolderError
-from .files import read_json, write_json
+from .files import flush, read_json, write_json
 
 MANIFEST = "stages.json"
 
@@ -41,6 +41,8 @@ class RunFolder:
         self._manifest = read_json(path / MANIFEST) if (path / MANIFEST).is_file() else {}
         self._chain, self._tip = "", ""  # digests of the last stage on the chain, and of the last one at all
         self._passed: set[str] = set()
+        self._present: dict | None = None  # the record of the stage that is at work
+        self._counted = 0.0  # until when its seconds are counted, on the monotonic clock
         barrier()
 
     def __truediv__(self, name: str) -> Path:
@@ -74,7 +76,8 @@ class RunFolder:
         of all stages that this session has not passed (those on branches if it is on a `branch`), is set aside in
         `previous/`. Returns whether `work` ran.
 
-        Raises RunFolderError where the first stage's settings differ: the folder belongs to another configuration.
+        Raises RunFolderError where the first stage's settings differ, since the folder belongs to another
+        configuration, and where a stage that was interrupted would be set aside.
         """
         files, first = list(files), not self._chain
         settings = json.loads(json.dumps(settings, sort_keys=True))
@@ -86,6 +89,7 @@ class RunFolder:
         if known is not None and known["digest"] != self._tip:
             if first:
                 raise RunFolderError(self._another(known["settings"], settings))
+            self._require_nothing_begun(name, settings, branch=branch)
             self._set_aside(name, branch=branch)
             known = None
         self._passed.add(name)
@@ -98,26 +102,57 @@ class RunFolder:
         return True
 
     def _work(self, name: str, entry: dict, work: Callable[[], None]) -> None:
-        start, seconds = time.perf_counter(), entry["seconds"]
-        self._manifest[name] = entry
+        self._manifest[name] = self._present = entry
+        self._counted = time.monotonic()
         self._save()
         self._barrier()  # all have looked at the folder before one changes it
         try:
             work()
             self._barrier()
+            self._flush(entry["files"])
             entry["done"] = True
         finally:
-            entry["seconds"] = round(seconds + time.perf_counter() - start, 3)
-            self._save()
+            self.count_seconds(every=0)
+            self._present = None
         self._say(f"{name}: done in {entry['seconds']:.1f} s")
 
-    def _set_aside(self, name: str, *, branch: bool) -> None:
-        """Move what the stages not passed yet left to a numbered folder, and forget these stages."""
-        stale = {
+    def count_seconds(self, *, every: float = 10) -> None:
+        """Note how long the present stage has taken, `every` so many seconds: a kill loses no more of them."""
+        now = time.monotonic()
+        if self._present is not None and now - self._counted >= every:
+            self._present["seconds"] = round(self._present["seconds"] + now - self._counted, 3)
+            self._counted = now
+            self._save()
+
+    def _flush(self, files: Iterable[str]) -> None:
+        """A stage is done when a power failure cannot take its files away."""
+        if self.writes:
+            for place in (*map(self.path.joinpath, files), self.path):
+                flush(place)
+
+    def _stale(self, *, branch: bool) -> dict[str, dict]:
+        """The stages that a change of the present one makes worthless, by name."""
+        return {
             stage: entry
             for stage, entry in self._manifest.items()
             if stage not in self._passed and (entry.get("branch") or not branch)
         }
+
+    def _require_nothing_begun(self, name: str, settings: dict, *, branch: bool) -> None:
+        """RunFolderError where a stage that was interrupted would lose what it has done."""
+        for stage, entry in self._stale(branch=branch).items():
+            begun = [file for file in entry["files"] if (self / file).exists()]
+            if begun and not entry["done"]:
+                raise RunFolderError(
+                    f"run folder {self.path}: {stage} was interrupted, and cannot go on with other settings:"
+                    f" {_brief(self._manifest[name]['settings'], settings) or f'stages before {name} changed'};"
+                    f" finish it with those that it began with, give this run its own folder with name=NEW_NAME,"
+                    f" or delete {', '.join(begun)} there to start {stage} anew"
+                )
+
+    def _set_aside(self, name: str, *, branch: bool) -> None:
+        """Move what the stages not passed yet left to a numbered folder, and forget these stages."""
+        stale = self._stale(branch=branch)
         earlier = [int(one.name) for one in self.path.glob("previous/*") if one.name.isdigit()]
         place = self.path / "previous" / str(max(earlier, default=0) + 1)
         if self.writes:
@@ -133,17 +168,21 @@ class RunFolder:
         self._say(f"{name}: its settings changed; results from here on were moved to {place}")
 
     def _another(self, old: dict, new: dict) -> str:
-        differences = list(_differences(old, new))
-        shown = "; ".join(f"{key} was {before!r} and is {after!r}" for key, before, after in differences[:3])
-        more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
         return (
-            f"run folder {self.path} belongs to another configuration: {shown}{more};"
+            f"run folder {self.path} belongs to another configuration: {_brief(old, new)};"
             " give this run its own with name=NEW_NAME, or delete the folder"
         )
 
     def _save(self) -> None:
         if self.writes:
             write_json(self / MANIFEST, self._manifest)
+
+
+def _brief(old: dict, new: dict) -> str:
+    """The first few settings that differ, and how many more there are."""
+    differences = list(_differences(old, new))
+    shown = "; ".join(f"{key} was {before!r} and is {after!r}" for key, before, after in differences[:3])
+    return shown + (f" and {len(differences) - 3} more" if len(differences) > 3 else "")
 
 
 def _differences(old, new, prefix: str = ""):

@@ -70,6 +70,8 @@ class SupernetRunner(SupernetTrainer):
                     raise NumericError(f"the validation loss of path {path.tolist()} is {loss}; the training diverged")
             if self.folder.writes:
                 table.append(measured.at(some))
+                self.folder.count_seconds()
+            self.pause()
 
     # -- evaluation (Section 4.1) -------------------------------------------------------------------------------------
 
@@ -77,7 +79,9 @@ class SupernetRunner(SupernetTrainer):
         """The metric of each path on the test split, after BN re-estimation and without fine-tuning; (n,) in 0–1."""
         loader, measurer = self.dataloader["test"], self.measurer()
         figures = np.zeros(len(paths))
-        for i in self.progress(range(self.comm.rank, len(paths), self.comm.n_procs), "evaluate"):
-            measurer.prepare(paths[i])
-            figures[i] = figure(self.hparams["metric"], self.model, loader)
+        for start in self.progress(range(0, len(paths), self.comm.n_procs), "evaluate"):
+            if (mine := start + self.comm.rank) < len(paths):
+                measurer.prepare(paths[mine])
+                figures[mine] = figure(self.hparams["metric"], self.model, loader)
+            self.pause()
         return self.sum_over_ranks(figures)

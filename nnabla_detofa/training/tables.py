@@ -1,6 +1,7 @@
 """Tables of numbers (CSV): measured paths with bucket, FLOPs, loss and one column a gene, and others like them."""
 
 import csv
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -8,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import RunFolderError
-from .files import write_text
+from .files import refused, write_text
 
 
 class NumberTable:
@@ -41,8 +42,10 @@ class NumberTable:
 
     def append(self, rows: Iterable[Sequence]) -> None:
         """Add rows."""
-        with self._file.open("a") as stream:
+        with refused(self._file), self._file.open("a") as stream:
             stream.write(_lines(rows))
+            stream.flush()
+            os.fsync(stream.fileno())
 
 
 class MeasuredPaths(NamedTuple):

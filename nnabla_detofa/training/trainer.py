@@ -205,6 +205,7 @@ class SupernetTrainer(PathStep):
             state = {"sampler": sampler.state(), "loss_scale": self.loss_scale.state(), "losses": losses}
             solver = self.optimizer["train"]._solver
             self._checkpoints.save(self._step, state, network=self.model, solver=solver)
+        self.folder.count_seconds()
         self._saved = time.monotonic()
 
     def _save_due(self) -> bool:

@@ -129,4 +129,5 @@ def test_a_scaled_warm_up_ends_with_the_same_weights_and_keeps_its_scale(command
         assert names
         for name in names:
             np.testing.assert_array_equal(ours[name][()], theirs[name][()], err_msg=name)
-    assert command.json("checkpoint_warmup/000000002/state.json")["loss_scale"] == {"value": 2.0**7, "good": 0, "skipped": 0}
+    state = command.json("checkpoint_warmup/000000002/state.json")
+    assert state["loss_scale"] == {"value": 2.0**7, "good": 0, "skipped": 0}

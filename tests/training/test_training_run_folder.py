@@ -127,6 +127,63 @@ def test_a_stage_that_is_left_out_is_set_aside(session, path):
     assert (path / "previous" / "1" / "second.json").is_file()
 
 
+def interrupt(session, path, *, leaves):
+    """Two stages that are done, and one that was interrupted."""
+
+    def begin():
+        if leaves:
+            (path / "third.json").write_text("half")
+        raise KeyboardInterrupt
+
+    one = session()
+    one.chain(first=1, second={"ratio": 0.25, "paths": 100})
+    with pytest.raises(KeyboardInterrupt):
+        one.stage("third", 3, work=begin)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "third", "difference"),
+    [(0.25, 4, "value was 3 and is 4"), (0.4, 3, "value.ratio was 0.25 and is 0.4")],
+)
+def test_an_interrupted_stage_does_not_go_on_with_other_settings(session, path, ratio, third, difference):
+    def chain():
+        return session().chain(first=1, second={"ratio": ratio, "paths": 100}, third=third)
+
+    interrupt(session, path, leaves=True)
+    before = contents(path)
+    with pytest.raises(RunFolderError) as caught:
+        chain()
+    assert str(caught.value) == (
+        f"run folder {path}: third was interrupted, and cannot go on with other settings: {difference}; finish it with"
+        " those that it began with, give this run its own folder with name=NEW_NAME, or delete third.json there to"
+        " start third anew"
+    )
+    assert contents(path) == before
+    (path / "third.json").unlink()
+    assert chain() == (["third"] if ratio == 0.25 else ["second", "third"])
+
+
+def test_an_interrupted_stage_that_left_nothing_has_nothing_to_lose(session, path):
+    interrupt(session, path, leaves=False)
+    assert session().chain(first=1, second={"ratio": 0.4, "paths": 100}, third=3) == ["second", "third"]
+
+
+def test_a_kill_loses_few_of_the_seconds(session, path):
+    one = session()
+
+    def work():
+        (path / "first.json").write_text("1")
+        time.sleep(0.02)
+        one.folder.count_seconds()
+        assert json.loads((path / "stages.json").read_text())["first"]["seconds"] == 0  # not at every call
+        one.folder.count_seconds(every=0.01)
+        assert json.loads((path / "stages.json").read_text())["first"]["seconds"] >= 0.02
+
+    one.stage("first", work=work)
+    one.folder.count_seconds(every=0)  # between two stages there is nothing to count
+    assert 0.02 <= one.folder.seconds["first"] < 2
+
+
 @pytest.mark.parametrize("name", [".second.json.before", ".second.writing.json", "second.json.part"])
 def test_what_an_interrupted_writer_left_is_set_aside_too(session, path, name):
     session().chain(first=1, second=2)
