@@ -15,7 +15,7 @@ CHOICES = ("depths", "widths", "expands")
 class Phase:
     """A stretch of training: its paths, and which epochs of the whole run are its own, from `first` to before `last`.
 
-    `options` are the other keys that the configuration gives it.
+    `options` are its other keys, which the configuration gives or leaves at a default.
     """
 
     name: str
@@ -26,14 +26,20 @@ class Phase:
 
 
 def read_phases(
-    where: str, given: Mapping[str, Mapping], whole: SearchSpace, *, options: tuple[str, ...] = (), first: int = 0
+    where: str,
+    given: Mapping[str, Mapping],
+    whole: SearchSpace,
+    *,
+    options: tuple[str, ...] = (),
+    defaults: Mapping[str, Any] | None = None,
+    first: int = 0,
 ) -> list[Phase]:
     """The phases {name: {epochs, depths, widths, expands}} in order; choices that are not named are open.
 
     Args:
         where: the configuration's key, for messages.
         whole: the space that the last phase may open all of.
-        options: keys that a phase needs besides.
+        options, defaults: keys that a phase needs besides, and those that it may leave out.
         first: the first phase's first epoch.
 
     Raises:
@@ -44,13 +50,17 @@ def read_phases(
     if not given:
         raise ConfigError(f"{where} is empty; it must name at least one phase")
     phases: list[Phase] = []
+    extra = {**dict.fromkeys(options), **(defaults or {})}
     for name, one in given.items():
         place = f"{where}.{name}"
-        require_keys(place, one, ("epochs", *CHOICES, *options), needed=("epochs", *options))
+        if not str(name).isidentifier():
+            raise ConfigError(f"{where} names a phase {name!r}; files are called after it: use letters, digits and _")
+        require_keys(place, one, ("epochs", *CHOICES, *extra), needed=("epochs", *options))
         space = whole.only(**{key: one.get(key) for key in CHOICES})
         _require_order(place, space, phases)
         last = first + require_count(f"{place}.epochs", one["epochs"])
-        phases.append(Phase(str(name), space, first, last, {key: one[key] for key in options}))
+        own = {key: one.get(key, default) for key, default in extra.items()}
+        phases.append(Phase(str(name), space, first, last, own))
         first = last
     return phases
 

@@ -49,6 +49,13 @@ def require_numbers(where: str, value: object, *, n: int | None = None) -> list[
     return [float(one) for one in value]
 
 
+def require_number(where: str, value: object, *, least: float) -> float:
+    """`value` as a finite number of at least `least`; ConfigError otherwise."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not isfinite(value) or value < least:
+        raise ConfigError(f"{where} is {value!r}; it must be a finite number of at least {least:g}")
+    return float(value)
+
+
 def require_positive(where: str, value: object) -> float:
     """`value` as a finite number above 0; ConfigError otherwise."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not isfinite(value) or value <= 0:

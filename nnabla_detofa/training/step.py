@@ -14,6 +14,8 @@ class PathStep(RunSession):
     def __init__(self, model, optimizer, regularizer, dataloader, hparams, args):
         super().__init__(model, optimizer, regularizer, dataloader, hparams, args)
         self.loss_scale = LossScale.of(self.args.get("type_config"))
+        # Optimizer would decay all parameters
+        self._weight_decay, optimizer["train"]._weight_decay = optimizer["train"]._weight_decay, None
         self._step = 0
 
     def train_on_batch(self, key="train", *, path):  # noqa: ARG002 - the host's protocol
@@ -43,21 +45,32 @@ class PathStep(RunSession):
             self.comm.all_reduce(gradients, division=True, inplace=False)
         self.event.add_default_stream_event()
         if self.loss_scale.unscale(self.optimizer["train"]._solver):
+            self.decay_weights()
             self.optimizer["train"].update()
         return losses
+
+    def decay_weights(self) -> None:
+        """Add `optimizer.train.weight_decay` times the weights to their gradients, as a solver does.
+
+        Those of convolutions and linear layers alone: what normalises, and biases, are not drawn to 0.
+        """
+        if self._weight_decay:
+            for name, parameter in self.model.get_parameters(grad_only=True).items():
+                if name.endswith("/_W"):
+                    parameter.grad += self._weight_decay * parameter.data
 
     def update_graph(self, key="train"):
         """Build the graph of the active path on the placeholders of `key`."""
         placeholder = self.placeholder[key]
         self.model.apply(training=key == "train")
-        loss, terms = self.losses(placeholder["inputs"], placeholder["targets"])
+        loss, terms = self.losses(self.model(*placeholder["inputs"]), placeholder)
         placeholder["terms"] = {name: term.apply(persistent=True) for name, term in terms.items()}
         placeholder["loss"] = (loss / self.accum_train).apply(persistent=True)
         return placeholder["loss"]
 
-    def losses(self, inputs, targets):
+    def losses(self, outputs, placeholder):
         """The loss that training lowers, and what the curves show beside it, by name."""
-        outputs = self.model(*inputs)
+        targets = placeholder["targets"]
         terms = self.model.metrics(outputs, targets)
         return self.model.loss(outputs, targets, self.hparams.get("loss_weights"), terms), terms
 

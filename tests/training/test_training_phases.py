@@ -22,6 +22,13 @@ def read(phases, **options):
     return read_phases("hparams.phases", phases, WHOLE, options=("rate",), **options)
 
 
+def test_what_a_phase_leaves_out_has_its_default():
+    phases = read_phases("p", PHASES, WHOLE, options=("rate",), defaults={"ramp": 0})
+    assert [phase.options["ramp"] for phase in phases] == [0] * 4
+    with pytest.raises(ConfigError, match="p.a lacks rate"):
+        read_phases("p", {"a": {"epochs": 1, "ramp": 3}}, WHOLE, options=("rate",), defaults={"ramp": 0})
+
+
 def test_phases_follow_each_other_and_end_with_the_whole_space():
     phases = read(PHASES, first=10)
     assert [phase.name for phase in phases] == list(PHASES)
@@ -56,6 +63,10 @@ def test_phases_follow_each_other_and_end_with_the_whole_space():
         (
             {"depth": {**PHASES["depth"], "epoch": 1}},
             "unknown key in hparams.phases.depth: 'epoch'; known: .*'epochs'?",
+        ),
+        (
+            {"../depth": PHASES["depth"]},
+            "names a phase '../depth'; files are called after it: use letters, digits and _",
         ),
         ({"depth": 3}, "hparams.phases.depth is 3; it must hold keys and their values"),
     ],
