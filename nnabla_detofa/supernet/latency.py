@@ -53,7 +53,13 @@ class Stopwatch:
 
 
 def layer_forward(layer: Layer, like: OFAResNet50, *, batch: int) -> Forward:
-    """One forward pass of the layer alone as `like` computes it for `batch` images, of random weights and input."""
+    """One forward pass of the layer alone; see `layer_output`."""
+    y = layer_output(layer, like, batch=batch)
+    return lambda: y.forward(clear_buffer=True)
+
+
+def layer_output(layer: Layer, like: OFAResNet50, *, batch: int) -> nn.Variable:
+    """The graph of the layer alone as `like` computes it for `batch` images, of random weights and input."""
     rng = np.random.default_rng(0)
     with nn.parameter_scope("", OrderedDict()):  # the host registers parameters globally and never lets go
         module, channels = _module(layer, rng, like.stem_activation)
@@ -63,9 +69,7 @@ def layer_forward(layer: Layer, like: OFAResNet50, *, batch: int) -> Forward:
     first, second = (layer.n_in, batch) if channel_major and not at_the_border else (batch, layer.n_in)
     x = _random((first, second, layer.side, layer.side), rng)
     y = module(F.transpose(x, (1, 0, 2, 3)) if channel_major and at_the_border else x, **channels)
-    if channel_major and layer.kind == HEAD:  # and leave so
-        y = F.transpose(y, (1, 0, 2, 3))
-    return lambda: y.forward(clear_buffer=True)
+    return F.transpose(y, (1, 0, 2, 3)) if channel_major and layer.kind == HEAD else y  # and leave so
 
 
 def network_forward(network: OFAResNet50, image_size: int, *, batch: int) -> Forward:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from ..errors import ConfigError
 from ..space import CostModel
 from .latency import AGREEMENT, latency_model
 from .session import RunSession
@@ -27,6 +28,8 @@ def check_cost(options: Mapping[str, Any]) -> None:
     if options["name"] == "latency":
         for key, least in LATENCY.items():
             require_count(f"cost.{key}", options[key], least=least)
+        if not isinstance(options["table"], str | None):
+            raise ConfigError(f"cost.table is {options['table']!r}; it must name a CSV file, or be null")
 
 
 def cost_model(run: RunSession, image_size: int, options: Mapping[str, Any]) -> CostModel:

@@ -67,14 +67,17 @@ def read_times(file: Path, layers: Collection[Layer], *, whole: bool = True) -> 
     """
     try:
         text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        lines = (text if whole else text[: text.rfind("\n") + 1]).splitlines()
+        header, *rows = list(csv.reader(lines)) or [[]]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"the latency table {file} cannot be read: {error}") from error
-    header, *rows = list(csv.reader((text if whole else text[: text.rfind("\n") + 1]).splitlines())) or [[]]
     if tuple(header) != COLUMNS:
         raise ConfigError(f"the latency table {file} begins with {','.join(header)!r}, not {','.join(COLUMNS)!r}")
     known = {tuple(map(str, layer)): layer for layer in layers}
     times: dict[Layer, int] = {}
     for number, row in enumerate(rows, start=2):
+        if not row:
+            continue
         where = f"the latency table {file}, line {number}, {','.join(row)}"
         layer = known.get(tuple(cell.strip() for cell in row[:-1]))
         if layer is None:

@@ -1,0 +1,102 @@
+"""Timing: the clock is read around forward passes alone, and a layer alone is the layer that networks compute."""
+
+import nnabla as nn
+import numpy as np
+import pytest
+
+from nnabla_detofa.errors import ConfigError
+from nnabla_detofa.space import ClassifierLayers
+from nnabla_detofa.space.layers import macs
+from nnabla_detofa.supernet import extract
+from nnabla_detofa.supernet.latency import Stopwatch, layer_forward, layer_output, network_forward
+
+
+class Device:
+    """A device whose passes take the given nanoseconds, counted only when someone waits for it."""
+
+    def __init__(self, *durations):
+        self.durations, self.now, self.pending, self.passes = list(durations), 0, 0, 0
+
+    def forward(self):
+        self.pending += self.durations[self.passes]
+        self.passes += 1
+
+    def synchronise(self):
+        self.now, self.pending = self.now + self.pending, 0
+
+    def stopwatch(self, **options):
+        return Stopwatch(synchronise=self.synchronise, clock=lambda: self.now, **options)
+
+
+def test_the_median_counts_and_warming_up_does_not():
+    device = Device(10**9, 10**9, 5, 900, 7, 6, 8)
+    assert device.stopwatch(repetitions=5, warm_up=2).nanoseconds(device.forward) == 7
+    assert device.passes == 7
+
+
+def test_a_time_was_measured_and_is_at_least_one():
+    device = Device(3, 4, 0, 0)
+    assert device.stopwatch(repetitions=2, warm_up=0).nanoseconds(device.forward) == 3
+    assert device.stopwatch(repetitions=2, warm_up=0).nanoseconds(device.forward) == 1
+
+
+def multiplied(y):
+    """Multiply-accumulates of an image in the graph of y."""
+    found = []
+
+    def visit(function):
+        if "onvolution" in function.name:
+            x, weight, out = function.inputs[0], function.inputs[1], function.outputs[0]
+            pixels = (x if function.name == "Deconvolution" else out).shape[2:]
+            found.append(int(np.prod(pixels)) * int(np.prod(weight.shape)))
+
+    y.visit(visit)
+    return sum(found)
+
+
+@pytest.mark.parametrize("stem_pool", [True, False], ids=["pooled stem", "bare stem"])
+def test_a_layer_alone_does_the_work_of_the_layer(small, stem_pool):
+    network = small.net(kernels="nnabla", stem_pool=stem_pool)
+    layers = network.network_layers(64).distinct()
+    for layer in layers[::3] + layers[-3:]:
+        y = layer_output(layer, network, batch=2)
+        side = layer.side * layer.stride if layer.kind == "up" else layer.side // layer.stride
+        assert y.shape == (2, layer.n_out, side, side)
+        assert multiplied(y) == macs(layer)
+
+
+def test_both_layouts_give_maps_of_the_layers_channels(small):
+    network = small.net(kernels="numpy")
+    layers = network.network_layers(64).distinct()
+    for kind, place in (("stem", 0), ("block", 0), ("up", 0), ("head", 1)):
+        layer = next(one for one in layers if one.kind == kind)
+        y = layer_output(layer, network, batch=2)
+        y.forward()
+        assert (y.shape[place], y.shape[1 - place]) == (layer.n_out, 2)
+        assert np.isfinite(y.d).all()
+
+
+@pytest.mark.parametrize("kernels", ["numpy", "nnabla"])
+def test_passes_can_be_repeated(small, kernels):
+    network = small.net(kernels=kernels)
+    forwards = [layer_forward(layer, network, batch=1) for layer in network.network_layers(64).distinct()[::20]]
+    forwards.append(network_forward(extract(network, network.space.smallest()), 64, batch=1))
+    for forward in forwards:
+        for _ in range(3):
+            forward()
+
+
+def test_timing_leaves_no_parameter_behind(small):
+    network = small.net()
+    before = set(nn.get_parameters(grad_only=False))
+    layer_forward(network.network_layers(64).distinct()[0], network, batch=1)()
+    assert set(nn.get_parameters(grad_only=False)) == before
+
+
+def test_what_cannot_be_timed_is_said(small):
+    network = small.net()
+    layer = ClassifierLayers(network.space, image_size=64, n_classes=10).distinct()[-1]
+    with pytest.raises(
+        ConfigError, match="a layer of kind 'linear' cannot be timed alone; latency is a cost of detect"
+    ):
+        layer_forward(layer, network, batch=1)
