@@ -11,7 +11,7 @@ from functools import cache
 from itertools import pairwise
 
 THREADS = min(len(os.sched_getaffinity(0)), 8)
-_LEAST_WORK = 1 << 18  # floats a thread passes over at least; less is done before another thread wakes up
+_LEAST_WORK = 1 << 17  # floats a thread passes over at least; less is done before another thread wakes up
 
 
 def over(n: int, function: Callable[[slice], object], *, work: int, most: int | None = None) -> None:
