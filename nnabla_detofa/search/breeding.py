@@ -8,7 +8,7 @@ from .protocols import Cost, Space
 
 Known = Callable[[np.ndarray, np.ndarray], np.ndarray]  # paths (n, genes), their searches (n,) -> (n,) bool
 
-ATTEMPTS = 4  # at a child by mutation or crossover, before it is drawn from the space instead
+TRIES = (1, 4, 16)  # candidates for a child, round by round, before it is drawn from the space instead
 
 
 class Breeding:
@@ -41,21 +41,22 @@ class Breeding:
     def children(self, parents: np.ndarray, n: int, known: Known) -> np.ndarray:
         """`n` children for each search of `parents` (searches, parents, genes).
 
-        One that misses its range, or that is `known` already, is tried again with other parents, and after `ATTEMPTS`
-        drawn from the space: a narrow range costs draws, never an endless loop.
+        One that misses its range, or that is `known` already, is made again from other parents, more at once in each
+        round of `TRIES`, and after the last drawn from the space: a narrow range costs draws, never an endless loop.
         """
         searches, _, genes = parents.shape
         children = np.empty((searches * n, genes), parents.dtype)
         search = np.repeat(np.arange(searches), n)
         mutated = np.tile(np.arange(n) < round(self._mutation_ratio * n), searches)
         waiting = np.arange(len(children))
-        for _ in range(ATTEMPTS):
-            own = search[waiting]
-            made = self._offspring(parents, own, mutated[waiting])
+        for tries in TRIES:
+            rows = np.repeat(waiting, tries)
+            own = search[rows]
+            made = self._offspring(parents, own, mutated[rows])
             costs = self._cost(made)
             fit = (costs >= self._low[own]) & (costs < self._high[own]) & ~known(made, own)
-            children[waiting[fit]] = made[fit]
-            waiting = waiting[~fit]
+            children[rows[fit]] = made[fit]
+            waiting = np.setdiff1d(waiting, rows[fit])
             if not len(waiting):
                 break
         for one in np.unique(search[waiting]):
