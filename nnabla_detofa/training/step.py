@@ -4,8 +4,12 @@ import nnabla as nn
 import numpy as np
 
 from ..errors import NumericError
+from .checkpoint import lost_parameter
 from .loss_scale import LossScale
+from .replay import save_step
 from .session import RunSession
+
+MOST_NAMES = 32  # of images in a message
 
 
 class PathStep(RunSession):
@@ -26,6 +30,7 @@ class PathStep(RunSession):
         self.update_graph("train")
         placeholder = self.placeholder["train"]
         losses: dict[str, float] = {}
+        shares: list[float] = []  # of the mini-batches in the loss
         for _ in range(self.accum_train):
             self._load_data(placeholder, self.dataloader["train"].next())
             nn.forward_all([placeholder["loss"], *placeholder["terms"].values()], clear_no_need_grad=True)
@@ -33,12 +38,14 @@ class PathStep(RunSession):
             self.model.flush_statistics()
             for name, term in placeholder["terms"].items():
                 losses[name] = losses.get(name, 0.0) + float(term.d) / self.accum_train
-            losses["loss"] = losses.get("loss", 0.0) + float(placeholder["loss"].d)
+            shares.append(float(placeholder["loss"].d))
+        losses["loss"] = sum(shares)
         loss = self.sum_over_ranks(np.array([losses["loss"]]))[0] / self.comm.n_procs  # so that all stop, or none
         if not np.isfinite(loss):
+            kept = self._keep_step(path, shares)
             raise NumericError(
-                f"the training loss is {loss} at step {self._step}, path {path.tolist()};"
-                " stopped before the update, the last checkpoint is kept; try a lower optimizer.train.alpha"
+                f"the training loss is {loss} at step {self._step}, path {path.tolist()}, {kept}"
+                "; stopped before the update, the last checkpoint is kept; try a lower optimizer.train.alpha"
             )
         if self.comm.n_procs > 1:
             gradients = [p.grad for p in self.model.get_parameters(grad_only=True).values()]
@@ -48,6 +55,29 @@ class PathStep(RunSession):
             self.decay_weights()
             self.optimizer["train"].update()
         return losses
+
+    def _keep_step(self, path, shares: list[float]) -> str:
+        """Keep the step for `replay` if its loss is lost in this process; on which images, and where to look."""
+        if np.isfinite(shares).all():
+            return "on images of another process"
+        loader, rank = self.dataloader["train"], self.comm.rank
+        loader.seek(loader.state()["batches"] - self.accum_train)
+        batches = [loader.next() for _ in range(self.accum_train)]
+        images = [[loader.dataset.picture(i)[0].name for i in batch["indices"]] for batch in batches]
+        folder = self.folder / (f"debug_step_{self._step}" + (f"_rank_{rank}" if rank else ""))
+        record = {
+            **{"step": self._step, "path": path.tolist(), "images": images, "lost": lost_parameter(self.model)},
+            **{"network": self.hparams["identity"]["network"], "loss_weights": self.hparams.get("loss_weights")},
+            **{"state": self.training_state(), "hparams": self.hparams, "type_config": self.args.get("type_config")},
+        }
+        save_step(folder, record, batches, network=self.model, solver=self.optimizer["train"]._solver)
+        lost = [name for names, share in zip(images, shares, strict=True) if not np.isfinite(share) for name in names]
+        shown = ", ".join(lost[:MOST_NAMES]) + (f" and {len(lost) - MOST_NAMES} more" if len(lost) > MOST_NAMES else "")
+        return f"images {shown}; python -m nnabla_detofa.training.replay {folder} repeats it"
+
+    def training_state(self) -> dict:
+        """What beside weights and solver decides how training goes on, as JSON holds it."""
+        return {"loss_scale": self.loss_scale.state()}
 
     def decay_weights(self) -> None:
         """Add `optimizer.train.weight_decay` times the weights to their gradients, as a solver does.

@@ -56,6 +56,8 @@ class SupernetTrainer(PathStep):
         self._base_rate = self.optimizer["train"]._solver.learning_rate()
         self._checkpoints: Checkpoints | None = None  # of the stage that is being trained, or was last
         self._saved = 0.0  # when, on the monotonic clock
+        self._sampler: PathSampler | None = None
+        self._losses: dict[str, float] = {}  # of the unfinished epoch, their sums
 
     @cached_property
     def cost(self) -> CostModel:
@@ -107,7 +109,7 @@ class SupernetTrainer(PathStep):
     @property
     def identity(self) -> dict:
         """What decides the first stage, and so whether a run folder is this run's."""
-        irrelevant = {"workers", "prefetch", "cache_megabytes", "examine", "root"}
+        irrelevant = {"workers", "prefetch", "cache_megabytes", "examine", "images_expected", "root"}
         name, dataloader = next(iter(self.hparams["identity"]["dataloader"].items()))
         dataloader = {key: value for key, value in dataloader.items() if key not in irrelevant}
         network = dict(self.hparams["identity"]["network"])
@@ -149,15 +151,16 @@ class SupernetTrainer(PathStep):
         """
         begin, end = first * self.one_epoch_train, last * self.one_epoch_train
         self._checkpoints, before = self.checkpoints(stage, self.folder.digest), self._checkpoints
-        losses = self._restore(stage, sampler, before, begin=begin, end=end)
+        self._sampler = sampler
+        self._restore(stage, before, begin=begin, end=end)
         name = self.weights_file(stage)
         to_write = name and self.folder.writes and (self._step < end or not (self.folder / name).exists())
         with self.progress(None, stage, total=end - begin, initial=self._step - begin) as bar:
             while self._step < end:
-                self._train_step(stage, sampler, losses, bar)
+                self._train_step(stage, bar)
                 stop, due = self.any_process(self.stop.asked, self._save_due())
                 if stop or due or self._step % self.one_epoch_train == 0:
-                    self._save(sampler, losses)
+                    self._save()
                 if stop:
                     raise KeyboardInterrupt("stopped by a signal")
         if name and to_write:
@@ -171,29 +174,30 @@ class SupernetTrainer(PathStep):
         """The sampler's state at the end of a training stage."""
         return self.checkpoints(stage).read()["sampler"]
 
-    def _restore(
-        self, stage: str, sampler: PathSampler, before: Checkpoints | None, *, begin: int, end: int
-    ) -> dict[str, float]:
-        """Everything as at the stage's last checkpoint, or as at its beginning; returns the epoch's sums of losses."""
+    def _restore(self, stage: str, before: Checkpoints | None, *, begin: int, end: int) -> None:
+        """Everything as at the stage's last checkpoint, or as at its beginning."""
         own = {"network": self.model, "solver": self.optimizer["train"]._solver}
         state = self._checkpoints.load(**own)
         if state is not None:
-            sampler.restore(state["sampler"])
+            self._sampler.restore(state["sampler"])
         start = state or (before.load(**own) if before else None)
         if start is not None:
             self.loss_scale.restore(start["loss_scale"])
         self._step = state["step"] if state else begin
         self.dataloader["train"].seek(self._step * self.accum_train)
-        losses = state["losses"] if state else {}
+        self._losses = state["losses"] if state else {}
         if state is None:
             self.begin(stage)
-            self._save(sampler, losses)
+            self._save()
         elif self._step < end:
             self.say(f"{stage}: going on after step {self._step - begin} of {end - begin}")
         self._saved = time.monotonic()
-        return losses
 
-    def _save(self, sampler: PathSampler, losses: dict[str, float]) -> None:
+    def training_state(self) -> dict:
+        """As in a checkpoint: the loss scale, the sampler, and the unfinished epoch's sums of losses."""
+        return {**super().training_state(), "sampler": self._sampler and self._sampler.state(), "losses": self._losses}
+
+    def _save(self) -> None:
         """A checkpoint after this step; NumericError, on all processes, for weights that are not finite."""
         lost = lost_parameter(self.model)
         if any(self.any_process(lost is not None)):
@@ -202,9 +206,8 @@ class SupernetTrainer(PathStep):
                 " the last checkpoint is kept; try a lower optimizer.train.alpha"
             )
         if self.folder.writes:
-            state = {"sampler": sampler.state(), "loss_scale": self.loss_scale.state(), "losses": losses}
             solver = self.optimizer["train"]._solver
-            self._checkpoints.save(self._step, state, network=self.model, solver=solver)
+            self._checkpoints.save(self._step, self.training_state(), network=self.model, solver=solver)
         self.folder.count_seconds()
         self._saved = time.monotonic()
 
@@ -214,22 +217,22 @@ class SupernetTrainer(PathStep):
         late = minutes is not None and time.monotonic() - self._saved >= 60 * minutes
         return self.folder.writes and (late or (steps is not None and self._step % steps == 0))
 
-    def _train_step(self, stage: str, sampler: PathSampler, losses: dict[str, float], bar: tqdm) -> None:
-        """One step; adds its share to the epoch's mean `losses`, which go to the curves at its end."""
+    def _train_step(self, stage: str, bar: tqdm) -> None:
+        """One step; its share of the epoch's mean losses, which go to the curves at the epoch's end."""
         n, schedule = self.one_epoch_train, self._schedule()
         self.optimizer["train"]._solver.set_learning_rate(schedule((self._step + 0.5) / n))
-        step_losses = self.train_on_batch(path=sampler.next())
+        step_losses = self.train_on_batch(path=self._sampler.next())
         for name, value in step_losses.items():
-            losses[name] = losses.get(name, 0.0) + value / n
+            self._losses[name] = self._losses.get(name, 0.0) + value / n
         if self._step % self.args["print_frequency"] == 0:
             bar.set_postfix(epoch=self._step // n + 1, loss=f"{step_losses['loss']:.3f}", refresh=False)
         bar.update()
         self._step += 1
         if self._step % n == 0:
-            for name, value in losses.items():
+            for name, value in self._losses.items():
                 self.curve(f"{stage}/{name}", value, self._step)
             self.curve(f"{stage}/learning_rate", schedule(self._step / n), self._step)
-            losses.clear()
+            self._losses = {}
 
     def _schedule(self):
         options = dict(self.hparams["schedule"])
