@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from io import BytesIO
 from pathlib import Path
 
 import h5py
@@ -18,15 +19,17 @@ FORMAT, VERSION = "nnabla_detofa path filter", 1
 def write(
     file: Path, layout: TokenLayout, design: Design, weights: dict[str, np.ndarray], space: Mapping | None
 ) -> None:
-    """Writes beside `file` and moves it there when it is complete."""
+    """Writes beside `file` and moves it there when complete; made in memory, as HDF5 fails badly on a full disk."""
     header = {"format": FORMAT, "version": VERSION, "layout": layout._asdict(), "design": asdict(design)}
     header |= {} if space is None else {"space": dict(space)}
     file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_name(file.name + ".part")
-    with h5py.File(unfinished, "w") as out:
+    content = BytesIO()
+    with h5py.File(content, "w") as out:
         out.attrs["header"] = json.dumps(header)
         for name, value in weights.items():
             out.create_dataset(f"weights/{name}", data=value)
+    unfinished = file.with_name(file.name + ".part")
+    unfinished.write_bytes(content.getvalue())
     unfinished.replace(file)
 
 
