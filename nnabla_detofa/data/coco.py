@@ -1,6 +1,5 @@
 """COCO: any instances json with its image folder (4.1)."""
 
-import json
 import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from ..detection import are_numbers, is_bbox, is_id, read_instances
 from ..errors import ConfigError, DataError, unknown
 from .dataset import DetectionDataset, Image
 from .disk import DiskLoader, DiskOptions
@@ -17,8 +17,8 @@ from .loader import DetectionLoader
 from .objects import CORNERS, Object, are_corners, sound_image
 from .options import LoaderOptions
 
+FIELDS = {"image_id": None, "category_id": None, "iscrowd": 0, "area": 0}  # of an annotation, beside its bbox
 ORIGIN = 0.5  # COCO measures lengths from the image's corner: the first pixel's centre is at one half
-PARTS = ("images", "annotations", "categories")
 
 
 def read_coco(
@@ -48,7 +48,7 @@ def _read(
     strict: bool,
     stamp: tuple[int, int],  # noqa: ARG001
 ) -> DetectionDataset:
-    content, findings = _content(file), Findings(strict=strict)
+    content, findings = read_instances(file), Findings(strict=strict)
     categories = _categories(content, file, findings)
     names = tuple(categories.values()) if classes is None else classes
     for name in names:
@@ -72,33 +72,6 @@ def _read(
     )
 
 
-def _content(file: Path) -> dict[str, list[dict[str, Any]]]:
-    try:
-        content = json.loads(file.read_bytes(), object_pairs_hook=_object)
-    except OSError as error:
-        raise DataError(f"cannot read the annotations {file}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{file} is not JSON: {error}") from error
-    for key in PARTS:
-        rows = content.get(key) if isinstance(content, dict) else None
-        if not isinstance(rows, list) or not all(isinstance(row, dict) and _is_id(row.get("id")) for row in rows):
-            raise DataError(f"{file} is not a COCO instances file: it has no list of {key} with ids")
-    return content
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; ValueError for a key that is there twice, of which Python would keep the last and say nothing."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"an object has the key {max(keys, key=keys.count)!r} more than once")
-    return found
-
-
-def _is_id(value: Any) -> bool:
-    return isinstance(value, (int, str)) and not isinstance(value, bool)
-
-
 def _first_of_each(rows: list[dict], what: str, key: str, file: Path, findings: Findings) -> dict[Any, dict]:
     """Rows by the value of `key`, in the file's order."""
     found: dict[Any, dict] = {}
@@ -116,14 +89,14 @@ def _categories(content: dict, file: Path, findings: Findings) -> dict[int, str]
     if not content["categories"]:
         raise DataError(f"{file} defines no category")
     rows = content["categories"]
-    if not all(isinstance(row["id"], int) and isinstance(row.get("name"), (str, int)) for row in rows):
-        raise DataError(f"{file}: a category has no name, or an id that is not a number")
+    if not all(isinstance(row.get("name"), (str, int)) for row in rows):
+        raise DataError(f"{file}: a category has no name")
     rows = _first_of_each(rows, "categories", "id", file, findings).values()
     rows = _first_of_each([{**row, "name": str(row["name"])} for row in rows], "categories", "name", file, findings)
     return {row["id"]: row["name"] for row in sorted(rows.values(), key=lambda row: row["id"])}
 
 
-def _rows_of_images(content: dict, file: Path, findings: Findings) -> dict[int | str, dict]:
+def _rows_of_images(content: dict, file: Path, findings: Findings) -> dict[int, dict]:
     """The image entries by id, in the file's order."""
     rows = _first_of_each(content["images"], "images", "id", file, findings)
     for key, row in list(rows.items()):
@@ -145,21 +118,21 @@ def _wrong_row(row: dict) -> str:
 
 def _group(
     content: dict,
-    images: dict[int | str, dict],
+    images: dict[int, dict],
     categories: dict[int, str],
     classes: tuple[str, ...],
     file: Path,
     findings: Findings,
-) -> dict[int | str, list[Object]]:
+) -> dict[int, list[Object]]:
     """The objects of each image."""
     labels = {number: classes.index(name) for number, name in categories.items() if name in classes}
-    grouped: dict[int | str, list[Object]] = {number: [] for number in images}
+    grouped: dict[int, list[Object]] = {number: [] for number in images}
     listed = {row["id"] for row in content["images"]}
     for key, row in _first_of_each(content["annotations"], "annotations", "id", file, findings).items():
-        image, category, crowd = row.get("image_id"), row.get("category_id"), row.get("iscrowd", 0)
-        if not _is_id(image) or image not in listed:
+        image, category, crowd, area = (row.get(name, usual) for name, usual in FIELDS.items())
+        if not is_id(image) or image not in listed:
             flaw, reason = Flaw.IMAGE_UNKNOWN, f"is of image {image}, which the file does not list"
-        elif not _is_id(category) or category not in categories:
+        elif not is_id(category) or category not in categories:
             known = ", ".join(map(str, categories))
             flaw, reason = Flaw.CATEGORY_UNKNOWN, f"is of category {category}; known: {known}"
         elif category not in labels:
@@ -167,8 +140,9 @@ def _group(
         elif (box := _box(row.get("bbox"))) is None:
             reason = f"has the bbox {row.get('bbox')}; it must be x, y, width, height, {CORNERS}"
             flaw = Flaw.ANNOTATION_BROKEN
-        elif crowd not in (0, 1):
-            flaw, reason = Flaw.ANNOTATION_BROKEN, f"has iscrowd {crowd!r}; it must be 0 or 1"
+        elif crowd not in (0, 1) or not are_numbers(area):
+            reason = f"has iscrowd {crowd!r} and the area {area!r}; they must be 0 or 1, and a finite number"
+            flaw = Flaw.ANNOTATION_BROKEN
         else:
             if image in grouped:
                 grouped[image].append(Object(key, labels[category], box, crowd=bool(crowd)))
@@ -179,7 +153,7 @@ def _group(
 
 def _box(given: Any) -> tuple[float, float, float, float] | None:
     """x1 y1 x2 y2 of an annotation's bbox; None where it is not one."""
-    if not isinstance(given, list) or len(given) != 4 or not all(isinstance(one, (int, float)) for one in given):
+    if not is_bbox(given):
         return None
     x, y, width, height = given
     return (x, y, x + width, y + height) if are_corners(given) and are_corners((x + width, y + height)) else None

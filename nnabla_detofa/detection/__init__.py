@@ -3,6 +3,7 @@
 from .affine import affine, invert, letterbox, transform_boxes, transform_points
 from .boxes import Detections, GroundTruth
 from .coco_ap import coco_ap, to_coco
+from .coco_file import are_numbers, is_bbox, is_id, read_instances
 from .decode import Peaks, decode, to_detections
 from .targets import Targets, encode
 from .voc_ap import voc_ap
@@ -13,11 +14,15 @@ __all__ = [
     "Peaks",
     "Targets",
     "affine",
+    "are_numbers",
     "coco_ap",
     "decode",
     "encode",
     "invert",
+    "is_bbox",
+    "is_id",
     "letterbox",
+    "read_instances",
     "to_coco",
     "to_detections",
     "transform_boxes",

@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ from pycocotools.cocoeval import COCOeval
 
 from ..errors import DataError
 from .boxes import Detections, check_boxes, check_column, check_labels
+from .coco_file import are_numbers, is_bbox, is_id, read_instances
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 
@@ -38,8 +38,8 @@ def coco_ap(
     an image count. `annotation_file` is an instances json; `image_ids` restricts the evaluation to these of its images.
     Prints nothing. DataError for a file or a dict that is not of COCO's form and for ids that the file does not hold.
     """
-    content = _read(Path(annotation_file))
-    images, categories = _ids(content, "images", annotation_file), _ids(content, "categories", annotation_file)
+    content = read_instances(Path(annotation_file))
+    images, categories = ({row["id"] for row in content[key]} for key in ("images", "categories"))
     truth = _checked(content["annotations"], _TRUTH, f"{annotation_file}: ", images, categories)
     results = _checked(detections, _RESULT, "", images, categories)
     wanted = images if image_ids is None else set(image_ids)
@@ -70,28 +70,6 @@ def to_coco(detections: Detections, image_ids: Sequence[int], category_ids: Sequ
     ]
 
 
-def _read(file: Path) -> dict[str, list[dict[str, Any]]]:
-    """The parsed annotation file, which must hold lists of images, annotations and categories."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"cannot read the annotations {file}: {error.strerror}") from error
-    except ValueError as error:
-        raise DataError(f"{file} is not JSON: {error}") from error
-    for key in ("images", "annotations", "categories"):
-        if not isinstance(content, dict) or not isinstance(content.get(key), list):
-            raise DataError(f"{file} is not a COCO instances file: it has no list of {key}")
-    return content
-
-
-def _ids(content: dict, key: str, file: str | Path) -> set[int]:
-    """The ids of the file's images or categories."""
-    try:
-        return {row["id"] for row in content[key]}
-    except (KeyError, TypeError) as error:
-        raise DataError(f"{file}: an entry of {key} has no id") from error
-
-
 def _checked(rows: Iterable[Any], kind: _Kind, where: str, images: set[int], categories: set[int]) -> list[dict]:
     """Copies of `rows` with what pycocotools looks up; it would mutate the rows themselves, and take any id."""
     checked = []
@@ -100,18 +78,19 @@ def _checked(rows: Iterable[Any], kind: _Kind, where: str, images: set[int], cat
         missing = [key for key in kind.needs if not isinstance(row, dict) or key not in row]
         if missing:
             raise DataError(f"{name} lacks {', '.join(missing)}; it must have {', '.join(kind.needs)}")
-        if row["image_id"] not in images:
+        if not is_id(row["image_id"]) or row["image_id"] not in images:
             raise DataError(f"{name} is of image {row['image_id']}, which the annotations do not list")
-        if row["category_id"] not in categories:
+        if not is_id(row["category_id"]) or row["category_id"] not in categories:
             known = ", ".join(map(str, sorted(categories)))
             raise DataError(f"{name} is of category {row['category_id']}; known: {known}")
-        try:
-            _, _, width, height = map(float, row["bbox"])
-        except (TypeError, ValueError) as error:
-            raise DataError(f"{name} has the bbox {row['bbox']}; it must be x, y, width, height") from error
+        if not is_bbox(row["bbox"]):
+            raise DataError(f"{name} has the bbox {row['bbox']}; it must be x, y, width, height")
+        numbers = [row[key] for key in ("score", "area") if key in row]
+        if not are_numbers(*numbers) or row.get("iscrowd", 0) not in (0, 1):
+            raise DataError(f"{name} has a score, area or iscrowd that is no finite number: {row}")
         # Numbered from 1: pycocotools takes an object with id 0 for not found once it is found.
         checked.append(
-            {"id": number + 1, "area": width * height, "iscrowd": 0}
+            {"id": number + 1, "area": row["bbox"][2] * row["bbox"][3], "iscrowd": 0}
             | {key: row[key] for key in (*kind.needs, *kind.may_have) if key in row}
         )
     return checked

@@ -187,6 +187,10 @@ def test_detections_outside_the_lists_are_said(change, message):
         ({"image_id": 6}, r"^detection 0 is of image 6, which the annotations do not list$"),
         ({"category_id": 1}, r"^detection 0 is of category 1; known: 3, 7, 90$"),
         ({"bbox": [0, 0, 1]}, r"^detection 0 has the bbox \[0, 0, 1\]; it must be x, y, width, height$"),
+        ({"image_id": []}, r"^detection 0 is of image \[\], which the annotations do not list$"),
+        ({"category_id": []}, r"^detection 0 is of category \[\]; known: 3, 7, 90$"),
+        ({"bbox": [0, 0, 1, np.nan]}, r"^detection 0 has the bbox \[0, 0, 1, nan\]; it must be x, y, width, height$"),
+        ({"score": "1"}, r"^detection 0 has a score, area or iscrowd that is no finite number: {.*'score': '1'}$"),
         ({"bbox": None}, r"^detection 0 has the bbox None; it must be x, y, width, height$"),
     ],
 )
@@ -215,7 +219,7 @@ def test_incomplete_annotations_are_said(tmp_path, dataset):
 @pytest.mark.parametrize("key", ["images", "categories"])
 def test_entries_without_id_are_said(tmp_path, dataset, key):
     del dataset[key][1]["id"]
-    with pytest.raises(DataError, match=rf"instances\.json: an entry of {key} has no id$"):
+    with pytest.raises(DataError, match=rf"instances\.json: an entry of {key} has no id that is a whole number$"):
         coco_ap([], written(tmp_path, dataset))
 
 
@@ -223,6 +227,8 @@ def test_entries_without_id_are_said(tmp_path, dataset, key):
     ("text", "message"),
     [
         ("{", r"instances\.json is not JSON: "),
+        ("[" * 100_000, r"instances\.json is not JSON: maximum recursion depth"),
+        ('{"images": [], "images": []}', r"is not JSON: an object has the key 'images' more than once$"),
         ("[]", r"instances\.json is not a COCO instances file: it has no list of images$"),
         ('{"images": [], "annotations": {}}', r"is not a COCO instances file: it has no list of annotations$"),
     ],
