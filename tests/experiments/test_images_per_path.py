@@ -1,0 +1,108 @@
+"""Losses measured on the same images rank paths by what they differ in; own images add what the images differ in."""
+
+import sys
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from experiments import images_per_path as experiment
+from nnabla_detofa.training.tables import NumberTable
+
+N = experiment.SETS + experiment.UNSEEN
+PATHS = experiment.Paths(np.arange(2 * N)[:, None], np.repeat([0, 1], N), np.tile(np.arange(N), 2))
+
+
+class Measurer:
+    """Knows a path's loss but for noise that its images share, and a little that is the path's own."""
+
+    def __init__(self, images, number):
+        rng = np.random.default_rng(number)
+        self._shared = 10 * rng.standard_normal() / np.sqrt(images)
+        self._own = 0.1 * rng.standard_normal(2 * N) / np.sqrt(images)
+
+    def loss(self, path):
+        return 0.1 * path[0] + self._shared + self._own[path[0]]
+
+
+class Run:
+    """Keeps which pictures it was asked to measure on."""
+
+    def __init__(self):
+        self.asked, self._numbers = [], count()
+
+    def measurer(self, first, bn_images, validation_images):
+        self.asked.append(range(first, first + bn_images + validation_images))
+        return Measurer(bn_images + validation_images, next(self._numbers))
+
+
+@pytest.fixture
+def measured(tmp_path):
+    """A complete table, and the run that it is of."""
+    table, run = NumberTable(tmp_path / "losses.csv", experiment.COLUMNS), Run()
+    assert experiment.measure(run, PATHS, table, np.inf)
+    return table.read(), run
+
+
+def test_no_picture_is_used_twice(measured):
+    rows, run = measured
+    pictures = [picture for asked in run.asked for picture in asked]
+    assert len(set(pictures)) == len(pictures) == sum(experiment.TRUTH) + experiment.SETS * sum(experiment.SIZES)
+    assert len(rows) == 2 * N + 2 * experiment.SETS**2 * len(experiment.SIZES)
+
+
+def test_measuring_goes_on_where_it_stopped(measured, tmp_path, monkeypatch):
+    table = NumberTable(tmp_path / "pieces.csv", experiment.COLUMNS)
+    clock = count()  # a second passes whenever the clock is read
+    monkeypatch.setattr(experiment.time, "monotonic", lambda: next(clock))
+    pieces = 1
+    while not experiment.measure(Run(), PATHS, table, 300):
+        pieces += 1
+    assert pieces == 3
+    np.testing.assert_array_equal(table.read(), measured[0])
+
+
+def test_shared_noise_spoils_only_the_order_of_losses_from_different_images(measured):
+    found = experiment.curves({}, PATHS, measured[0])
+    same, own = (found[way][:, :, 0] for way in ("same images", "own images"))
+    assert same.shape == own.shape == (len(experiment.SIZES), experiment.SETS)
+    assert (same > 0.9).all()
+    assert (own.mean(axis=1) < 0.6).all()
+    assert found["the truth"].tolist() == [[[1.0]]]
+
+
+def test_every_path_of_a_bucket_has_images_of_its_own():
+    """A loss that tells the set alone: on the same images all are equal, on their own all differ."""
+    images, (low, *_) = sum(experiment.TRUTH), experiment.SIZES
+    truth = [(images, 0, path, path) for path in range(2 * N)]
+    sets = [(low, each, path, each) for each in range(experiment.SETS) for path in range(2 * N) if path % N < 10]
+    rows = np.array(truth + [(size, *rest) for size in experiment.SIZES for _, *rest in sets], float)
+    found = experiment.curves({}, PATHS, rows)
+    assert (found["same images"] == 0).all()
+    assert found["own images"][:, 0, 0].tolist() == [1.0] * len(experiment.SIZES)
+
+
+def test_rankers_are_judged_on_the_paths_that_were_not_measured(measured):
+    seen = []
+
+    def score(losses, seed):
+        seen.append((len(losses), seed))
+        return -np.arange(2 * experiment.UNSEEN)
+
+    found = experiment.curves({"perfect": score}, PATHS, measured[0])
+    assert set(seen) == {(2 * experiment.SETS, seed) for seed in range(experiment.SETS)}
+    assert (found["own images"][:, :, 1:] == 1).all()  # tau and precision
+    lines = experiment.table(found)
+    assert len(lines) == 2 + 2 * len(experiment.SIZES) + 1
+    assert lines[2].startswith(f"| {experiment.SIZES[0]} | same images | ")
+
+
+def test_how_many_same_images_are_worth_as_much_as_own_ones():
+    same, own = (np.repeat(np.array(values)[:, None, None], 2, axis=1) for values in ((0.1, 0.2, 0.3, 0.4), [0.2] * 4))
+    line = experiment.fewer_images({"same images": same, "own images": own})[0]
+    assert line == "tau of the losses: 12 own = 36 same, 36 own = 36 same, 108 own = 36 same, 324 own = 36 same"
+    worse = experiment.fewer_images({"same images": same, "own images": own - 0.15})[0]
+    assert "324 own = at most 12 same" in worse
