@@ -126,8 +126,8 @@ def synthetic(correlation: float, n: int, options: argparse.Namespace, folder: P
     detection = correlation * own + np.sqrt(1 - correlation**2) * other
     noise = options.noise * rng.standard_normal((2, len(paths)))
     before, after = slice(0, n_before * len(budgets)), slice(n_before * len(budgets), None)
-    design = {"main_effects": options.main_effects}
-    path_filter = PathFilter(space.token_layout(), len(budgets), rng=rng, **design)
+    sizes = {"dim": options.dim, "hidden": options.dim, "layers": options.layers}
+    path_filter = PathFilter(space.token_layout(), len(budgets), rng=rng, main_effects=options.main_effects, **sizes)
     known = tokens[before], buckets[before], (own + noise[0])[before]
     settings = {"epochs": options.epochs, "learning_rate": options.learning_rate, "margin": options.margin}
     fit(path_filter, *known, rng=rng, **settings)
@@ -175,6 +175,8 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     own.add_argument("--additive", type=float, default=0.7, help="share of the variance that is one choice's alone")
     own.add_argument("--noise", type=float, default=0.5, help="of a measurement, in deviations of the truth")
     own.add_argument("--main-effects", action="store_true", help="as path_filter.network.main_effects")
+    own.add_argument("--dim", type=int, default=128, help="of the filter, as its hidden layers'")
+    own.add_argument("--layers", type=int, default=3, help="of the filter")
     own.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(given)
     if (options.synthetic is None) == (options.filter is None or options.paths is None):

@@ -97,7 +97,7 @@ def transfer_weights(network: OFAResNet50, file: str | Path) -> Transfer:
 def _read(file: Path) -> OrderedDict:
     file = Path(file)
     if not file.is_file():
-        raise WeightsError(f"weights file {file} does not exist")
+        raise WeightsError(f"weights file {file} {'is a folder' if file.is_dir() else 'does not exist'}")
     try:
         with nn.parameter_scope("", OrderedDict()):
             nn.load_parameters(str(file))

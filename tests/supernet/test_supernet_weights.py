@@ -203,15 +203,16 @@ def test_a_transfer_of_nothing_says_what_both_sides_have(small, tmp_path):
     ("name", "kept", "message"),
     [
         ("gone.h5", None, "does not exist"),
+        ("", None, "is a folder"),
         ("weights.h5", slice(-3000), "cannot be read: .*truncated"),
         ("weights.h5", slice(0), "cannot be read: "),
         ("weights.h5", slice(1, None), "cannot be read: "),
         ("weights.pth", slice(None), "holds no parameters; it must be NNabla's HDF5, with suffix .h5"),
     ],
-    ids=["missing", "cut off", "empty", "no signature", "suffix"],
+    ids=["missing", "folder", "cut off", "empty", "no signature", "suffix"],
 )
 def test_what_is_no_weights_file_is_said_in_one_line(small, file, load, name, kept, message):
-    broken = file.with_name(name)
+    broken = file.parent / name
     if kept:
         broken.write_bytes(file.read_bytes()[kept])
     with pytest.raises(WeightsError, match=f"weights file {broken} {message}") as caught:
