@@ -23,7 +23,7 @@ from scipy import stats
 
 from nnabla_detofa.errors import ConfigError, DetOFAError, RunFolderError
 
-TASK = ("dataset", "test", "metric", "cost")  # what all runs must have in common
+TASK = ("dataset", "test", "metric", "cost.name")  # what all runs must have in common
 METHOD = ("strategy", "sampler", "space_size")  # what the runs of one method must
 COLUMNS = ("method", "budget", "runs", "ap", "low", "high", "cost")
 # Stages before the training that they serve, and stages after all training; the others are training.
@@ -37,6 +37,13 @@ class Run(NamedTuple):
 
     folder: Path
     summary: dict[str, Any]
+
+    def said(self, key: str) -> Any:
+        """The summary's value at the dotted key; None where it says nothing."""
+        value: Any = self.summary
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        return value
 
     @property
     def searched(self) -> bool:
@@ -56,9 +63,9 @@ class Run(NamedTuple):
 
     @property
     def costs(self) -> list[float]:
-        """Costs of the same."""
-        found = [row["flops"] for row in self.summary["pareto"]] if self.searched else []
-        return [*found, self.summary["largest"]["flops"]]
+        """Costs of the same, FLOPs where the run went by nothing else."""
+        rows = [*(self.summary["pareto"] if self.searched else []), self.summary["largest"]]
+        return [row.get("cost", row["flops"]) for row in rows]
 
     def seconds(self, stages: tuple[str, ...]) -> float:
         """What these stages took together."""
@@ -124,7 +131,7 @@ def require_same(runs: list[Run], keys: tuple[str, ...]) -> None:
     """ConfigError where two of the runs differ in one of the keys of their summaries."""
     for run in runs:
         for key in keys:
-            ours, theirs = runs[0].summary.get(key), run.summary.get(key)
+            ours, theirs = runs[0].said(key), run.said(key)
             if ours != theirs:
                 raise ConfigError(f"{runs[0].folder} and {run.folder} do not compare: {key} is {ours!r} and {theirs!r}")
 
@@ -176,7 +183,7 @@ def write_csv(file: Path, methods: dict[str, list[Run]], budgets: list[float]) -
                 writer.writerow([name, limit, len(runs), ap, *("" if np.isnan(x) else x for x in (low, high)), cost])
 
 
-def draw(file: Path, methods: dict[str, list[Run]], budgets: list[float], task: dict[str, Any]) -> None:
+def draw(file: Path, methods: dict[str, list[Run]], budgets: list[float]) -> None:
     """Fig. 5: AP over cost with its interval; a method of one detector is a dashed line at its AP."""
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
     for budget in budgets:
@@ -189,8 +196,9 @@ def draw(file: Path, methods: dict[str, list[Run]], budgets: list[float], task: 
             continue
         ap, half = 100 * found.mean[:-1], np.nan_to_num(100 * (found.high - found.mean)[:-1])
         axes.errorbar(costs[:-1] / 1e6, ap, yerr=half, marker="o", capsize=3, **style)
-    unit = "MACs of the detector" if task.get("cost") in (None, "flops") else task["cost"]
-    axes.set(xlabel=f"{unit} (millions); budgets in grey", ylabel=f"AP (%), {task['metric']}", title=task["dataset"])
+    first = next(iter(methods.values()))[0]
+    unit, metric, dataset = (first.said(key) for key in ("cost.unit", "metric", "dataset"))
+    axes.set(xlabel=f"millions of {unit}; budgets in grey", ylabel=f"AP (%), {metric}", title=f"trained on {dataset}")
     axes.legend(frameon=False, title="method (runs)")
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(file, dpi=150)
@@ -210,7 +218,7 @@ def compare(given: list[str], out: Path) -> str:
     out.mkdir(parents=True, exist_ok=True)
     (out / "comparison.md").write_text(page)
     write_csv(out / "comparison.csv", methods, budgets)
-    draw(out / "comparison.png", methods, budgets, task)
+    draw(out / "comparison.png", methods, budgets)
     return page
 
 

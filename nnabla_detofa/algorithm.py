@@ -1,4 +1,4 @@
-"""Algorithm 1 of the paper, and the search under budgets behind it (Section 3.3)."""
+"""Algorithm 1 of the paper, what it is compared with, and the search behind both (Sections 3.3 and 4.2)."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from .pruning import (
 from .ranking import PathRanker, Score
 from .search import evolve, pareto_front
 from .space import PROPOSALS, SearchSpace
-from .training import FINETUNE, PathSampler, path_sampler
+from .training import FINETUNE, FULLNET, PathSampler, ShrinkingRunner, path_sampler
 from .training.costs import cost_summary
 from .training.report import pareto_table, quality_table, write_pareto
 from .training.settings import keywords, require_count, require_keys, require_name, require_numbers
@@ -27,29 +27,62 @@ PATH_PRUNING_KEYS = (
 )  # those of operation pruning are the other keys of `pruning`
 
 
-class DetOFASearcher(PathRanker):
+class DetOFASearcher(PathRanker, ShrinkingRunner):
     """Trains a supernet on the part of its search space that a path filter leaves, and searches it under budgets.
 
     A stage leaves its files in the run folder, and is not run again while they are there from the same inputs.
     """
 
-    HPARAMS = (*PathRanker.HPARAMS, "pruning", "search")
+    HPARAMS = (*ShrinkingRunner.HPARAMS, "pruning", "search")
 
     def algorithm(self) -> None:
-        """Algorithm 1; the numbers are its lines."""
-        space = self.space  # 1
-        first, last = self.hparams["warmup"], self.hparams["warmup"] + self.hparams["finetune"]
-        self.train_supernet("warmup", self.uniform_paths(space), first=0, last=first)  # 2
+        """Trained as the method says, then searched, evaluated and reported as every method."""
+        space = self.train_pruned() if self.prunes else self.train_whole()
+        quality, found = (None, [self.only_detector()]) if self.trains_one else self.search_stages(space)
+        self.report(space, quality, **self.evaluate(space, found))
+
+    def train_pruned(self) -> SearchSpace:
+        """Algorithm 1; the numbers are its lines. Returns 𝒜̃."""
+        space, first, last = self.space, *self.boundaries  # 1
+        self.train_supernet("warmup", self.drawn_paths("warmup"), self.identity, first=0, last=first)  # 2
         measured = self.measure_paths("paths_warmup", space)  # 3
         score = self.fit_path_filter("path_filter_warmup", measured)  # 4
         pruned = self.prune(space, score)  # 5
         accepted = self.accepted_paths(pruned, score)  # 6, and the loop of 11–13
-        self.train_supernet("finetune", accepted, first=first, last=last)  # 7–16
-        measured = self.measure_paths("paths_final", pruned)  # Section 3.3: re-trained before the search
+        settings = {key: self.hparams["pruning"][key] for key in PATH_PRUNING_KEYS}
+        self.train_supernet(FINETUNE, accepted, settings, first=first, last=last)  # 7–16
+        return pruned
+
+    def train_whole(self) -> SearchSpace:
+        """The methods that prune nothing (Section 4.2); without phases the warm-up is DetOFA's, to the last bit."""
+        if self.phases:
+            self.shrink()
+            return self.space
+        first, last = self.boundaries
+        self.train_supernet("warmup", self.drawn_paths("warmup"), self.identity, first=0, last=first)
+        self.train_supernet(FINETUNE, self.drawn_paths(FINETUNE), {}, first=first, last=last)
+        return self.space
+
+    def search_stages(self, space: SearchSpace) -> tuple[dict, list[dict]]:
+        """The quality of path filters fitted to the trained supernet, and the paths that one finds (Section 3.3)."""
+        measured = self.measure_paths("paths_final", space)
         score = self.fit_path_filter("path_filter_final", measured)
-        quality = self.assess_path_filter("paths_final", measured)
-        found = self.search(pruned, score)  # Equation 2
-        self.report(pruned, quality, **self.evaluate(pruned, found))
+        return self.assess_path_filter("paths_final", measured), self.search(space, score)  # Equation 2
+
+    @property
+    def boundaries(self) -> tuple[int, int]:
+        """The epochs in which the warm-up ends, and all training."""
+        return self.hparams["warmup"], self.hparams["warmup"] + self.hparams["finetune"]
+
+    @property
+    def prunes(self) -> bool:
+        """Whether operations or paths leave the space; without that training needs no path filter."""
+        return self.hparams["pruning"]["strategy"] != "none" or self.hparams["pruning"]["path_ratio"] > 0
+
+    @property
+    def trains_one(self) -> bool:
+        """Whether the largest path alone is trained: then there is no other to search for."""
+        return self.hparams["sampler"]["name"] == FULLNET
 
     def check_settings(self) -> None:
         """Everything that can be known to be wrong before hours of training; raises ConfigError or SpaceError."""
@@ -61,6 +94,17 @@ class DetOFASearcher(PathRanker):
         require_ratio("path_ratio", pruning["path_ratio"])
         require_count("pruning.paths_per_operation", pruning.get("paths_per_operation", 1))
         require_count("pruning.paths_per_threshold", pruning["paths_per_threshold"])
+        if self.trains_one and self.prunes:
+            raise ConfigError(
+                "sampler 'fullnet' trains one path, which leaves nothing to prune;"
+                " add pruning=none pruning.path_ratio=0, or say method=fullnet"
+            )
+        if self.phases and self.prunes:
+            raise ConfigError(
+                "hparams.phases trains the whole space, and pruning (strategy"
+                f" '{pruning['strategy']}', path_ratio {pruning['path_ratio']}) takes parts of it away;"
+                " choose one, as method=ofa_ps and method=detofa do"
+            )
         require_keys("search", search, keywords(evolve, "budgets", "rng", "progress") | {"budgets"}, needed=["budgets"])
         require_count("search.generations", search.get("generations", 0), least=0)
         self.rehearse()
@@ -83,14 +127,12 @@ class DetOFASearcher(PathRanker):
         """The options of `prune_operations`."""
         return {key: value for key, value in self.hparams["pruning"].items() if key not in PATH_PRUNING_KEYS}
 
-    def uniform_paths(self, space: SearchSpace) -> PathSampler:
-        """a ~ U(𝒜), or what `sampler` says instead."""
-        return path_sampler(self.hparams["sampler"]["name"], space, self.cost, self.budgets, self.rng("warmup"))
+    def drawn_paths(self, stage: str) -> PathSampler:
+        """Paths of the whole space as `sampler` says, with a stream of random numbers for each stage."""
+        return path_sampler(self.hparams["sampler"]["name"], self.space, self.cost, self.budgets, self.rng(stage))
 
-    def train_supernet(self, stage: str, sampler: PathSampler, *, first: int, last: int) -> None:
+    def train_supernet(self, stage: str, sampler: PathSampler, settings: dict, *, first: int, last: int) -> None:
         """Epochs `first` to `last` - 1, one path of the sampler a step."""
-        pruning = self.hparams["pruning"]
-        settings = {key: pruning[key] for key in PATH_PRUNING_KEYS} if stage == FINETUNE else self.identity
         settings = {**settings, "sampler": self.hparams["sampler"], "epochs": [first, last]}
         self.train_stage(stage, settings, sampler, first=first, last=last)
 
@@ -115,10 +157,7 @@ class DetOFASearcher(PathRanker):
         return pruned
 
     def accepted_paths(self, space: SearchSpace, score: Score) -> PathSampler:
-        """Drawn paths of 𝒜̃ that reach their bucket's threshold δ; the largest path needs to reach none."""
-        name = self.hparams["sampler"]["name"]
-        if name not in PROPOSALS:
-            return path_sampler(name, self.space, self.cost, self.budgets, self.rng("finetune"))
+        """Drawn paths of 𝒜̃ that reach their bucket's threshold δ."""
         pruning = self.hparams["pruning"]
         score = pruning_score(pruning["path_strategy"], score, space, self.rng("path_strategy"))
 
@@ -130,7 +169,7 @@ class DetOFASearcher(PathRanker):
         settings = {key: pruning[key] for key in ("path_strategy", "paths_per_threshold")}
         self.folder.stage("thresholds", settings, ["thresholds.json"], work)
         found = PathThresholds(tuple(np.array(scores) for scores in self.folder.read("thresholds.json")))
-        draw = PROPOSALS[name](space, self.cost, self.budgets)
+        draw = PROPOSALS[self.hparams["sampler"]["name"]](space, self.cost, self.budgets)
         own = {"thresholds": found.at(pruning["path_ratio"]), "draw": draw, "rng": self.rng("finetune")}
         return AcceptedPaths(space, score, self.cost, self.budgets, **own)
 
@@ -173,12 +212,19 @@ class DetOFASearcher(PathRanker):
         backbone, tail = self.cost.parts(np.array([path], np.int8))
         return {"backbone": int(backbone[0]), "neck_and_heads": int(tail[0])}
 
+    def only_detector(self) -> dict:
+        """What full-network training leaves, as if it were found: its own cost is its budget, no filter scores it."""
+        path = self.space.largest()
+        return {"budget": float(self.cost(path[None])[0]), **self.priced(path), "score": None, "path": path.tolist()}
+
     def evaluate(self, space: SearchSpace, found: list[dict]) -> dict:
         """The found detectors (`pareto`) and the `largest` path with their AP."""
 
         def work() -> None:
-            largest = self.cost.argmax(space)
-            aps = self.on_test_split(np.array([*(one["path"] for one in found), largest], np.int8)).tolist()
+            largest = space.largest() if self.trains_one else self.flops.argmax(space)
+            paths = np.array([*(one["path"] for one in found), largest], np.int8)
+            distinct, place = np.unique(paths, axis=0, return_inverse=True)
+            aps = self.on_test_split(distinct)[place].tolist()
             pareto = [{**one, "ap": ap} for one, ap in zip(found, aps[:-1], strict=True)]
             self.folder.write(
                 "detectors.json",
@@ -188,21 +234,29 @@ class DetOFASearcher(PathRanker):
         self.folder.stage("evaluate", {"metric": self.hparams["metric"]}, ["detectors.json"], work)
         return self.folder.read("detectors.json")
 
-    def report(self, space: SearchSpace, quality: dict, *, pareto: list[dict], largest: dict) -> None:
+    def report(self, space: SearchSpace, quality: dict | None, *, pareto: list[dict], largest: dict) -> None:
         """`summary.json`, `pareto.csv` and `pareto.png`, and the tables for the user."""
 
         def work() -> None:
-            seconds = self.folder.seconds
-            pruning_seconds = self.sampler_state(FINETUNE).get("seconds", 0.0)
+            seconds, test = self.folder.seconds, self.dataloader["test"]
+            pruning_share = (
+                self.sampler_state(FINETUNE)["seconds"] / max(seconds[FINETUNE], 1e-9) if self.prunes else 0.0
+            )
             summary = {
                 "seed": self.hparams["seed"],
                 "dataset": self.dataloader["train"].dataset.name,
+                "test": {
+                    "dataset": test.dataset.name,
+                    "images": len(test.dataset),
+                    "image_size": test.options.image_size,
+                },
                 "strategy": self.hparams["pruning"]["strategy"],
+                "sampler": self.hparams["sampler"]["name"],
                 "space_size": self.space.size(),
                 "pruned_space_size": space.size(),
                 "seconds": seconds,
-                "path_pruning_share": pruning_seconds / max(seconds[FINETUNE], 1e-9),
-                "filter": quality["filter"],
+                "path_pruning_share": pruning_share,
+                "filter": quality and quality["filter"],
                 "filter_quality": quality,
                 "metric": self.hparams["metric"],
                 "cost": cost_summary(self, self.cost),
@@ -219,6 +273,8 @@ class DetOFASearcher(PathRanker):
 
         self.folder.stage("report", {"filter_quality": quality}, ["summary.json", "pareto.csv", "pareto.png"], work)
         summary = self.folder.read("summary.json")
-        self.say(quality_table(quality))
-        self.say(f"drawing and scoring paths took {summary['path_pruning_share']:.2%} of the fine-tuning stage")
+        if quality is not None:
+            self.say(quality_table(quality))
+        if self.prunes:
+            self.say(f"drawing and scoring paths took {summary['path_pruning_share']:.2%} of the fine-tuning stage")
         self.say(pareto_table(summary))

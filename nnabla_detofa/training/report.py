@@ -76,11 +76,15 @@ def pareto_table(summary: dict) -> str:
     titles = " ".join(f"{title:>9}" for title in keys.values())
     lines = [f"{f'budget ({unit})':>14} {titles} {'score':>7} {'AP (%)':>7}"]
     for row in (*summary["pareto"], summary["largest"]):
-        first = f"{row['budget'] / 1e6:14.1f}" if "budget" in row else f"{'largest path':>14}"
-        costs = " ".join(f"{row[key] / 1e6:9.1f}" for key in keys)
-        score = f"{row['score']:7.3f}" if "score" in row else f"{'':>7}"
+        first = f"{_millions(row['budget']):>14}" if "budget" in row else f"{'largest path':>14}"
+        costs = " ".join(f"{_millions(row[key]):>9}" for key in keys)
+        score = f"{'':>7}" if row.get("score") is None else f"{row['score']:7.3f}"
         lines.append(f"{first} {costs} {score} {100 * row['ap']:7.2f}")
     return "\n".join(lines)
+
+
+def _millions(value: float) -> str:
+    return f"{value / 1e6:.1f}" if value >= 1e7 else f"{value / 1e6:.3g}"
 
 
 def quality_table(quality: dict) -> str:

@@ -17,7 +17,7 @@ TEST = {"dataset": "VOC2007 test", "images": 12, "image_size": 32}
 SECONDS = {"warmup": 1.0, "paths_warmup": 20.0, "operations": 3.0, "finetune": 4.0, "search": 500.0}
 
 
-def summary(seed=0, aps=(0.5, 0.6), largest=0.7, **changes):
+def summary(seed=0, aps=(0.5, 0.6), ap=0.7, **changes):
     rows = [{"budget": b, "flops": b - 5e5, "score": 0.5, "ap": ap} for b, ap in zip(BUDGETS, aps, strict=True)]
     return {
         "seed": seed,
@@ -27,9 +27,10 @@ def summary(seed=0, aps=(0.5, 0.6), largest=0.7, **changes):
         "strategy": "flops_score_all",
         "sampler": "uniform",
         "space_size": 7,
+        "cost": {"name": "flops", "unit": "MACs"},
         "seconds": SECONDS,
         "pareto": rows,
-        "largest": {"flops": 4e6, "ap": largest},
+        "largest": {"flops": 4e6, "ap": ap},
         **changes,
     }
 
@@ -37,7 +38,7 @@ def summary(seed=0, aps=(0.5, 0.6), largest=0.7, **changes):
 def fullnet(seed=0, ap=0.8):
     only = {"budget": 4e6, "flops": 4e6, "score": None, "ap": ap}
     return summary(
-        seed, largest=ap, pareto=[only], sampler="fullnet", strategy="none", seconds={"warmup": 1.5, "finetune": 5.5}
+        seed, ap=ap, pareto=[only], sampler="fullnet", strategy="none", seconds={"warmup": 1.5, "finetune": 5.5}
     )
 
 
@@ -110,6 +111,15 @@ def test_phases_of_progressive_shrinking_are_training(run, compare):
     assert "| PS | 7.0 | 0.0 | 0.0 | 7.0 | 8.0 |" in compare(f"PS={phases}")[1]
 
 
+def test_runs_that_went_by_another_cost(run, compare, tmp_path):
+    by_latency = summary(cost={"name": "latency", "unit": "ns"}, largest={"flops": 4e6, "cost": 9e6, "ap": 0.7})
+    for row in by_latency["pareto"]:
+        row["cost"] = row["budget"] - 1.0
+    assert compare(f"A={run('a', by_latency)}")[0] == 0
+    with (tmp_path / "out" / "comparison.csv").open(newline="") as stream:
+        assert [float(row["cost"]) for row in csv.DictReader(stream)] == [1999999.0, 2999999.0, 9e6]
+
+
 def test_the_largest_path_alone(run, compare):
     code, out, _ = compare(f"Fullnet={run('a', fullnet())}")
     assert code == 0 and "| Fullnet | 1 | 80.00 |" in out
@@ -121,7 +131,7 @@ def test_the_largest_path_alone(run, compare):
         ({"dataset": "VOC2012 trainval"}, "dataset is 'VOC2007 trainval' and 'VOC2012 trainval'"),
         ({"metric": "coco"}, "metric is 'voc07' and 'coco'"),
         ({"test": {"images": 3}}, f"test is {TEST} and {{'images': 3}}"),
-        ({"cost": "latency"}, "cost is None and 'latency'"),
+        ({"cost": {"name": "latency", "unit": "ns"}}, "cost.name is 'flops' and 'latency'"),
         (
             {"pareto": [{"budget": 1e6, "flops": 1e6, "score": 0.1, "ap": 0.2}]},
             "budgets is [2000000.0, 3000000.0] and [1000000.0]",

@@ -7,7 +7,19 @@ import yaml
 
 from nnabla_detofa import cli
 
-GROUPS = ("args", "cost", "dataloader", "hparams", "network", "optimizer", "path_filter", "pruning", "sampler", "search")
+GROUPS = (
+    "args",
+    "cost",
+    "dataloader",
+    "hparams",
+    "network",
+    "optimizer",
+    "path_filter",
+    "pruning",
+    "sampler",
+    "search",
+)
+DETECTION = {"pruning", "search"}  # groups of runs that prune and search
 PARTS = ("ratios",)  # folders whose files are taken in by those of a group
 OPTIONS = [
     f"{file.parent.name}={file.stem}" for file in sorted(cli.SHIPPED.glob("*/*.yaml")) if file.parent.name not in PARTS
@@ -31,12 +43,12 @@ def composed(monkeypatch, capfd):
 def test_shipped_configurations_compose(composed, name):
     config = composed(name)
     assert config["name"] == name.removesuffix(".yaml")
-    assert set(GROUPS) <= set(config)
+    assert set(GROUPS) - (set() if config["args"]["algorithm"] == "DetOFASearcher" else DETECTION) <= set(config)
 
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_composes(composed, option):
-    assert option.partition("=")[0] in GROUPS
+    assert option.partition("=")[0] in (*GROUPS, "method")
     composed("detofa_demo", option)
 
 
@@ -45,6 +57,51 @@ def test_the_runner_gets_the_strategy_under_hparams(composed, strategy):
     config = composed("detofa_voc", f"pruning={strategy}", "pruning.path_ratio=0.4")
     assert config["hparams"]["pruning"] == config["pruning"]
     assert (config["pruning"]["strategy"], config["pruning"]["path_ratio"]) == (strategy, 0.4)
+
+
+METHODS = {
+    "ofa": {},
+    "ofa_ps": {
+        "hparams.phases": {
+            "depth": {"widths": [1.0], "expands": [0.35]},
+            "expand": {"widths": [1.0]},
+            "width": {},
+        },
+    },
+    "compofa": {"network.ofa_resnet50_centernet.space.name": "comp_ofa"},
+    "fullnet": {"sampler.name": "fullnet"},
+}
+UNPRUNED = {"pruning.strategy": "none", "pruning.path_ratio": 0.0}
+
+
+def leaves(config: dict, prefix: str = "") -> dict:
+    """{dotted key: value}, phases being a value, without the groups that `hparams` repeats."""
+    found = {}
+    for key, value in config.items():
+        inside = isinstance(value, dict) and key != "phases"
+        found |= leaves(value, f"{prefix}{key}.") if inside else {f"{prefix}{key}": value}
+    repeated = ("pruning", "path_filter", "search", "sampler", "cost", "identity")
+    return {
+        key: value for key, value in found.items() if not key.startswith(tuple(f"hparams.{one}" for one in repeated))
+    }
+
+
+@pytest.mark.parametrize("data", ["voc", "coco"])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_baseline_differs_from_detofa_by_its_method_alone(composed, method, data):
+    ours, theirs = (leaves(composed(f"{name}_{data}")) for name in (method, "detofa"))
+    differing = {key: value for key, value in ours.items() if theirs.get(key) != value}
+    assert differing == {"name": f"{method}_{data}", **UNPRUNED, **METHODS[method]}
+    assert ours.keys() == theirs.keys()
+    demo = leaves(composed("detofa_demo", f"method={method}"))
+    assert all(demo[key] == value for key, value in {**UNPRUNED, **METHODS[method]}.items())
+
+
+@pytest.mark.parametrize(("name", "rate"), [("detofa_voc", 1.25e-4), ("detofa_coco", 5e-4), ("detofa_demo", 3e-3)])
+def test_the_rate_is_centernets_at_each_batch(composed, name, rate):
+    config = composed(name)
+    batch, per_batch = config["hparams"]["batch_size_train"], config["hparams"]["schedule"]["per_batch"]
+    assert config["optimizer"]["train"]["alpha"] * batch / per_batch == pytest.approx(rate)
 
 
 @pytest.mark.parametrize(("name", "warmup", "finetune"), [("detofa_voc", 5, 65), ("detofa_coco", 10, 60)])

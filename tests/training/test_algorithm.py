@@ -345,26 +345,11 @@ def test_another_share_of_paths_needs_no_other_path_filter(again, finished, stop
     assert (again.folder / "previous" / "1" / name).read_bytes() == finished[0].results()[name]
 
 
-def test_training_of_the_full_network_without_pruning(command, space, cost):
-    answer = command("sampler=fullnet", "pruning=none", "hparams.warmup=0", "hparams.finetune=1", ONE_MEASUREMENT)
-    assert answer.code == 0
-    assert ran(answer) == [stage for stage in STAGES if stage not in ("thresholds", "paths_final_again")]
-    assert all(row["kept"] == "True" and not row["reason"] for row in rows(command.folder / "operations.csv"))
-    summary = command.json("summary.json")
-    assert (summary["strategy"], summary["path_pruning_share"]) == ("none", 0)
-    assert summary["pruned_space_size"] == summary["space_size"] == space.size()
-    assert summary["largest"]["flops"] == cost(space.largest()[None])[0]
-
-
-def test_the_full_network_is_trained_where_pruning_took_it_away(ready, monkeypatch):
-    largest, space = ready.space.largest(), ready.space
-    taken = space.operations()
-    keep = np.ones(len(taken.stage), bool)
-    keep[(taken.depth == taken.depth.max()) & (taken.width == taken.width.max())] = False
-    pruned = space.restrict(keep)
-    assert not pruned.contains(largest[None]).any()
-    monkeypatch.setitem(ready.hparams, "sampler", {"name": "fullnet"})
-    np.testing.assert_array_equal(ready.accepted_paths(pruned, lambda paths: paths[:, 0]).next(), largest)
+def test_paths_are_pruned_where_operations_are_not(again, stop_before):
+    stop_before(PathMeasurer, "loss")
+    answer = again("pruning=none")
+    assert (answer.code, kept(answer), ran(answer)) == (75, BEFORE_PRUNING, [*PRUNING, "finetune"])
+    assert all(row["kept"] == "True" and not row["reason"] for row in rows(again.folder / "operations.csv"))
 
 
 # -- one seed, and interruptions --------------------------------------------------------------------------------------
