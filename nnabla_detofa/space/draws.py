@@ -24,7 +24,7 @@ def uniform(space: "SearchSpace", cost: "CostModel", budgets: "Budgets") -> Draw
 def balanced(space: "SearchSpace", cost: "CostModel", budgets: "Budgets") -> Draw:
     """A bucket first, each that holds a path equally often, then each of its paths equally often (not in the paper).
 
-    Of the paper's space, uniform draws reach the buckets in 14.7, 69.5, 15.6, 0.25 and 0.00 % of the steps, so the
+    Of the paper's space, uniform draws reach the buckets in 3.8, 60.9, 33.8, 1.4 and 0.0 % of the steps, so the
     dearest paths stay as the initial weights made them.
     """
     ranges = [budgets.range(bucket) for bucket in budgets.reachable(space, cost)]
