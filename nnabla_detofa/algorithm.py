@@ -16,6 +16,7 @@ from .search import evolve, pareto_front
 from .space import PROPOSALS, SearchSpace
 from .training import FINETUNE, FULLNET, PathSampler, ShrinkingRunner, path_sampler
 from .training.costs import cost_summary
+from .training.plan import Work
 from .training.report import pareto_table, quality_table, write_pareto
 from .training.settings import keywords, require_count, require_keys, require_name, require_numbers
 from .training.tables import read_column
@@ -68,6 +69,19 @@ class DetOFASearcher(PathRanker, ShrinkingRunner):
         measured = self.measure_paths("paths_final", space)
         score = self.fit_path_filter("path_filter_final", measured)
         return self.assess_path_filter("paths_final", measured), self.search(space, score)  # Equation 2
+
+    def planned(self) -> list[Work]:
+        """The stages of `algorithm` that take their time."""
+        first, last = self.boundaries
+        epochs = {phase.name: phase.last - phase.first for phase in self.phases}
+        stages = [self.planned_training(*one) for one in (epochs or {"warmup": first, FINETUNE: last - first}).items()]
+        if self.prunes:
+            stages.insert(1, self.planned_paths("paths_warmup"))
+        if not self.trains_one:
+            again = ["paths_final_again"] if self.hparams["path_filter"]["second_measurement"] else []
+            stages += [self.planned_paths(name) for name in ("paths_final", *again)]
+        found = 0 if self.trains_one else len(self.limits(self.hparams["search"]["budgets"]))
+        return [*stages, self.planned_measuring("evaluate", found + 1, len(self.dataloader["test"].dataset))]
 
     @property
     def boundaries(self) -> tuple[int, int]:
@@ -201,16 +215,6 @@ class DetOFASearcher(PathRanker, ShrinkingRunner):
         if not require_numbers("search.budgets", budgets):
             raise ConfigError(f"search.budgets is empty; give {self.cost.unit}, or null for one budget a bucket")
         return [float(budget) for budget in budgets]
-
-    def priced(self, path: np.ndarray) -> dict[str, int]:
-        """FLOPs of a path, and its cost where that is another."""
-        models = {"flops": self.flops} if self.cost is self.flops else {"flops": self.flops, "cost": self.cost}
-        return {name: int(model(path[None])[0]) for name, model in models.items()}
-
-    def parts(self, path: list[int]) -> dict[str, int]:
-        """What the backbone costs, and what follows it."""
-        backbone, tail = self.cost.parts(np.array([path], np.int8))
-        return {"backbone": int(backbone[0]), "neck_and_heads": int(tail[0])}
 
     def only_detector(self) -> dict:
         """What full-network training leaves, as if it were found: its own cost is its budget, no filter scores it."""

@@ -10,9 +10,10 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.resources import files
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import hydra
@@ -30,6 +31,7 @@ DONE, WRONG_INPUT, INTERRUPTED = 0, 2, 75
 SHIPPED = Path(str(files("nnabla_detofa.conf")))
 CONFIG_OPTIONS = ("-c", "--config")
 HYDRA_CONFIG_OPTIONS = ("--config-name", "-cn")
+PLAN = "plan"  # an override of ours, which no configuration holds
 PATH_KEYS = (
     "root",
     "pretrained",
@@ -43,6 +45,7 @@ USAGE = """usage: nnabla_detofa -c FILE [OVERRIDE ...] [HYDRA OPTION ...]    (nn
 
   -c, --config FILE   a configuration file, or the name of a shipped one: {shipped}
   OVERRIDE            GROUP=OPTION or KEY=VALUE, e.g. pruning=flops pruning.path_ratio=0.4 name=trial
+  plan=true           say steps, costs, memory and time, from a few timed steps; train nothing, keep nothing
   --cfg job           print the composed configuration and stop; --info and --resolve likewise
   -m, --multirun      run every combination of comma-separated overrides
   --hydra-help        Hydra's other options
@@ -77,7 +80,9 @@ def main(arguments: list[str] | None = None) -> int:
             if arguments[:1] == ["check"]:
                 return check(arguments[1:])
             file, hydra_arguments = split_arguments(arguments)
-            failures = run_hydra(file, hydra_arguments)
+            plan, hydra_arguments = split_plan(hydra_arguments)
+            with scratch_folder() if plan else nullcontext([]) as elsewhere:
+                failures = run_hydra(file, [*hydra_arguments, *elsewhere], plan=plan)
     except INPUT_ERRORS as error:
         failures = [error]
     except KeyboardInterrupt:
@@ -105,8 +110,8 @@ def tell(message: str) -> None:
 
 
 def shipped_configs() -> list[str]:
-    """File names of the configurations that come with the package."""
-    return sorted(file.name for file in SHIPPED.glob("detofa_*.yaml"))
+    """File names of the configurations that come with the package; those without `_` are parts of them."""
+    return sorted(file.name for file in SHIPPED.glob("*_*.yaml"))
 
 
 def split_arguments(arguments: list[str]) -> tuple[Path | None, list[str]]:
@@ -132,6 +137,22 @@ def split_arguments(arguments: list[str]) -> tuple[Path | None, list[str]]:
     raise ConfigError(f"no configuration given: -c FILE; shipped: {', '.join(shipped_configs())}")
 
 
+def split_plan(arguments: list[str]) -> tuple[bool, list[str]]:
+    """Whether `plan=true` is among the overrides, and the others: where a run writes is settled before it is read."""
+    values = [argument.split("=", 1)[1] for argument in arguments if argument.startswith(f"{PLAN}=")]
+    for value in values:
+        if value not in ("true", "false"):
+            raise ConfigError(f"{PLAN} is '{value}'; it must be true or false")
+    return values[-1:] == ["true"], [argument for argument in arguments if not argument.startswith(f"{PLAN}=")]
+
+
+@contextmanager
+def scratch_folder() -> Iterator[list[str]]:
+    """Overrides that have a run write into a folder which is removed afterwards."""
+    with TemporaryDirectory(prefix="nnabla_detofa_plan_") as folder:
+        yield [f"hydra.{kind}.dir='{folder}'" for kind in ("run", "sweep")]
+
+
 def find_config(given: str) -> Path:
     """The file that `-c` means: below the current folder first, then among the shipped ones (`conf/` may precede)."""
     name = given if given.endswith(".yaml") else f"{given}.yaml"
@@ -143,13 +164,13 @@ def find_config(given: str) -> Path:
     raise unknown("configuration", given, shipped_configs())
 
 
-def run_hydra(file: Path | None, arguments: list[str]) -> list[Exception]:
-    """Compose and run; returns the input errors of the jobs (several with --multirun)."""
+def run_hydra(file: Path | None, arguments: list[str], *, plan: bool = False) -> list[Exception]:
+    """Compose and run, or plan; returns the input errors of the jobs (several with --multirun)."""
     failures: list[Exception] = []
 
     def job(config: DictConfig) -> None:
         try:
-            run(config)
+            run(config, plan=plan)
         except INPUT_ERRORS as error:  # kept from Hydra, which would print its own lines about it
             failures.append(error)
 
@@ -209,11 +230,12 @@ def option(arguments: list[str], name: str) -> str | None:
     return None
 
 
-def run(config: DictConfig) -> None:
+def run(config: DictConfig, *, plan: bool = False) -> None:
     """Hand a composed configuration on as plain data; nothing behind this line sees Hydra."""
     plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     with refusals_of_the_disk():
-        launch(absolute_paths(plain, Path(hydra.utils.get_original_cwd())))
+        act = say_plan if plan else launch
+    act(absolute_paths(plain, Path(hydra.utils.get_original_cwd())))
 
 
 def launch(config: dict[str, Any]) -> None:
@@ -221,6 +243,13 @@ def launch(config: dict[str, Any]) -> None:
     from .host.launch import launch as launch_on_host
 
     launch_on_host(config)
+
+
+def say_plan(config: dict[str, Any]) -> None:
+    """As `launch`, for the plan alone."""
+    from .host.launch import launch as launch_on_host
+
+    launch_on_host(config, plan=True)
 
 
 def absolute_paths(config: Any, start: Path) -> Any:

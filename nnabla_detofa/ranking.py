@@ -13,6 +13,7 @@ from .space import SearchSpace
 from .training import MeasuredPaths, SupernetRunner
 from .training.costs import FLOPS
 from .training.files import checksum
+from .training.plan import Work
 from .training.settings import keywords, require_count, require_keys
 
 PATH_FILTER_KEYS = (
@@ -53,6 +54,12 @@ class PathRanker(SupernetRunner):
         if self.cost is not self.flops:
             settings["cost"] = self.cost.name
         return self.measured(name, np.unique(np.concatenate(paths), axis=0), settings)
+
+    def planned_paths(self, name: str) -> Work:
+        """What `measure_paths` takes."""
+        options = self.hparams["path_filter"]
+        n_paths = options["paths_per_bucket"] * len(self.budgets.reachable(self.space, self.cost))
+        return self.planned_measuring(name, n_paths, options["validation_images"])
 
     def fit_path_filter(self, name: str, measured: MeasuredPaths) -> Score:
         """The score of a path filter fitted to measured paths, which is left in `name`.h5."""

@@ -57,6 +57,13 @@ def require_classes(value: Any) -> None:
         raise ConfigError(f"classes has {max(names, key=names.count)} more than once; each name may be there once")
 
 
+def require_images_expected(value: Any) -> None:
+    """ConfigError unless `value` is None or the number of images of each split."""
+    counts = list(value.values()) if isinstance(value, Mapping) and set(value) == {"train", "test"} else [0]
+    if value is not None and any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in counts):
+        raise ConfigError(f"images_expected is {value!r}; it must be {{train: images, test: images}}, or null")
+
+
 @dataclass(frozen=True, kw_only=True)
 class StreamOptions:
     """Options that the loaders of all tasks share.
@@ -64,6 +71,7 @@ class StreamOptions:
     `image_size` is the network input's side in pixels. `held_out` is the share, or the number, of training images kept
     for validation. `workers` threads make `prefetch` batches ahead; 0 workers load when asked. `cache_megabytes` bounds
     the memory for decoded images that are kept. `examine` has a run open every image of both splits before it trains.
+    `images_expected`, {"train": n, "test": n}, is what a plan counts with while the data set is not there.
     """
 
     image_size: int
@@ -73,6 +81,7 @@ class StreamOptions:
     seed: int = 0
     cache_megabytes: int = 0
     examine: bool = True
+    images_expected: Mapping[str, int] | None = None
 
     def __post_init__(self) -> None:
         lows = {"image_size": 1, "workers": 0, "prefetch": 1, "seed": 0, "cache_megabytes": 0}
@@ -81,6 +90,7 @@ class StreamOptions:
         require_held_out(self.held_out)
         if not isinstance(self.examine, bool):
             raise ConfigError(f"examine is {self.examine!r}; it must be true or false")
+        require_images_expected(self.images_expected)
         if self.image_size % NETWORK_STRIDE:
             near = self.image_size - self.image_size % NETWORK_STRIDE
             choices = f"{near} or {near + NETWORK_STRIDE}" if near else str(NETWORK_STRIDE)

@@ -14,11 +14,12 @@ from typing import Any
 import nnabla as nn
 import numpy as np
 
-from ..errors import ConfigError, unknown
+from ..errors import ConfigError, DetOFAError, unknown
 from .check import check_batches, check_keywords, check_optimizers, inherited_options, need, only_entry
 from .device import open_device
 from .lock import sole_session
-from .plugin import register
+from .planning import parts_for_plan
+from .plugin import BLANK_LOADER, register
 from .quiet import quiet
 from .repair import MissingModule
 
@@ -32,13 +33,14 @@ OUR_GROUPS = ("pruning", "path_filter", "search", "sampler", "cost")  # which `h
 LOADER_KEYS = ("searching", "training", "batch_size", "communicator")  # the host's Configuration gives these
 
 
-def launch(config: dict[str, Any]) -> None:
-    """Open the device, build data, optimizers and network, and run `args.algorithm`.
+def launch(config: dict[str, Any], *, plan: bool = False) -> None:
+    """Open the device, build data, optimizers and network, and run `args.algorithm`, or only say its `plan`.
 
     `config` is plain data with the host's groups `args`, `hparams`, `network`, `dataloader` and `optimizer`; it is not
     changed. Has to run inside a live Hydra job, which the host's Runner asks for its folders.
     Raises ConfigError for what the configuration may not hold, HostError for a device that is not there, and
-    RunFolderError where another process runs in the same folder.
+    RunFolderError where another process runs in the same folder. A plan is said without the data set too, if the
+    configuration tells how many images it expects; DataError follows then.
     """
     register()
     config = copy.deepcopy(config)
@@ -48,6 +50,8 @@ def launch(config: dict[str, Any]) -> None:
     args, hparams = need(config, "args"), need(config, "hparams")
     need(config, "args", "output_path")  # which any runner of the host reads
     algorithm = _algorithm(need(config, "args", "algorithm"))
+    if plan and not hasattr(algorithm, "plan"):
+        raise ConfigError(f"args.algorithm is '{args['algorithm']}', which makes no plan; leave plan=true out")
     network, network_options = _network(config)
     _check_dataloader(config)
     check_optimizers(config)
@@ -59,15 +63,25 @@ def launch(config: dict[str, Any]) -> None:
     _seed(hparams.get("seed"))
     folder = Path(get_output_path()) / args["output_path"]
     with sole_session(folder) if args["comm"].rank == 0 else nullcontext():
-        parts = Configuration(_for_the_host(config))  # data first: what is wrong with it is known before the rest
-        algorithm(
+        parts, missing = _parts(config, network_options.get("n_classes"), plan=plan)  # data first, then the rest
+        run = algorithm(
             network(**network_options),
             optimizer=parts.optimizer,
             regularizer=parts.regularizer,
             dataloader=parts.dataloader,
             hparams=hparams,
             args=args,
-        ).run()
+        )
+        run.plan() if plan else run.run()
+        if missing is not None:
+            raise missing
+
+
+def _parts(config: dict[str, Any], n_classes: int | None, *, plan: bool) -> tuple[Configuration, DetOFAError | None]:
+    """Loaders and optimizers, and what is wrong with a data set that a plan does without."""
+    if plan:
+        return parts_for_plan(lambda: _for_the_host(config), BLANK_LOADER, n_classes)
+    return Configuration(_for_the_host(config)), None
 
 
 def _algorithm(name: str) -> type:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..algorithm import DetOFASearcher
 from ..data import coco, image_folder, voc
+from ..data.expected import blank_loader
 from ..errors import HostError
 from ..supernet import classifier, detector, host_classifier
 from .quiet import quiet
@@ -26,7 +27,7 @@ COMPONENTS: tuple[tuple[ModuleType, str, Any], ...] = (
     (dataset, "image_folder", image_folder),
 )
 
-
+BLANK_LOADER = blank_loader  # what stands in for the loader of a data set that is not there, in a plan
 # what stands in for a network that the installed host lacks; a complete host keeps its own
 SUBSTITUTES: tuple[tuple[ModuleType, str, Any], ...] = ((contrib, "ofa_resnet50", host_classifier),)
 

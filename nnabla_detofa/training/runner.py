@@ -1,16 +1,58 @@
 """The host's runner for supernets: training, and what Algorithm 1 asks of a device besides."""
 
+from abc import abstractmethod
+from contextlib import closing
+
 import numpy as np
 
 from ..errors import ConfigError, NumericError
 from .evaluation import figure
 from .measuring import FixedImages, PathMeasurer
+from .plan import Work, plan_lines
 from .tables import MeasuredPaths, PathTable
 from .trainer import SupernetTrainer
 
 
 class SupernetRunner(SupernetTrainer):
     """Trains, measures and evaluates paths of a supernet; subclasses say in which order."""
+
+    # -- the plan -----------------------------------------------------------------------------------------------------
+
+    def plan(self) -> None:
+        """Say what `run` would do and take; nothing is trained, and the network is of no use afterwards."""
+        with closing(self.monitor):
+            if "check_paths" in (self.hparams.get("cost") or {}):
+                self.hparams["cost"] = {**self.hparams["cost"], "check_paths": 0}
+            self.check_settings()
+            for line in plan_lines(self, self.planned()):
+                self.say(line)
+
+    @abstractmethod
+    def planned(self) -> list[Work]:
+        """The stages that take their time, in order."""
+
+    def planned_training(self, stage: str, epochs: int) -> Work:
+        """A training stage of so many epochs."""
+        steps, batch = epochs * self.one_epoch_train, self.bs_train * self.comm.n_procs
+        return Work(stage, f"{epochs} epochs, {steps:,} steps of {batch:,} images", steps=steps, batch=batch)
+
+    def planned_measuring(self, stage: str, n_paths: int, images: int) -> Work:
+        """BN re-estimation of so many paths, and so many images for each."""
+        bn_images = self.hparams["path_filter"]["bn_images"]
+        detail = f"{n_paths:,} paths, {bn_images:,} images for BN and {images:,} more for each"
+        return Work(stage, detail, images=n_paths * (bn_images + images))
+
+    # -- costs --------------------------------------------------------------------------------------------------------
+
+    def priced(self, path: np.ndarray) -> dict[str, int]:
+        """FLOPs of a path, and its cost where that is another."""
+        models = {"flops": self.flops} if self.cost is self.flops else {"flops": self.flops, "cost": self.cost}
+        return {name: int(model(path[None])[0]) for name, model in models.items()}
+
+    def parts(self, path: list[int]) -> dict[str, int]:
+        """What the backbone costs, and what follows it."""
+        backbone, tail = self.cost.parts(np.array([path], np.int8))
+        return {"backbone": int(backbone[0]), "neck_and_heads": int(tail[0])}
 
     # -- measuring (Algorithm 1, line 3) ------------------------------------------------------------------------------
 
