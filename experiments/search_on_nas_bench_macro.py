@@ -152,8 +152,8 @@ def cell(counts: Sequence[float]) -> str:
     met = np.array([count for count in counts if np.isfinite(count)])
     if not len(met):
         return "never"
-    half = 1.96 * met.std(ddof=1) / np.sqrt(len(met)) if len(met) > 1 else np.nan
-    return f"{met.mean():.0f} ± {half:.0f}" + (f", {len(counts) - len(met)} never" if len(met) < len(counts) else "")
+    half = f" ± {1.96 * met.std(ddof=1) / np.sqrt(len(met)):.0f}" if len(met) > 1 else ""
+    return f"{met.mean():.0f}{half}" + (f", {len(counts) - len(met)} never" if len(met) < len(counts) else "")
 
 
 def table(space: Macro, budgets: Budgets, limits: Sequence[float], populations: Sequence[int], seeds: int) -> list[str]:

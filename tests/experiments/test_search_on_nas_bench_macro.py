@@ -92,4 +92,5 @@ def test_every_way_meets_the_best_of_a_smooth_table():
 def test_a_cell_says_mean_interval_and_who_never_met_the_best():
     assert macro.cell([8, 12]) == "10 ± 4"
     assert macro.cell([8, 12, np.nan]) == "10 ± 4, 1 never"
+    assert macro.cell([8, np.nan]) == "8, 1 never"
     assert macro.cell([np.nan]) == "never"
