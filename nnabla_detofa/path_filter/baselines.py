@@ -29,16 +29,24 @@ def ridge_weights(tokens: np.ndarray, buckets: np.ndarray, losses: np.ndarray, v
     """
     features, target = _centred(_one_hot(tokens, vocabulary), buckets), _centred(losses, buckets)
     left, size, right = np.linalg.svd(features, full_matrices=False)
-    projected = left.T @ target
-    best, weights = np.inf, np.zeros(features.shape[1])
-    for penalty in _PENALTIES:
-        kept = size**2 / (size**2 + penalty)
-        residual = target - left @ (kept * projected)
-        leverage = np.einsum("ij,j,ij->i", left, kept, left)
-        error = np.mean((residual / (1 - np.minimum(leverage, 1 - 1e-6))) ** 2)
-        if error < best:
-            best, weights = error, right.T @ (size / (size**2 + penalty) * projected)
-    return weights
+    errors = leave_one_out_errors(left, size, target, buckets, _PENALTIES)
+    penalty = _PENALTIES[np.argmin((errors**2).mean(axis=1))]
+    return right.T @ (size / (size**2 + penalty) * (left.T @ target))
+
+
+def leave_one_out_errors(
+    left: np.ndarray, size: np.ndarray, target: np.ndarray, buckets: np.ndarray, penalties: np.ndarray
+) -> np.ndarray:
+    """What each path's loss differs from the prediction of ridge regression on all others, (penalties, n).
+
+    `left` (n, r) and `size` (r,) decompose the centred features; `target` (n,) is centred. A path's leverage includes
+    its part in the mean of its bucket: without it, a fit that goes through every point would look like the best one.
+    """
+    _, bucket, paths = np.unique(buckets, return_inverse=True, return_counts=True)
+    kept = size**2 / (size**2 + penalties[:, None])
+    residual = target - (kept * (left.T @ target)) @ left.T
+    leverage = kept @ (left**2).T + 1 / paths[bucket]
+    return residual / np.maximum(1 - leverage, 1e-9)
 
 
 def main_effects(

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from nnabla_detofa.errors import ConfigError
 from nnabla_detofa.path_filter import evaluate, flops_score, kendall_tau, ridge_score
+from nnabla_detofa.path_filter.baselines import leave_one_out_errors
 
 
 def slow_tau(x, y):
@@ -89,6 +90,36 @@ def test_ridge_finds_an_additive_loss_and_ignores_the_bucket():
     losses = worth[np.arange(6), tokens].sum(axis=1) + 100.0 * buckets
     scores = ridge_score(tokens[:150], buckets[:150], losses[:150], tokens[150:])
     assert evaluate(scores, losses[150:], buckets[150:])["kendall_tau"] > 0.95
+
+
+def test_leave_one_out_errors_are_those_of_leaving_one_out():
+    rng = np.random.default_rng(0)
+    x, y, buckets = rng.integers(0, 2, (14, 6)).astype(float), rng.standard_normal(14), np.arange(14) % 3
+    left, size, _ = np.linalg.svd(centred(x, buckets), full_matrices=False)
+    penalties = np.array([0.1, 3.0])
+    found = leave_one_out_errors(left, size, centred(y, buckets), buckets, penalties)
+    for penalty, errors in zip(penalties, found, strict=True):
+        for i, error in enumerate(errors):
+            rest = np.arange(14) != i
+            features, target = (centred(v[rest], buckets[rest]) for v in (x, y))
+            weights = np.linalg.solve(features.T @ features + penalty * np.eye(6), features.T @ target)
+            own = rest & (buckets == buckets[i])
+            assert error == pytest.approx(y[i] - y[own].mean() - (x[i] - x[own].mean(axis=0)) @ weights)
+
+
+def centred(values, buckets):
+    return values - np.stack([values[buckets == bucket].mean(axis=0) for bucket in buckets])
+
+
+def test_few_noisy_paths_of_many_choices_are_not_fitted_through_every_point():
+    """As many paths as free choices: a penalty too small would rank by the noise alone."""
+    rng = np.random.default_rng(1)
+    effect = rng.standard_normal((20, 6))
+    tokens, buckets = rng.integers(0, 6, (300, 20)), np.arange(300) % 5
+    truth = effect[np.arange(20), tokens].sum(axis=1)
+    noisy = truth[:100] + truth.std() * rng.standard_normal(100)
+    scores = ridge_score(tokens[:100], buckets[:100], noisy, tokens[100:])
+    assert kendall_tau(scores, -truth[100:]) > 0.35  # .19 where the buckets' means are taken for known
 
 
 def test_ridge_of_noise_shrinks_and_of_one_path_is_flat():
