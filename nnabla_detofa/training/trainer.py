@@ -155,6 +155,8 @@ class SupernetTrainer(PathStep):
         self._restore(stage, before, begin=begin, end=end)
         name = self.weights_file(stage)
         to_write = name and self.folder.writes and (self._step < end or not (self.folder / name).exists())
+        loader, start = self.dataloader["train"], time.monotonic()
+        waited, to_train = loader.waited, self._step < end
         with self.progress(None, stage, total=end - begin, initial=self._step - begin) as bar:
             while self._step < end:
                 self._train_step(stage, bar)
@@ -163,6 +165,9 @@ class SupernetTrainer(PathStep):
                     self._save()
                 if stop:
                     raise KeyboardInterrupt("stopped by a signal")
+        if to_train:
+            share = (loader.waited - waited) / (time.monotonic() - start)
+            self.say(f"{stage}: {share:.1%} of the time went by in waiting for images")
         if name and to_write:
             save_weights(self.model, self.folder / name)
 

@@ -12,7 +12,7 @@ from nnabla_detofa.data.augment import DEVIATION, MEAN, PCA_VALUES, PCA_VECTORS
 OBJECTS, CLASSES, BATCH = 8, 20, 8
 
 
-def _dataset(folder: Path, n: int) -> DetectionDataset:
+def dataset(folder: Path, n: int) -> DetectionDataset:
     """n JPEG pictures of 640×480, blurred noise with boxes."""
     rng, images = np.random.default_rng(0), []
     for number in range(n):
@@ -30,7 +30,7 @@ def loader(n: int, workers: int):
     """n images from the loader in batches of 8."""
     folder = tempfile.TemporaryDirectory()
     options = LoaderOptions(held_out=0, workers=workers)
-    data = _dataset(Path(folder.name), 64)
+    data = dataset(Path(folder.name), 64)
     batches = DetectionLoader(data, searching=True, training=True, batch_size=BATCH, options=options)
 
     def run(keep=folder) -> int:  # noqa: ARG001 - the pictures live as long as the task
@@ -45,7 +45,7 @@ def loader(n: int, workers: int):
 def plain(n: int):
     """n images one after the other as CenterNet's reference code treats them: every step a pass of its own."""
     folder = tempfile.TemporaryDirectory()
-    data, rng, turn = _dataset(Path(folder.name), 64), np.random.default_rng(0), 0
+    data, rng, turn = dataset(Path(folder.name), 64), np.random.default_rng(0), 0
     cv2.setNumThreads(1)
 
     def run(keep=folder) -> int:  # noqa: ARG001
