@@ -8,7 +8,7 @@ import nnabla as nn
 from nnabla.ext_utils import get_extension_context
 from nnabla_nas.utils.helper import CommunicatorWrapper
 
-from ..errors import HostError, unknown
+from ..errors import ConfigError, HostError, unknown
 from .quiet import quiet
 
 CONTEXTS = ("auto", "cpu", "cudnn")
@@ -43,6 +43,8 @@ def open_device(
     if str(device_id) != "-1":
         os.environ["CUDA_VISIBLE_DEVICES"] = str(device_id)  # read when the CUDA extension is first imported
     cuda = None if context == "cpu" else _cuda(required=context == "cudnn")
+    if cuda is None and type_config == "mixed_half":
+        raise ConfigError("args.type_config is 'mixed_half', which only CUDA has; a CPU takes float, or slowly half")
     asked = get_extension_context("cudnn" if cuda else "cpu", device_id="0", type_config=type_config)
     communicator = _communicator(asked)
     nn.set_default_context(communicator.ctx)

@@ -83,6 +83,10 @@ def test_unknown_names():
         open_device(context="cuda")
     with pytest.raises(ConfigError, match="unknown args.type_config 'fp16'; known: float, half, mixed_half"):
         open_device(type_config="fp16")
+    with pytest.raises(
+        ConfigError, match="args.type_config is 'mixed_half', which only CUDA has; a CPU takes float, or"
+    ):
+        open_device(context="cpu", type_config="mixed_half")
 
 
 @pytest.mark.parametrize("size", MPI_SIZES)
