@@ -101,7 +101,7 @@ def fit(
         start = _start_main_effects(path_filter, prior, np.asarray(tokens)[train], buckets[train], losses[train])
     step = _Step(path_filter, aim, size, learning_rate=learning_rate, weight_decay=weight_decay)
     history, best_epoch, kept = [], -1, path_filter.weights
-    best = judge() if main is not None else np.inf
+    best = judge()
     try:
         for epoch in range(epochs):
             train_loss = np.mean([step(rows[i], groups[i], truth[i]) for i in _batches(train, size, rng)])

@@ -61,6 +61,15 @@ def test_a_few_paths_are_enough_for_a_pretrained_filter(tmp_path):
     assert taus[0] > 0.7 > 0.5 > taus[1]
 
 
+def test_a_start_that_no_epoch_betters_is_kept(tmp_path):
+    before = fresh()
+    fit(before, *measured(300, seed=0), rng=np.random.default_rng(0), epochs=40, learning_rate=3e-3, batch=32)
+    weights = before.weights
+    report = fit(before, *measured(40, seed=3), rng=np.random.default_rng(1), epochs=3, learning_rate=1.0)
+    assert report.best_epoch == -1
+    assert all(np.array_equal(value, weights[name]) for name, value in before.weights.items())
+
+
 # ---- what must agree
 
 
