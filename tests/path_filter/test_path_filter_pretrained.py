@@ -61,7 +61,7 @@ def test_a_few_paths_are_enough_for_a_pretrained_filter(tmp_path):
     assert taus[0] > 0.7 > 0.5 > taus[1]
 
 
-def test_a_start_that_no_epoch_betters_is_kept(tmp_path):
+def test_a_start_that_no_epoch_betters_is_kept():
     before = fresh()
     fit(before, *measured(300, seed=0), rng=np.random.default_rng(0), epochs=40, learning_rate=3e-3, batch=32)
     weights = before.weights
