@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,13 +32,11 @@ SHIPPED = Path(str(files("nnabla_detofa.conf")))
 CONFIG_OPTIONS = ("-c", "--config")
 HYDRA_CONFIG_OPTIONS = ("--config-name", "-cn")
 PLAN = "plan"  # an override of ours, which no configuration holds
-PATH_KEYS = (
-    "root",
-    "pretrained",
-    "table",
-)  # values that name a file or folder, relative to where the command was started
+# values that name a file or folder, relative to where the command was started
+PATH_KEYS = ("root", "pretrained", "table", "train_list", "val_list")
 # what a disk answers that is full, read-only or gone
 REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE}
+REFUSED |= {errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG}  # or that has something else in the place
 INPUT_ERRORS = (DetOFAError, HydraException, OmegaConfBaseException, YAMLError)
 
 USAGE = """usage: nnabla_detofa -c FILE [OVERRIDE ...] [HYDRA OPTION ...]    (nnabla_nas is the same command)
@@ -81,8 +79,8 @@ def main(arguments: list[str] | None = None) -> int:
                 return check(arguments[1:])
             file, hydra_arguments = split_arguments(arguments)
             plan, hydra_arguments = split_plan(hydra_arguments)
-            with scratch_folder() if plan else nullcontext([]) as elsewhere:
-                failures = run_hydra(file, [*hydra_arguments, *elsewhere], plan=plan)
+            with output_folder(kept=not plan) as where:
+                failures = run_hydra(file, [*hydra_arguments, *where], plan=plan)
     except INPUT_ERRORS as error:
         failures = [error]
     except KeyboardInterrupt:
@@ -147,8 +145,11 @@ def split_plan(arguments: list[str]) -> tuple[bool, list[str]]:
 
 
 @contextmanager
-def scratch_folder() -> Iterator[list[str]]:
-    """Overrides that have a run write into a folder which is removed afterwards."""
+def output_folder(*, kept: bool) -> Iterator[list[str]]:
+    """No overrides, or those that have Hydra write into a folder which is removed afterwards."""
+    if kept:
+        yield []
+        return
     with TemporaryDirectory(prefix="nnabla_detofa_plan_") as folder:
         yield [f"hydra.{kind}.dir='{folder}'" for kind in ("run", "sweep")]
 
@@ -233,23 +234,16 @@ def option(arguments: list[str], name: str) -> str | None:
 def run(config: DictConfig, *, plan: bool = False) -> None:
     """Hand a composed configuration on as plain data; nothing behind this line sees Hydra."""
     plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    plain = absolute_paths(plain, Path(hydra.utils.get_original_cwd()))
     with refusals_of_the_disk():
-        act = say_plan if plan else launch
-    act(absolute_paths(plain, Path(hydra.utils.get_original_cwd())))
+        launch(plain, plan=True) if plan else launch(plain)
 
 
-def launch(config: dict[str, Any]) -> None:
+def launch(config: dict[str, Any], *, plan: bool = False) -> None:
     """`host.launch`, imported late: printing a configuration does not need nnabla."""
     from .host.launch import launch as launch_on_host
 
-    launch_on_host(config)
-
-
-def say_plan(config: dict[str, Any]) -> None:
-    """As `launch`, for the plan alone."""
-    from .host.launch import launch as launch_on_host
-
-    launch_on_host(config, plan=True)
+    launch_on_host(config, plan=plan)
 
 
 def absolute_paths(config: Any, start: Path) -> Any:

@@ -29,12 +29,13 @@ class RunSession(Runner):
 
     def run(self):
         """The algorithm; log and curves are whole on disk afterwards, whatever ended it."""
-        with refused(self.folder.path), closing(self.monitor), self.stop:
+        with refused(self.folder.path), closing(self.monitor):
             self.check_settings()
             self.examine_data()
             if self.model.transfer is not None:
                 self.say(f"pretrained: {self.model.transfer}")
-            self.algorithm()
+            with self.stop:  # until here there is nothing to save, and a signal ends the run at once
+                self.algorithm()
         return self
 
     def check_settings(self) -> None:

@@ -1,7 +1,11 @@
 """The command: which file `-c` means, what the runner gets, one line and exit code 2 for wrong input."""
 
+import errno
 import logging
+import os
+import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -193,3 +197,38 @@ def test_interrupted(monkeypatch, capfd):
     assert cli.main(["-c", "mine"]) == cli.INTERRUPTED == 75
     assert capfd.readouterr().err == "nnabla_detofa: interrupted; run the same command again to go on\n"
     assert Path.cwd().name == "start"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_before_training_interrupts(monkeypatch, capfd, number):
+    before = signal.getsignal(number)
+    monkeypatch.setattr(cli, "launch", lambda _: os.kill(os.getpid(), number) or time.sleep(10))
+    assert cli.main(["-c", "mine"]) == cli.INTERRUPTED
+    assert capfd.readouterr().err == "nnabla_detofa: interrupted; run the same command again to go on\n"
+    assert signal.getsignal(number) == before
+
+
+@pytest.mark.parametrize("name", ["EROFS", "ENOSPC", "EACCES"])
+def test_a_disk_that_refuses_is_one_line(monkeypatch, capfd, name):
+    def refuse(_):
+        raise OSError(getattr(errno, name), "No", "/log/trial/.lock")
+
+    monkeypatch.setattr(cli, "launch", refuse)
+    assert answer(capfd, "-c", "mine") == (
+        "cannot write /log/trial/.lock: No; results go to log/NAME in the folder where the command is started"
+    )
+
+
+def test_a_run_folder_that_cannot_be_made_is_one_line(capfd):
+    Path("log").touch()
+    said = answer(capfd, "-c", "mine")
+    assert said.startswith("cannot write ") and "log" in said
+
+
+def test_other_errors_of_the_system_keep_their_traceback(monkeypatch):
+    def fail(_):
+        raise ConnectionError(errno.ECONNREFUSED, "Connection refused")
+
+    monkeypatch.setattr(cli, "launch", fail)
+    with pytest.raises(ConnectionError):
+        cli.main(["-c", "mine"])

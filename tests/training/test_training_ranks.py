@@ -47,3 +47,30 @@ def test_sums_are_the_same_for_one_process_and_two(ready, second_process):
     assert alone.dtype == values.dtype
     np.testing.assert_allclose(alone, values, rtol=1e-6)
     np.testing.assert_array_equal(second_process(0.0).sum_over_ranks(values), alone)
+
+
+def test_a_wish_to_stop_reaches_all_processes(second_process):
+    searcher = second_process(1.0)
+    assert searcher.any_process(False, False) == [True, True]
+    with pytest.raises(KeyboardInterrupt, match="stopped by a signal"):
+        searcher.pause()
+    searcher = second_process(0.0)
+    assert searcher.any_process(False, True) == [False, True]
+    searcher.pause()
+
+
+def test_a_parameter_that_another_process_lost_stops_this_one_too(second_process):
+    with pytest.raises(NumericError) as caught:
+        second_process(1.0)._save()
+    assert str(caught.value) == (
+        "a parameter of another process is not finite after step 0; the last checkpoint is kept; try a lower"
+        " optimizer.train.alpha"
+    )
+
+
+def test_a_parameter_that_is_lost_is_named(ready):
+    bias = ready.model.get_parameters()["heads/size/output/conv/_b"]
+    before, bias.d = bias.d.copy(), np.inf
+    with pytest.raises(NumericError, match="^heads/size/output/conv/_b is not finite after step 0; the last che"):
+        ready._save()
+    bias.d = before
