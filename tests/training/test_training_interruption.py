@@ -88,8 +88,8 @@ def test_a_run_that_was_stopped_everywhere_ends_as_one_that_was_not(command, fin
     with no_larger_files_than(10_000):
         answer = command("dataloader.voc.workers=1")
     assert one_line(answer) == (
-        f"{command.folder}/checkpoint_warmup/000000002 cannot be written: File too large; what was saved before is as it"
-        " was, and the same command goes on from there"
+        f"{command.folder}/checkpoint_warmup/000000002 cannot be written: File too large; what was saved before is as"
+        " it was, and the same command goes on from there"
     )
     after_it = command.results()
     assert checkpoints(command, "warmup") == ["000000000", "000000001"]
@@ -137,7 +137,8 @@ def test_a_damaged_end_of_a_stage_is_made_again(again, finished):
     assert (answer.code, answer.err) == (0, [])
     assert not [line for line in answer.out if ": done in " in line]
     assert [line for line in answer.out if "is damaged" in line] == [
-        f"{again.folder}/{place} is damaged (the checksum of solver.h5 differs); going on from the one before it, {before}"
+        f"{again.folder}/{place} is damaged (the checksum of solver.h5 differs); going on from the one before it,"
+        f" {before}"
         for place, before in (
             ("checkpoint_warmup/000000002", "000000000"),
             ("checkpoint_finetune/000000006", "000000004"),
