@@ -185,7 +185,7 @@ def write_csv(file: Path, methods: dict[str, list[Run]], budgets: list[float]) -
 
 def draw(file: Path, methods: dict[str, list[Run]], budgets: list[float]) -> None:
     """Fig. 5: AP over cost with its interval; a method of one detector is a dashed line at its AP."""
-    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
     for budget in budgets:
         axes.axvline(budget / 1e6, color="0.9", linewidth=1, zorder=0)
     for number, (name, runs) in enumerate(methods.items()):
@@ -199,7 +199,7 @@ def draw(file: Path, methods: dict[str, list[Run]], budgets: list[float]) -> Non
     first = next(iter(methods.values()))[0]
     unit, metric, dataset = (first.said(key) for key in ("cost.unit", "metric", "dataset"))
     axes.set(xlabel=f"millions of {unit}; budgets in grey", ylabel=f"AP (%), {metric}", title=f"trained on {dataset}")
-    axes.legend(frameon=False, title="method (runs)")
+    figure.legend(loc="outside right upper", frameon=False, title="method (runs)")
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(file, dpi=150)
     plt.close(figure)

@@ -156,8 +156,8 @@ class DetOFASearcher(PathRanker, ShrinkingRunner):
 
         def work() -> None:
             flops = None if self.cost is self.flops else self.flops
-            own = {"flops": flops, "rng": self.rng("operations")}
-            result = prune_operations(space, score, self.cost, self.budgets, **own, **options)
+            rng = self.rng("operations")
+            result = prune_operations(space, score, self.cost, self.budgets, flops=flops, rng=rng, **options)
             if self.folder.writes:
                 result.save_csv(self.folder / "operations.csv")
             self.folder.write("pruned_space.json", result.space.to_dict())
@@ -183,9 +183,9 @@ class DetOFASearcher(PathRanker, ShrinkingRunner):
         settings = {key: pruning[key] for key in ("path_strategy", "paths_per_threshold")}
         self.folder.stage("thresholds", settings, ["thresholds.json"], work)
         found = PathThresholds(tuple(np.array(scores) for scores in self.folder.read("thresholds.json")))
+        thresholds, rng = found.at(pruning["path_ratio"]), self.rng(FINETUNE)
         draw = PROPOSALS[self.hparams["sampler"]["name"]](space, self.cost, self.budgets)
-        own = {"thresholds": found.at(pruning["path_ratio"]), "draw": draw, "rng": self.rng("finetune")}
-        return AcceptedPaths(space, score, self.cost, self.budgets, **own)
+        return AcceptedPaths(space, score, self.cost, self.budgets, thresholds=thresholds, draw=draw, rng=rng)
 
     def search(self, space: SearchSpace, score: Score) -> list[dict]:
         """The path of best score under each budget."""

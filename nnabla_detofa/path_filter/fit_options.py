@@ -13,7 +13,7 @@ Rule = tuple[Callable[[Any], bool], str]  # whether a value fits, and what it mu
 
 def _whole(least: int) -> Rule:
     def fits(value: Any) -> bool:
-        return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= least
+        return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and bool(value >= least)
 
     return fits, f"a whole number of at least {least}"
 

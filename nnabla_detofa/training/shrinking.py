@@ -64,8 +64,8 @@ class ShrinkingRunner(SupernetRunner):
         spaces = {phase.name: phase.space for phase in self.phases}
         if stage in spaces:
             before = [self.space.only(**self._largest), *spaces.values()][list(spaces).index(stage)]
-            n_sorted = sort_channels(self.model, before=before, after=spaces[stage])
-            self.say(f"{stage}: the channels of {n_sorted} maps sorted by importance")
+            if n_sorted := sort_channels(self.model, before=before, after=spaces[stage]):
+                self.say(f"{stage}: the channels of {n_sorted} maps sorted by importance")
             self.optimizer["train"].set_parameters(self.model.get_parameters(grad_only=True))
 
     @property
