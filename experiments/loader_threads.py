@@ -9,6 +9,7 @@ they were and without it. One worker and two take turns; medians of all turns.
 """
 
 import argparse
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -37,8 +38,9 @@ def turn(loader: DetectionLoader, workers: int) -> list[float]:
 
 
 def scheduled() -> np.ndarray:
-    """Seconds that all threads of this process together have run, and queued for a core, (2,)."""
-    counts = [file.read_text().split()[:2] for file in Path("/proc/self/task").glob("*/schedstat")]
+    """Seconds that the threads besides the main one have run together, and queued for a core, (2,)."""
+    files = Path("/proc/self/task").glob("*/schedstat")
+    counts = [file.read_text().split()[:2] for file in files if file.parent.name != str(os.getpid())]
     return np.array(counts, float).sum(axis=0) / 1e9
 
 
