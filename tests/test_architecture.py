@@ -18,20 +18,22 @@ ROOMS = sorted(folder.name for folder in PACKAGE.iterdir() if (folder / "__init_
 MAY_IMPORT = {
     "__init__": {"host"},
     "errors": set(),
+    "hdf5": {"numpy", "h5py"},
     "cli": {"hydra", "omegaconf", "yaml", "data", "host"},
     "convert_mit": {"numpy", "torch", "supernet"},
     "algorithm": {"numpy", "training", "ranking", "pruning", "search", "space"},
+    "pretraining": {"numpy", "nnabla", "training", "ranking", "supernet", "space"},
     "ranking": {"numpy", "training", "path_filter", "space"},
     "space": {"numpy"},
-    "path_filter": {"numpy", "nnabla", "h5py", "space"},
+    "path_filter": {"numpy", "nnabla", "h5py", "hdf5", "space"},
     "pruning": {"numpy", "space"},
     "search": {"numpy", "space"},
-    "supernet": {"numpy", "nnabla", "h5py", "host", "space"},
+    "supernet": {"numpy", "nnabla", "h5py", "hdf5", "host", "space"},
     "detection": {"numpy", "pycocotools"},
     "data": {"numpy", "cv2", "PIL", "defusedxml", "sklearn", "tqdm", "detection"},
-    "training": {"numpy", "nnabla", "h5py", "matplotlib", "tqdm"} | {"host", "space", "supernet", "detection"},
+    "training": {"numpy", "nnabla", "h5py", "hdf5", "matplotlib", "tqdm"} | {"host", "space", "supernet", "detection"},
     "host": {"numpy", "nnabla", "nnabla_ext", "nnabla_nas"},
-    "host/plugin": {"nnabla_nas", "algorithm", "data", "supernet"},
+    "host/plugin": {"nnabla_nas", "algorithm", "pretraining", "data", "supernet"},
 }
 NUMPY_ROOMS = ("data", "detection", "pruning", "search", "space")
 HEAVY = ("nnabla", "nnabla_ext", "nnabla_nas", "hydra", "omegaconf")

@@ -9,17 +9,23 @@ import numpy as np
 from ..errors import ConfigError
 from ..space import TokenLayout
 
+LONGEST, LARGEST = 10_000, 10**6  # tokens of a path, and a position in it
+
 
 def checked_layout(layout: TokenLayout) -> TokenLayout:
     """`layout` with tuples for lists; ConfigError where its parts do not fit together."""
     vocabulary, layer, block = layout.vocabulary, np.asarray(layout.layer), np.asarray(layout.block)
     if not isinstance(vocabulary, (int, np.integer)) or isinstance(vocabulary, bool) or vocabulary < 1:
         raise ConfigError(f"token layout: vocabulary is {vocabulary!r}; it must be a whole number of at least 1")
-    if layer.ndim != 1 or not layer.size or layer.shape != block.shape:
-        raise ConfigError(f"token layout: {layer.size} layers and {block.size} blocks; every token needs one of each")
+    if layer.ndim != 1 or not 0 < layer.size <= LONGEST or layer.shape != block.shape:
+        raise ConfigError(
+            f"token layout: {layer.size} layers and {block.size} blocks; every token needs one of each, {LONGEST} at most"
+        )
     for name, index in (("layer", layer), ("block", block)):
-        if index.dtype.kind not in "iu" or index.min() < 0:
-            raise ConfigError(f"token layout: {name} is {index.tolist()}; it must hold whole numbers from 0 up")
+        if index.dtype.kind not in "iu" or index.min() < 0 or index.max() > LARGEST:
+            raise ConfigError(
+                f"token layout: {name} is {index.tolist()}; it must hold whole numbers from 0 up to {LARGEST}"
+            )
     return TokenLayout(int(vocabulary), tuple(layer.tolist()), tuple(block.tolist()))
 
 

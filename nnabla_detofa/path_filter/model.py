@@ -120,7 +120,8 @@ class PathFilter:
         file = Path(file)
         header, weights = store.read(file)
         try:
-            own = TokenLayout(**header["layout"])
+            own = checked_layout(TokenLayout(**header["layout"]))
+            store.require_sizes(file, own, Design(**header["design"]), weights)
             path_filter = cls(own, **header["design"], rng=np.random.default_rng(0))
             stored_space = dict(header.get("space", space or {}))
         except (ConfigError, KeyError, TypeError, ValueError) as error:

@@ -14,6 +14,8 @@ import numpy as np
 
 from ..errors import ConfigError
 
+MOST = {"n_buckets": 1000, "dim": 4096, "heads": 4096, "layers": 100, "hidden": 16384}
+
 
 @dataclass(frozen=True)
 class Design:
@@ -29,10 +31,13 @@ class Design:
     main_effects: bool
 
     def __post_init__(self) -> None:
-        for name in ("n_buckets", "dim", "heads", "layers", "hidden"):
+        for name, most in MOST.items():
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ConfigError(f"path filter: {name} is {value!r}; it must be a whole number of at least 1")
+            if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+                raise ConfigError(f"path filter: {name} is {value!r}; it must be a whole number from 1 to {most}")
+        for name in ("budget_condition", "block_encoding", "main_effects"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"path filter: {name} is {getattr(self, name)!r}; it must be true or false")
         if self.dim % self.heads:
             raise ConfigError(f"path filter: dim {self.dim} is not a multiple of the {self.heads} heads")
 

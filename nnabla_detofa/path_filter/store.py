@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 
 from ..errors import WeightsError
+from ..hdf5 import opened, read_arrays
 from ..space import TokenLayout
 from .network import Design
 
@@ -41,12 +42,9 @@ def read(file: Path) -> tuple[dict, dict[str, np.ndarray]]:
     """
     if not file.is_file():
         raise WeightsError(f"there is no path filter at {file}")
-    try:
-        with h5py.File(file, "r") as source:
-            header = json.loads(source.attrs["header"])
-            weights = _arrays(source["weights"])
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise WeightsError(f"{file} is damaged or no path filter ({error})") from error
+    with opened(file, lambda reason: WeightsError(f"{file} is damaged or no path filter ({reason})")) as source:
+        header = json.loads(source.attrs["header"])
+        weights = read_arrays(source["weights"])
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise WeightsError(f"{file} is no path filter: its header lacks '{FORMAT}'")
     if header.get("version") != VERSION:
@@ -54,15 +52,14 @@ def read(file: Path) -> tuple[dict, dict[str, np.ndarray]]:
     return header, weights
 
 
-def _arrays(group: h5py.Group) -> dict[str, np.ndarray]:
-    found: dict[str, np.ndarray] = {}
-
-    def collect(name: str, item: h5py.Group | h5py.Dataset) -> None:
-        if isinstance(item, h5py.Dataset):
-            found[name] = item[()]
-
-    group.visititems(collect)
-    return found
+def require_sizes(file: Path, layout: TokenLayout, design: Design, weights: dict[str, np.ndarray]) -> None:
+    """WeightsError unless the header's sizes are those of the arrays; before a network of such sizes is made."""
+    sizes = {"token": (layout.vocabulary, design.dim), "head/hidden/W": (design.dim, design.hidden)}
+    if design.budget_condition:
+        sizes["budget"] = (design.n_buckets, design.dim)
+    require_same(file, sizes, {name: weights[name] for name in sizes if name in weights})
+    if (layers := sum(name.endswith("/key/W") for name in weights)) != design.layers:
+        raise WeightsError(f"{file}: it has arrays of {layers} layers, and its header says {design.layers}")
 
 
 def require_same(file: Path, shapes: dict[str, tuple[int, ...]], weights: dict[str, np.ndarray]) -> None:

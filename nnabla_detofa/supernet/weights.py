@@ -3,7 +3,6 @@
 Channels stay in the file's order: what shrinks with a path is decided by training, never by loading.
 """
 
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from io import BytesIO
 from pathlib import Path
@@ -14,6 +13,7 @@ import nnabla as nn
 import numpy as np
 
 from ..errors import ConfigError, WeightsError
+from ..hdf5 import opened, read_arrays
 from .backbone import OFAResNet50
 
 BACKBONE = ("input_stem", "blocks")  # the parts of a network that a transfer must find, each whole
@@ -66,7 +66,7 @@ def load_weights(network: OFAResNet50, file: Path) -> None:
     stored, own = _read(file), network.get_parameters()
     _require_same(file, stored, own)
     for name, parameter in own.items():
-        parameter.d = stored[name].d
+        parameter.d = stored[name]
 
 
 def transfer_weights(network: OFAResNet50, file: str | Path) -> Transfer:
@@ -89,31 +89,29 @@ def transfer_weights(network: OFAResNet50, file: str | Path) -> Transfer:
     same = [part for part in _parts(own) if not _differences(_of([part], stored), _of([part], own))]
     loaded = list(_of(same, own))
     for name in loaded:
-        own[name].d = stored[name].d
+        own[name].d = stored[name]
     new, left_out = ([name for name in names if _part(name) not in same] for names in (own, stored))
     return Transfer(file, loaded, new, left_out)
 
 
-def _read(file: Path) -> OrderedDict:
+def _read(file: Path) -> dict[str, np.ndarray]:
     file = Path(file)
     if not file.is_file():
         raise WeightsError(f"weights file {file} {'is a folder' if file.is_dir() else 'does not exist'}")
-    try:
-        with nn.parameter_scope("", OrderedDict()):
-            nn.load_parameters(str(file))
-            stored = OrderedDict(nn.get_parameters(grad_only=False))
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WeightsError(f"weights file {file} cannot be read: {reason}") from error
-    if not stored:  # NNabla skips a file whose suffix it does not know
+    if file.suffix != SUFFIX:
         raise WeightsError(
             f"weights file {file} holds no parameters; it must be NNabla's HDF5, with suffix {SUFFIX}"
             " (`python -m nnabla_detofa.convert_mit` makes one of MIT's PyTorch file)"
         )
+    with opened(file, lambda reason: WeightsError(f"weights file {file} cannot be read: {reason}")) as source:
+        stored = read_arrays(source)
+        names = sorted(stored, key=lambda name: source[name].attrs.get("index", 0))  # NNabla's order of parameters
+    if not stored:
+        raise WeightsError(f"weights file {file} holds no parameters")
     for name, value in stored.items():
-        if not np.isfinite(value.d).all():
+        if not np.isfinite(value).all():
             raise WeightsError(f"weights file {file}: {name} holds values that are not finite")
-    return stored
+    return {name: stored[name] for name in names}
 
 
 def _require_same(file: Path, stored: Mapping, own: Mapping) -> None:
@@ -122,7 +120,7 @@ def _require_same(file: Path, stored: Mapping, own: Mapping) -> None:
 
 
 def _require_activation(file: Path, own: str) -> None:
-    with h5py.File(file, "r") as source:
+    with opened(file, lambda reason: WeightsError(f"weights file {file} cannot be read: {reason}")) as source:
         stored = source.attrs.get(STEM_ACTIVATION, own)  # the host's files do not say; the host has relu6 alone
     if stored != own:
         raise WeightsError(

@@ -6,6 +6,7 @@ from pathlib import Path
 import h5py
 
 from ..errors import RunFolderError
+from ..hdf5 import opened, read_arrays
 
 
 def solver_as_bytes(solver) -> bytes:
@@ -22,16 +23,18 @@ def solver_as_bytes(solver) -> bytes:
 def load_solver(solver, file: Path) -> None:
     """Restore what `solver_as_bytes` gave to a solver of the same parameters; RunFolderError for any other."""
     states = solver.get_states()
-    try:
-        with h5py.File(file, "r") as stored:
-            for name, state in states.items():
-                state.t = int(stored[f"{name}/t"][()])
-                for key, value in state.pstate.items():
-                    if stored[f"{name}/{key}"].shape != value.shape:  # before it is read: a file may claim any size
-                        raise ValueError(f"{name}/{key} is {stored[f'{name}/{key}'].shape}, not {value.shape}")
-                    value.d = stored[f"{name}/{key}"][()]
-    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
-        raise RunFolderError(
-            f"{file} is not the state of this solver ({error}); delete {file.parent.parent} to train this stage anew"
-        ) from error
+
+    def refuse(reason: str) -> RunFolderError:
+        return RunFolderError(
+            f"{file} is not the state of this solver ({reason}); delete {file.parent.parent} to train this stage anew"
+        )
+
+    with opened(file, refuse) as source:
+        stored = read_arrays(source)
+        for name, state in states.items():
+            state.t = int(stored[f"{name}/t"])
+            for key, value in state.pstate.items():
+                if stored[f"{name}/{key}"].shape != value.shape:
+                    raise ValueError(f"{name}/{key} is {stored[f'{name}/{key}'].shape}, not {value.shape}")
+                value.d = stored[f"{name}/{key}"]
     solver.set_states(states)

@@ -123,7 +123,7 @@ def test_table_rows_are_distinct_for_each_position_token_and_budget():
     ("layout", "message"),
     [
         (TokenLayout(0, [0], [0]), "vocabulary is 0; it must be a whole number of at least 1"),
-        (TokenLayout(2, [0, 1], [0]), "2 layers and 1 blocks; every token needs one of each"),
+        (TokenLayout(2, [0, 1], [0]), "2 layers and 1 blocks; every token needs one of each, 10000 at most"),
         (TokenLayout(2, [], []), "0 layers and 0 blocks"),
         (TokenLayout(2, [0, -1], [0, 0]), r"layer is \[0, -1\]; it must hold whole numbers from 0 up"),
         (TokenLayout(2, [0, 1], [0.5, 0]), r"block is \[0.5, 0.0\]"),
@@ -137,7 +137,7 @@ def test_layouts_that_no_filter_can_have(layout, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n_buckets": 0}, "n_buckets is 0; it must be a whole number of at least 1"),
+        ({"n_buckets": 0}, "n_buckets is 0; it must be a whole number from 1 to 1000"),
         ({"layers": 1.5}, "layers is 1.5"),
         ({"dim": 10, "heads": 4}, "dim 10 is not a multiple of the 4 heads"),
     ],

@@ -79,6 +79,42 @@ def test_headers_that_do_not_fit(saved, changes, message):
         PathFilter.load(saved[1])
 
 
+@pytest.mark.parametrize(
+    "change", [{"dim": 2**40}, {"dim": 4096}, {"layers": 90}, {"hidden": 10**4}, {"n_buckets": 900}]
+)
+def test_no_network_of_sizes_that_the_file_does_not_have_is_made(saved, change, monkeypatch):
+    with h5py.File(saved[1], "r") as source:
+        design = json.loads(source.attrs["header"])["design"]
+    edited_header(saved[1], design=design | change)
+    monkeypatch.setattr(PathFilter, "__init__", lambda *_, **__: pytest.fail("a network was made"))
+    with pytest.raises(WeightsError, match="describes no path filter|it must be|its header says"):
+        PathFilter.load(saved[1])
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        {"shape": (10**12,), "dtype": "f4"},
+        {"data": np.zeros(10**5, np.float32), "compression": "gzip"},
+        {"shape": (9,), "dtype": "f4", "external": [("elsewhere", 0, 36)]},
+    ],
+    ids=["never written", "compressed", "in another file"],
+)
+def test_arrays_that_are_not_plain_are_not_read(saved, made):
+    with h5py.File(saved[1], "r+") as source:
+        source.create_dataset("weights/bomb", **made)
+    said = "bomb is compressed, in chunks, in another file or was never written"
+    with pytest.raises(WeightsError, match=said):
+        PathFilter.load(saved[1])
+
+
+def test_arrays_that_hold_no_numbers_are_not_read(saved):
+    with h5py.File(saved[1], "r+") as source:
+        source["weights/text"] = "x" * 100
+    with pytest.raises(WeightsError, match="text holds object, not numbers"):
+        PathFilter.load(saved[1])
+
+
 def test_parameters_that_do_not_fit(saved):
     _, file = saved
     with h5py.File(file, "r+") as source:

@@ -1,0 +1,50 @@
+"""Arrays from HDF5 files that may come from anywhere: plain ones, and no more of them than the file has bytes.
+
+A few kilobytes can declare terabytes: an array that was never written, that is compressed, or that lies in other files.
+(An addition; not in the paper.)
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from .errors import DetOFAError
+
+
+@contextmanager
+def opened(file: Path, refuse: Callable[[str], DetOFAError]) -> Iterator[h5py.File]:
+    """The file to read from; whatever goes wrong with it is raised as `refuse(reason)`."""
+    try:
+        with h5py.File(file, "r") as source:
+            yield source
+    except DetOFAError:
+        raise
+    except Exception as error:  # a damaged file makes libhdf5 and h5py raise almost anything
+        raise refuse(f"{error}" or type(error).__name__) from error
+
+
+def read_arrays(group: h5py.Group) -> dict[str, np.ndarray]:
+    """Every array below the group by name; ValueError for one that is not plain, or where they share their bytes."""
+    found: dict[str, h5py.Dataset] = {}
+
+    def collect(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(item, h5py.Dataset):
+            _require_plain(name, item)
+            found[name] = item
+
+    group.visititems(collect)
+    claimed, there = sum(item.nbytes for item in found.values()), group.file.id.get_filesize()
+    if claimed > there:
+        raise ValueError(f"its arrays claim {claimed} bytes, and the file has {there}")
+    return {name: np.asarray(item[()]) for name, item in found.items()}
+
+
+def _require_plain(name: str, item: h5py.Dataset) -> None:
+    if item.dtype.kind not in "biuf":
+        raise ValueError(f"{name} holds {item.dtype}, not numbers")
+    elsewhere = item.external or item.is_virtual
+    if elsewhere or item.chunks is not None or item.id.get_storage_size() != item.nbytes:
+        raise ValueError(f"{name} is compressed, in chunks, in another file or was never written")
