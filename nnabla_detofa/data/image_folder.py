@@ -117,8 +117,8 @@ def _files(folder: Path) -> list[str]:
     """Names of all that lies in `folder`, hidden files aside."""
     try:
         return [name for name in os.listdir(folder) if not name.startswith(".")]  # noqa: PTH208 - names alone
-    except OSError as error:
-        raise DataError(f"cannot list the image folder {folder}: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # a name may be none that the file system could have
+        raise DataError(f"cannot list the image folder {folder}: {getattr(error, 'strerror', error)}") from error
 
 
 def _from_list(folder: Path, file: Path, findings: Findings) -> list[tuple[str, str]]:

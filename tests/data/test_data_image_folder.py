@@ -93,6 +93,13 @@ def test_what_is_left_out_is_said_once(folder, caplog):
     ]
 
 
+@pytest.mark.parametrize("name", ["\0x/0.png", "\ud800/0.png"])
+def test_a_listed_folder_that_cannot_be(folder, name):
+    (folder.root / "list.txt").write_bytes(name.encode("utf-8", "surrogatepass"))
+    with pytest.raises(DataError, match="cannot (list the image folder|read the list of images)"):
+        read_image_folder(folder.root, "train", listed=folder.root / "list.txt")
+
+
 def test_an_empty_class_is_said(folder):
     (folder.root / "train" / "dog").mkdir()
     with pytest.raises(DataError, match="the class folder .*/train/dog holds no image \\(.jpg, .jpeg, .*fill it or"):
