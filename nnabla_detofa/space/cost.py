@@ -1,6 +1,6 @@
 """What a path costs (FLOPs(a) of Section 3): table look-ups over the stem, the four stages and the tail, joined."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .search_space import SearchSpace
 
 # unit, what consecutive layers cost together, and how parts are joined
-COMPUTED = {
+COMPUTED: dict[str, tuple[str, Callable[[Sequence[Layer]], float], np.ufunc]] = {
     "flops": ("MACs", total(macs), np.add),
     "parameters": ("parameters", total(parameters), np.add),
     "memory": ("bytes", peak_memory, np.maximum),

@@ -62,7 +62,7 @@ class MeasuredPaths(NamedTuple):
 
     def at(self, rows: slice) -> "MeasuredPaths":
         """Some of them."""
-        return MeasuredPaths(*(None if column is None else column[rows] for column in self))
+        return self._replace(**{name: column[rows] for name, column in self._asdict().items() if column is not None})
 
 
 class PathTable:
@@ -89,7 +89,7 @@ class PathTable:
 
     def _rows(self, measured: MeasuredPaths) -> Iterable[list]:
         """A row a path; the loss with every digit."""
-        columns = [measured.bucket, measured.flops, *([measured.cost] if "cost" in self._fields else [])]
+        columns = [getattr(measured, name) for name in self._fields[:-1]]  # the last is the loss
         for *numbers, loss, path in zip(*columns, measured.loss, measured.paths, strict=True):
             yield [*map(int, numbers), repr(float(loss)), *path.tolist()]
 

@@ -6,10 +6,13 @@ import nnabla as nn
 import numpy as np
 import pytest
 
+from nnabla_detofa import cli
 from nnabla_detofa.algorithm import DetOFASearcher
+from nnabla_detofa.supernet import elastic
 from nnabla_detofa.training import plan
 from nnabla_detofa.training.plan import FewImages, Pace, Work
 
+FULL_SCALE = [name for name in cli.shipped_configs() if "demo" not in name]
 WITHOUT_DATA = ["~dataloader.voc.generate", "dataloader.voc.root=nowhere"]
 EXPECTED = "+dataloader.voc.images_expected={train: 60, test: 12}"
 
@@ -80,6 +83,18 @@ def test_without_data_and_without_numbers_there_is_no_plan(command):
     answer = command("plan=true", *WITHOUT_DATA)
     assert (answer.code, len(answer.err), rows(answer)) == (2, 1, [])
     assert answer.err[0].startswith("nnabla_detofa: no VOC2007 in ")
+
+
+@pytest.mark.parametrize("name", FULL_SCALE)
+def test_every_full_scale_configuration_has_a_plan_without_its_data(command, monkeypatch, name):
+    monkeypatch.setattr(elastic, "normal", lambda *_: elastic.constant(0.0))  # drawing weights is most of building
+    monkeypatch.setattr(plan, "measure_pace", lambda *_: Pace(training=1.0, forward=1.0, n=1))
+    answer = command.run("-c", name, "plan=true", "args.context=cpu")
+    assert (answer.code, len(answer.err)) == (2, 1)
+    assert re.search(r"/data/(VOC|COCO|ImageNet)", answer.err[0])  # where to put it
+    told = dict(rows(answer))
+    assert {"images", "paths", "parameters", "FLOPs", "bucket 4", "memory", "in all"} <= set(told)
+    assert sum(" steps of " in text for text in told.values()) >= 2
 
 
 @pytest.mark.parametrize(
