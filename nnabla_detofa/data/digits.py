@@ -134,7 +134,7 @@ def _write_voc(devkit: Path, options: DigitsOptions) -> None:
 
 
 def _write_folders(root: Path, options: DigitsOptions) -> None:
-    digits = sorted(options.classes)
+    digits, number = sorted(options.classes), 0
     for part, (split, n) in enumerate((("train", options.n_train), ("val", options.n_test))):
         material = gather(options, testing=split == "val")
         for digit in digits:
@@ -142,7 +142,8 @@ def _write_folders(root: Path, options: DigitsOptions) -> None:
         for place in range(n):
             digit = digits[place % len(digits)]
             pixels, _ = picture(material, replace(options, classes=(digit,)), _rng(options, part, place))
-            _write_jpeg(root / split / str(digit) / f"{place:06d}.jpg", pixels)
+            number += 1
+            _write_jpeg(root / split / str(digit) / f"{number:06d}.jpg", pixels)
 
 
 def _rng(options: DigitsOptions, part: int, place: int) -> np.random.Generator:

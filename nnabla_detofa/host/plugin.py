@@ -11,6 +11,7 @@ from ..algorithm import DetOFASearcher
 from ..data import coco, image_folder, voc
 from ..data.expected import blank_loader
 from ..errors import HostError
+from ..pretraining import OFAPretrainer
 from ..supernet import classifier, detector, host_classifier
 from .quiet import quiet
 from .repair import MissingModule
@@ -22,6 +23,7 @@ COMPONENTS: tuple[tuple[ModuleType, str, Any], ...] = (
     (contrib, "ofa_resnet50_centernet", detector),
     (contrib, "ofa_resnet50_classifier", classifier),
     (runner, "DetOFASearcher", DetOFASearcher),
+    (runner, "OFAPretrainer", OFAPretrainer),
     (dataset, "voc", voc),
     (dataset, "coco", coco),
     (dataset, "image_folder", image_folder),

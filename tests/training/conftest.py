@@ -87,14 +87,15 @@ class Answer(NamedTuple):
 
 
 class Command:
-    """The command on the demo's configuration made tiny, as started in the folder `start`."""
+    """The command on a demo's configuration made tiny, as started in the folder `start`."""
 
-    def __init__(self, start, pictures):
-        self.start, self.folder = start, start / "log" / "detofa_demo"
-        self._tiny = [*overrides(TINY), f"dataloader.voc.root={pictures}"]
+    def __init__(self, start, pictures, config="detofa_demo", tiny=TINY, removed=()):
+        self.start, self.folder, self._config = start, start / "log" / config, config
+        (loader,) = tiny["dataloader"]
+        self._tiny = [*(f"~{key}" for key in removed), *overrides(tiny), f"dataloader.{loader}.root={pictures}"]
 
     def __call__(self, *more):
-        return self.run("-c", "detofa_demo", *self._tiny, *more)
+        return self.run("-c", self._config, *self._tiny, *more)
 
     def run(self, *arguments):
         out, err = io.StringIO(), io.StringIO()
@@ -137,6 +138,12 @@ def undisturbed(start):
             root.handlers[:] = handlers
             for logger, level in levels.items():
                 logger.setLevel(level)
+
+
+@pytest.fixture(scope="session")
+def new_command():
+    """Builds a command on any configuration."""
+    return Command
 
 
 @pytest.fixture(scope="session")

