@@ -18,9 +18,8 @@ def checked_layout(layout: TokenLayout) -> TokenLayout:
     if not isinstance(vocabulary, (int, np.integer)) or isinstance(vocabulary, bool) or vocabulary < 1:
         raise ConfigError(f"token layout: vocabulary is {vocabulary!r}; it must be a whole number of at least 1")
     if layer.ndim != 1 or not 0 < layer.size <= LONGEST or layer.shape != block.shape:
-        raise ConfigError(
-            f"token layout: {layer.size} layers and {block.size} blocks; every token needs one of each, {LONGEST} at most"
-        )
+        given = f"{layer.size} layers and {block.size} blocks"
+        raise ConfigError(f"token layout: {given}; every token needs one of each, {LONGEST} at most")
     for name, index in (("layer", layer), ("block", block)):
         if index.dtype.kind not in "iu" or index.min() < 0 or index.max() > LARGEST:
             raise ConfigError(

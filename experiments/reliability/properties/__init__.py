@@ -1,8 +1,10 @@
 """What is asked of everything that comes in from outside; `fuzz.py` asks long, the tests ask a few examples each."""
 
-from . import annotations
+import nnabla_detofa.host  # noqa: F401 - repairs the host before anything imports it
+
+from . import annotations, stored
 from .answers import RESULT, Property
 
-PROPERTIES: dict[str, Property] = {**annotations.PROPERTIES}
+PROPERTIES: dict[str, Property] = {**annotations.PROPERTIES, **stored.PROPERTIES}
 
 __all__ = ["PROPERTIES", "RESULT", "Property"]

@@ -1,0 +1,50 @@
+"""Whatever comes in, a result or one of our errors: a few examples of each property that `fuzz.py` asks long."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from experiments.reliability.properties import PROPERTIES
+from experiments.reliability.properties.answers import RESULT, answer, check_message
+from nnabla_detofa.errors import DataError, one_line
+
+EXAMPLES = 25
+
+
+@pytest.mark.parametrize("name", PROPERTIES)
+def test_whatever_comes_in(name, tmp_path):
+    asked = []
+
+    @settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(PROPERTIES[name].examples)
+    def holds(example):
+        asked.append(PROPERTIES[name].answer(example, tmp_path))
+
+    holds()
+    assert asked
+
+
+def test_an_answer_lets_foreign_errors_through():
+    def fail(error):
+        raise error
+
+    assert answer(lambda: None) == RESULT
+    assert answer(lambda: fail(DataError("no"))) == "DataError"
+    with pytest.raises(KeyError):
+        answer(lambda: fail(KeyError("x")))
+
+
+@pytest.mark.parametrize("message", ["", "a\nb", "\x1b[2J", "x" * 3000])
+def test_a_message_must_be_one_line_to_read(message):
+    with pytest.raises(AssertionError):
+        check_message(message)
+
+
+@pytest.mark.parametrize("message", ["a\nb", "\x1b[2J", "x" * 3000, "\ud800", "\0"])
+def test_every_error_is_one_line_to_read(message):
+    check_message(str(DataError(message)))
+    assert one_line("a b  c") == "a b  c"
