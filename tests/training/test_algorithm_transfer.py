@@ -77,7 +77,7 @@ def test_a_filter_file_saved_by_a_run_knows_its_space_and_buckets(finished):
         (["path_filter.pretrained=3"], "path_filter.pretrained is 3; it must name a file, or be null"),
         ([f"{PRETRAINED}=3"], "pretrained is 3; it must name a file, or be null"),
         ([f"{PRETRAINED}=cut.h5"], "weights file {start}/cut.h5 cannot be read: "),
-        ([f"{PRETRAINED}=filter.h5"], "weights file {start}/filter.h5 cannot be read: "),
+        ([f"{PRETRAINED}=filter.h5"], "{start}/filter.h5 holds the weights of another network: it has "),
     ],
     ids=["buckets", "size", "space", "missing", "weights", "number", "a number", "cut off", "a filter"],
 )
