@@ -79,10 +79,10 @@ def top_bucket(quick: bool) -> Row:
 
 def score(threads: int, quick: bool, batch: int = 100) -> Row:
     n = 400 if quick else 4000
-    options = {"n": n, "batch": batch}
+    options = {"n": n, "batch": batch, "threads": threads}
     tasks = [
-        Task("sides.paths", "score", options, blas_threads=threads),
-        Task("peers.encoder", "score", {**options, "threads": threads}, "peers", threads),
+        Task("sides.paths", "score", options),
+        Task("peers.encoder", "score", options, "peers", threads),
     ]
     note = f"nn.TransformerEncoder of the same shape, 22 tokens; {threads} thread{'s' * (threads > 1)}, batch {batch}"
     return rate(tasks, 5, "paths/s", note)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from nnabla_detofa.errors import ConfigError
-from nnabla_detofa.path_filter import PathFilter, TokenLayout
+from nnabla_detofa.path_filter import PathFilter, TokenLayout, scoring
 from nnabla_detofa.path_filter.encoding import position_vectors, positional_encoding, table_rows
 from nnabla_detofa.path_filter.network import score_graph
 
@@ -162,3 +162,17 @@ def test_sizes_that_no_filter_can_have(options, message):
 def test_paths_that_the_filter_refuses(tokens, buckets, message):
     with pytest.raises(ConfigError, match=message):
         PathFilter(LAYOUT, rng=np.random.default_rng(0), **SMALL).score(tokens, buckets)
+
+
+@pytest.mark.parametrize("n", [1, 31, 33, 100])
+def test_scores_do_not_depend_on_the_number_of_threads(monkeypatch, n):
+    layout = TokenLayout(vocabulary=6, layer=list(range(5)), block=[0, 0, 1, 1, 1])
+    path_filter = PathFilter(layout, n_buckets=3, rng=np.random.default_rng(0))
+    rng = np.random.default_rng(1)
+    tokens, buckets = rng.integers(6, size=(n, 5)), rng.integers(3, size=n)
+    scores = []
+    for threads in (1, 2, 3):
+        monkeypatch.setattr(scoring, "THREADS", threads)
+        scores.append(path_filter.score(tokens, buckets))
+    assert np.array_equal(scores[0], scores[1])
+    assert np.array_equal(scores[0], scores[2])

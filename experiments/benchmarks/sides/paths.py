@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 
-from nnabla_detofa.path_filter import PathFilter
+from nnabla_detofa.path_filter import PathFilter, scoring
 from nnabla_detofa.pruning import AcceptedPaths, path_thresholds
 from nnabla_detofa.search import evolve
 from nnabla_detofa.space import Budgets, CostModel, SearchSpace
@@ -75,8 +75,9 @@ def rejection(seconds: float, size: int = 384):
     return draw
 
 
-def score(n: int, batch: int):
-    """The path filter's scores of n paths in batches."""
+def score(n: int, batch: int, threads: int = 1):
+    """The path filter's scores of n paths in batches, on threads of its own."""
+    scoring.THREADS = threads
     space, _, budgets = _space(384)
     path_filter, rng = _path_filter(space), np.random.default_rng(0)
     tokens, buckets = space.tokenize(space.sample(n, rng)), rng.integers(len(budgets), size=n)
