@@ -7,14 +7,18 @@ know those before them, and are unknown to the chain: a change of theirs redoes 
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from ..errors import RunFolderError
 from .files import flush, read_json, write_json
 
 MANIFEST = "stages.json"
+PLAIN_NAME = re.compile(r"[\w-][\w.-]*", re.ASCII)  # of a stage's file: in the run folder itself, and no pattern
+LONGEST_RUN = 1e10  # seconds
 
 
 class RunFolder:
@@ -38,7 +42,7 @@ class RunFolder:
         self.path, self.writes = path, writes
         self._say, self._barrier = say, barrier
         path.mkdir(parents=True, exist_ok=True)
-        self._manifest = read_json(path / MANIFEST) if (path / MANIFEST).is_file() else {}
+        self._manifest = _read_manifest(path / MANIFEST) if (path / MANIFEST).is_file() else {}
         self._chain, self._tip = "", ""  # digests of the last stage on the chain, and of the last one at all
         self._passed: set[str] = set()
         self._present: dict | None = None  # the record of the stage that is at work
@@ -176,6 +180,25 @@ class RunFolder:
     def _save(self) -> None:
         if self.writes:
             write_json(self / MANIFEST, self._manifest)
+
+
+def _read_manifest(file: Path) -> dict[str, dict]:
+    """The record of stages; RunFolderError for anything else. A name in it may lead nowhere: its files are moved."""
+    stages = read_json(file)
+    if not isinstance(stages, dict) or not all(map(_is_entry, stages.values())):
+        raise RunFolderError(f"{file} is no record of stages; delete it to run all stages again")
+    return stages
+
+
+def _is_entry(entry: Any) -> bool:
+    """Whether it is what `RunFolder.stage` records of a stage."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("files"), list):
+        return False
+    names = all(isinstance(name, str) and PLAIN_NAME.fullmatch(name) for name in entry["files"])
+    seconds, kinds = entry.get("seconds"), {"digest": str, "settings": dict, "branch": bool, "done": bool}
+    known = all(isinstance(entry.get(key), kind) for key, kind in kinds.items())
+    number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool) and 0 <= seconds < LONGEST_RUN
+    return names and known and number
 
 
 def _brief(old: dict, new: dict) -> str:

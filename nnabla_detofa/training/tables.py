@@ -23,11 +23,14 @@ class NumberTable:
 
         RunFolderError for what is no such table.
         """
-        rows = self._rows() if self._file.is_file() else []
         try:
-            return np.array([[float(cell) for cell in row] for row in rows]).reshape(len(rows), len(self._columns))
-        except ValueError as error:
+            rows = self._rows() if self._file.is_file() else []
+            values = np.array([[float(cell) for cell in row] for row in rows]).reshape(len(rows), len(self._columns))
+            if not np.isfinite(values).all():
+                raise ValueError("it holds numbers that are not finite")
+        except (OSError, ValueError, csv.Error) as error:
             raise RunFolderError(f"{self._file} is damaged ({error}); delete it to measure again") from error
+        return values
 
     def _rows(self) -> list[list[str]]:
         text = self._file.read_text()
@@ -70,14 +73,21 @@ class PathTable:
 
     def __init__(self, file: Path, genes: Sequence[str], *, with_cost: bool = False):
         self._fields = ["bucket", "flops", *(["cost"] if with_cost else []), "loss"]
-        self._table = NumberTable(file, [*self._fields, *genes])
+        self._file, self._table = file, NumberTable(file, [*self._fields, *genes])
 
     def read(self) -> MeasuredPaths:
         """What is there, see `NumberTable.read`."""
         values = self._table.read()
         columns = dict(zip(self._fields, values.T, strict=False))
-        bucket, paths = columns["bucket"].astype(int), values[:, len(self._fields) :].astype(np.int8)
+        bucket, paths = self._whole(columns["bucket"], np.int64), self._whole(values[:, len(self._fields) :], np.int8)
         return MeasuredPaths(paths, columns["flops"], bucket, columns["loss"], columns.get("cost"))
+
+    def _whole(self, values: np.ndarray, kind: type[np.signedinteger]) -> np.ndarray:
+        """The numbers as those of another kind; RunFolderError where one is none of it."""
+        limits = np.iinfo(kind)
+        if not ((values % 1 == 0) & (values >= limits.min) & (values < limits.max)).all():
+            raise RunFolderError(f"{self._file} is damaged (a bucket or gene is no index); delete it to measure again")
+        return values.astype(kind)
 
     def start(self, measured: MeasuredPaths) -> None:
         """Write the header and the paths that are kept, whole or not at all."""
@@ -99,7 +109,7 @@ def read_column(file: Path, name: str) -> list[str]:
     try:
         with file.open(newline="") as stream:
             return [row[name] for row in csv.DictReader(stream)]
-    except (OSError, KeyError, UnicodeDecodeError) as error:
+    except (OSError, KeyError, UnicodeDecodeError, csv.Error) as error:
         raise RunFolderError(f"{file} cannot be read ({error}); delete it to redo its stage") from error
 
 

@@ -108,3 +108,24 @@ def test_a_damaged_row_is_said(table, tmp_path, damage):
         stream.write(damage)
     with pytest.raises(RunFolderError, match="paths.csv is damaged .*; delete it to measure again"):
         table.read()
+
+
+ROWS = ["nan,1,1,0,1", "0,inf,1,0,1", "0,1,nan,0,1", "0,1,1,300,1", "0.5,1,1,0,1", "0,1,1,0,\0"]
+
+
+@pytest.mark.parametrize("row", ROWS)
+    "row", ["nan,1,1,0,1", "0,inf,1,0,1", "0,1,nan,0,1", "0,1,1,300,1", "0.5,1,1,0,1", "0,1,1,0,\0"]
+)
+def test_numbers_that_no_path_has_are_said(tmp_path, row):
+    (tmp_path / "paths.csv").write_text(f"bucket,flops,loss,stem,depth\n{row}\n")
+    with pytest.raises(RunFolderError, match="paths.csv is damaged .*; delete it to measure again"):
+        PathTable(tmp_path / "paths.csv", ["stem", "depth"]).read()
+
+
+def test_a_table_that_is_no_text_is_said(tmp_path):
+    (tmp_path / "paths.csv").write_bytes(b"bucket,flops,loss\n\xff\n")
+    with pytest.raises(RunFolderError, match="paths.csv is damaged .*; delete it to measure again"):
+        PathTable(tmp_path / "paths.csv", []).read()
+    (tmp_path / "paths.csv").write_bytes(b"a\n\0\n")
+    with pytest.raises(RunFolderError, match="paths.csv cannot be read .*; delete it to redo its stage"):
+        read_column(tmp_path / "paths.csv", "a")

@@ -265,3 +265,24 @@ def test_all_processes_wait_before_a_stage_changes_anything_and_after_it(session
     one = session(barrier=lambda: events.append("wait"))
     one.stage("first", work=lambda: events.append("work"), files=["."])
     assert events == ["wait", "wait", "work", "wait"]
+
+
+ENTRY = {"digest": "d", "settings": {}, "files": ["a.csv"], "branch": False, "seconds": 1.0, "done": True}
+
+
+@pytest.mark.parametrize(
+    "stages",
+    [
+        None,
+        [],
+        {"a": None},
+        *({"a": {**ENTRY, "files": [name]}} for name in ("../outside", "/etc/passwd", "..", "", "*", "a/b", 3)),
+        *({"a": {**ENTRY, key: None}} for key in ENTRY),
+        {"a": {**ENTRY, "seconds": float("inf")}},
+        {"a": {**ENTRY, "seconds": -1}},
+    ],
+)
+def test_a_record_that_is_none_is_said(tmp_path, stages):
+    (tmp_path / "stages.json").write_text(json.dumps(stages))
+    with pytest.raises(RunFolderError, match="stages.json is no record of stages; delete it to run all stages again"):
+        RunFolder(tmp_path, say=print)

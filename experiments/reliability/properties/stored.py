@@ -225,8 +225,8 @@ def run_stages(content: bytes, folder: Path) -> str:
 
     def run() -> None:
         kept = RunFolder(folder / "run", say=lambda _: None)
-        kept.stage("warmup", {"seed": 0}, ["a.csv"], lambda: None)
-        kept.stage("next", {"seed": 0}, ["b.csv"], lambda: None)
+        for stage, name in (("warmup", "a.csv"), ("next", "b.csv")):
+            kept.stage(stage, {"seed": 0}, [name], (folder / "run" / name).touch)
         assert all(seconds >= 0 for seconds in kept.seconds.values())
 
     said = answer(run)
