@@ -114,8 +114,6 @@ ROWS = ["nan,1,1,0,1", "0,inf,1,0,1", "0,1,nan,0,1", "0,1,1,300,1", "0.5,1,1,0,1
 
 
 @pytest.mark.parametrize("row", ROWS)
-    "row", ["nan,1,1,0,1", "0,inf,1,0,1", "0,1,nan,0,1", "0,1,1,300,1", "0.5,1,1,0,1", "0,1,1,0,\0"]
-)
 def test_numbers_that_no_path_has_are_said(tmp_path, row):
     (tmp_path / "paths.csv").write_text(f"bucket,flops,loss,stem,depth\n{row}\n")
     with pytest.raises(RunFolderError, match="paths.csv is damaged .*; delete it to measure again"):
