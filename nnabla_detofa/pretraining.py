@@ -9,6 +9,7 @@ the filter learnt of bucket b here: both are the same share of the way from the 
 from collections.abc import Iterator
 from functools import cached_property
 from itertools import product
+from typing import TypeVar
 
 import nnabla as nn
 import numpy as np
@@ -26,7 +27,7 @@ from .training.settings import require_count, require_number, require_positive
 from .training.trainer import HPARAMS
 
 TEACHER = "teacher.h5"
-PHASE_DEFAULTS = {"batch_size": None, "ramp": 0, "ramp_from": 0.0}  # beside `rate`, which each phase has to give
+Choice = TypeVar("Choice", int, float)
 
 
 class OFAPretrainer(PathRanker, ShrinkingRunner):
@@ -72,13 +73,8 @@ class OFAPretrainer(PathRanker, ShrinkingRunner):
     @cached_property
     def phases(self) -> list[Phase]:
         """Those of `hparams.phases`, with their rates and batches."""
-        phases = read_phases(
-            "hparams.phases", self.hparams["phases"], self.space, options=("rate",), defaults=PHASE_DEFAULTS
-        )
-        for phase in phases:
-            if phase.options["batch_size"] is None:
-                phase.options["batch_size"] = self.hparams["batch_size_train"]
-        return phases
+        defaults = {"batch_size": self.hparams["batch_size_train"], "ramp": 0, "ramp_from": 0.0}
+        return read_phases("hparams.phases", self.hparams["phases"], self.space, options=("rate",), defaults=defaults)
 
     def check_schedule(self) -> None:
         """ConfigError for phases, rates or batches that no run can have."""
@@ -218,10 +214,13 @@ class OFAPretrainer(PathRanker, ShrinkingRunner):
 def corners(space: SearchSpace) -> Iterator[tuple[str, np.ndarray]]:
     """The paths that have one depth, one expand and one width throughout, each the largest or the smallest; by name."""
     structure = space.structure
-    choices = structure.depths, structure.expands, structure.widths
-    ends = [dict.fromkeys((some[-1], some[0])) for some in choices]
-    for depth, expand, width in product(*ends):
+    for depth, expand, width in product(_ends(structure.depths), _ends(structure.expands), _ends(structure.widths)):
         if structure.coupled and structure.depths.index(depth) != structure.widths.index(width):
             continue
         few = space.only(depths=[depth], expands=[expand], widths=[width])
         yield f"D {depth}, E {expand:g}, W {width:g}", few.enumerate()[0]
+
+
+def _ends(choices: tuple[Choice, ...]) -> list[Choice]:
+    """The largest, and the smallest where that is another."""
+    return list(dict.fromkeys((choices[-1], choices[0])))

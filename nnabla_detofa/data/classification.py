@@ -122,8 +122,9 @@ def random_box(size: tuple[int, int], augment: CropAugmentation, rng: np.random.
     """A crop of an image of `size` (width, height): the first of ten draws that fits, or the largest centred one of a
     permitted ratio."""
     width, height = size
-    areas = width * height * rng.uniform(*augment.area, size=TRIES)
-    ratios = np.exp(rng.uniform(*np.log(augment.ratio), size=TRIES))
+    areas = width * height * rng.uniform(augment.area[0], augment.area[1], size=TRIES)
+    low, high = np.log(augment.ratio)
+    ratios = np.exp(rng.uniform(low, high, size=TRIES))
     sides = np.rint(np.sqrt([areas * ratios, areas / ratios])).astype(int)  # (2, tries)
     fits = np.flatnonzero(((sides >= 1) & (sides <= np.array([[width], [height]]))).all(axis=0))
     if len(fits):

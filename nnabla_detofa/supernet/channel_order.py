@@ -57,7 +57,8 @@ def _maps(network: OFAResNet50) -> Iterator[Map]:
     channels = network.space.channels
     stem = [_read(f"input_stem/{name}") for name in ("1/conv", "2")]
     yield Map(_made("input_stem/0", "input_stem/1/conv"), stem, partial(_stem_used, channels.stem_mid, 1))
-    made, read, used = _made("input_stem/2"), [], partial(_stem_used, channels.stem_out, 2)
+    read: list[Axis] = []
+    made, used = _made("input_stem/2"), partial(_stem_used, channels.stem_out, 2)
     first = 0
     for stage, n_layers in enumerate(network.space.structure.layers):
         blocks = [f"blocks/{first + layer}" for layer in range(n_layers)]
