@@ -2,9 +2,9 @@
 
 import nnabla_detofa.host  # noqa: F401 - repairs the host before anything imports it
 
-from . import annotations, stored
+from . import annotations, configurations, stored
 from .answers import RESULT, Property
 
-PROPERTIES: dict[str, Property] = {**annotations.PROPERTIES, **stored.PROPERTIES}
+PROPERTIES: dict[str, Property] = {**annotations.PROPERTIES, **stored.PROPERTIES, **configurations.PROPERTIES}
 
 __all__ = ["PROPERTIES", "RESULT", "Property"]
