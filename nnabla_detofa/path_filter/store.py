@@ -62,7 +62,7 @@ def require_sizes(file: Path, layout: TokenLayout, design: Design, weights: dict
         raise WeightsError(f"{file}: it has arrays of {layers} layers, and its header says {design.layers}")
 
 
-def require_same(file: Path, shapes: dict[str, tuple[int, ...]], weights: dict[str, np.ndarray]) -> None:
+def require_same(file: Path, shapes: Mapping[str, tuple[int, ...]], weights: dict[str, np.ndarray]) -> None:
     """WeightsError that names the first parameter that is missing, unknown, of another shape or not finite."""
     for name in sorted(shapes.keys() ^ weights.keys()):
         raise WeightsError(f"{file}: parameter '{name}' is {'missing' if name in shapes else 'unknown'}")
