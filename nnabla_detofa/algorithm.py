@@ -264,8 +264,12 @@ class DetOFASearcher(PathRanker, ShrinkingRunner):
                 "filter_quality": quality,
                 "metric": self.hparams["metric"],
                 "cost": cost_summary(self, self.cost),
-                "pareto": [{**one, "parts": self.parts(one["path"])} for one in pareto],
-                "largest": {**largest, "parts": self.parts(largest["path"])},
+                "pareto": pareto,
+                "largest": largest,
+                "parts": {
+                    "pareto": [self.parts(one["path"]) for one in pareto],
+                    "largest": self.parts(largest["path"]),
+                },
             }
             self.folder.write("summary.json", summary)
             if self.folder.writes:

@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -26,6 +26,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from yaml import YAMLError
 
 from .errors import ConfigError, DetOFAError, RunFolderError, unknown
+from .errors import one_line as printable
 
 DONE, WRONG_INPUT, INTERRUPTED = 0, 2, 75
 SHIPPED = Path(str(files("nnabla_detofa.conf")))
@@ -168,8 +169,10 @@ def find_config(given: str) -> Path:
 def run_hydra(file: Path | None, arguments: list[str], *, plan: bool = False) -> list[Exception]:
     """Compose and run, or plan; returns the input errors of the jobs (several with --multirun)."""
     failures: list[Exception] = []
+    begun: list[str] = []
 
     def job(config: DictConfig) -> None:
+        begun.append(str(config.get("name")))
         try:
             run(config, plan=plan)
         except INPUT_ERRORS as error:  # kept from Hydra, which would print its own lines about it
@@ -179,9 +182,20 @@ def run_hydra(file: Path | None, arguments: list[str], *, plan: bool = False) ->
     Plugins.instance().register(ShippedConfigs)
     sys.argv = [sys.argv[0], *arguments]  # the only place where Hydra reads them
     folder, name = (file.parent, file.stem) if file else (SHIPPED, None)
-    with refusals_of_the_disk():
+    with refusals_of_the_disk(), composing(begun):
         hydra.main(version_base="1.3", config_path=str(folder), config_name=name)(job)()
     return failures
+
+
+@contextmanager
+def composing(begun: Collection) -> Iterator[None]:
+    """ConfigError for what Hydra raises bare about overrides, as long as nothing has `begun`."""
+    try:
+        yield
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        if begun or isinstance(error, INPUT_ERRORS):
+            raise
+        raise ConfigError(f"the configuration cannot be composed: {error}") from error
 
 
 @contextmanager
@@ -210,7 +224,7 @@ def check(arguments: list[str]) -> int:
     if file is None or any(argument.startswith("-") for argument in rest):
         raise ConfigError("check takes -c FILE, --json FILE and overrides, or --policy alone")
     Plugins.instance().register(ShippedConfigs)
-    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(file.parent)):
+    with composing([]), hydra.initialize_config_dir(version_base="1.3", config_dir=str(file.parent)):
         config = hydra.compose(file.stem, rest)
     if "dataloader" not in config:
         raise ConfigError("the configuration lacks dataloader")
@@ -272,7 +286,7 @@ def one_line(error: Exception) -> str:
         message = unknown("key", cause.full_key, siblings(cause))
     elif isinstance(cause, OmegaConfBaseException) and cause.msg:
         message = f"{cause.full_key or 'configuration'}: {cause.msg.splitlines()[0]}"
-    return " ".join(str(message).split())
+    return printable(" ".join(str(message).split()))
 
 
 def unknown_config(error: MissingConfigException) -> Exception:

@@ -48,7 +48,7 @@ class Scorer:
             for part in blocks[first::THREADS]:
                 block = rows[part]
                 if room is None or len(block) != len(room.x3):
-                    room = _Room(*block.shape, self._dim, self._heads, self._head["hidden/b"].size)
+                    room = _Room(len(block), rows.shape[1], self._dim, self._heads, self._head["hidden/b"].size)
                 scores[part] = self._block(block, room)
 
         waiting = [_pool().submit(share, first) for first in range(1, min(THREADS, len(blocks)))]

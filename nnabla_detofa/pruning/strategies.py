@@ -95,6 +95,6 @@ NEED_SCORES = {"flops_score_per_bucket", "flops_score_all"}
 
 def strategy_named(name: str) -> Strategy:
     """The strategy of this name; ConfigError lists the known ones."""
-    if name not in STRATEGIES:
+    if not isinstance(name, str) or name not in STRATEGIES:
         raise unknown("pruning strategy", name, STRATEGIES)
     return STRATEGIES[name]

@@ -47,11 +47,14 @@ def add_product(matrix: np.ndarray, y: np.ndarray, x: np.ndarray) -> None:
     for start in range(0, batch, images_a_chunk):
         images = slice(start, min(start + images_a_chunk, batch))
         points = np.empty((16, len(y), _n_tiles(y[:, images])), np.float32)
-        over(len(y), lambda part, y=y[:, images], to=points: _gradient_points(y[part], to[:, part]), work=4 * y.size)
+
+        def of_gradient(part: slice, chunk=y[:, images], points=points) -> None:
+            _gradient_points(chunk[part], points[:, part])
 
         def by_channels(part: slice, chunk=x[:, images], points=points) -> None:
             total[:, :, part] += points @ _map_points(chunk[part]).swapaxes(1, 2)
 
+        over(len(y), of_gradient, work=4 * y.size)
         over(len(x), by_channels, work=points[0].size * len(x) // _MACS_A_FLOAT)
 
     def to_filters(part: slice) -> None:

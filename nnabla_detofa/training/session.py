@@ -45,7 +45,9 @@ class RunSession(Runner):
         """Say what is wrong with the data set, before anything is trained; DataError where it cannot be trained on."""
         if self.folder.writes:
             known = self.folder.read(DATA) if (self.folder / DATA).exists() else None
-            self.folder.write(DATA, self.dataloader["train"].examined(known))
+            found = self.dataloader["train"].examined(known)
+            if known is None:  # what is there may be another run's, whose folder refuses this one only later
+                self.folder.write(DATA, found)
 
     @abstractmethod
     def algorithm(self) -> None:

@@ -27,7 +27,7 @@ def require_keys(where: str, given: Mapping, known: Collection[str], *, needed: 
 
 def require_name(where: str, given: object, known: Collection[str]) -> None:
     """ConfigError for a name that is not known."""
-    if given not in known:
+    if not isinstance(given, str) or given not in known:
         raise unknown(where, given, known)
 
 

@@ -54,9 +54,9 @@ class SupernetTrainer(PathStep):
         self.flops = model.flops(image_size)
         self.optimizer["train"].set_parameters(model.get_parameters(grad_only=True))
         self._base_rate = self.optimizer["train"]._solver.learning_rate()
-        self._checkpoints: Checkpoints | None = None  # of the stage that is being trained, or was last
+        self._checkpoints: Checkpoints = None  # of the stage that is being trained, or was last
         self._saved = 0.0  # when, on the monotonic clock
-        self._sampler: PathSampler | None = None
+        self._sampler: PathSampler = None  # until a stage is trained
         self._losses: dict[str, float] = {}  # of the unfinished epoch, their sums
 
     @cached_property
@@ -101,10 +101,10 @@ class SupernetTrainer(PathStep):
             "hparams.schedule", schedule, {"name", *keywords(learning_rate, "total", "batch")}, needed=["name"]
         )
         require_name("learning-rate schedule", schedule["name"], SCHEDULES)
+        for key in ("warmup", "finetune", "seed"):
+            require_count(f"hparams.{key}", self.hparams[key], least=0)
         self._schedule()
         require_numbers("hparams.loss_weights", self.hparams["loss_weights"], n=3)
-        for key in ("warmup", "finetune"):
-            require_count(f"hparams.{key}", self.hparams[key], least=0)
 
     @property
     def identity(self) -> dict:
@@ -177,7 +177,7 @@ class SupernetTrainer(PathStep):
 
     def sampler_state(self, stage: str) -> dict:
         """The sampler's state at the end of a training stage."""
-        return self.checkpoints(stage).read()["sampler"]
+        return (self.checkpoints(stage).read() or {})["sampler"]
 
     def _restore(self, stage: str, before: Checkpoints | None, *, begin: int, end: int) -> None:
         """Everything as at the stage's last checkpoint, or as at its beginning."""

@@ -52,12 +52,12 @@ def test_a_run_under_latency(command, tiny):
     assert summary["cost"] == {"name": "latency", "unit": "ns", "prediction": command.json("latency_check.json")}
     found = rows(command.folder / "pareto.csv")
     assert list(found[0]) == ["budget", "flops", "cost", "unit", "score", "ap", "genotype"]
-    for row, one in zip(found, summary["pareto"], strict=True):
+    for row, one, parts in zip(found, summary["pareto"], summary["parts"]["pareto"], strict=True):
         path = network.space.from_genotype(json.loads(row["genotype"]))[None]
         assert (int(row["cost"]), int(row["flops"]), row["unit"]) == (cost(path)[0], flops(path)[0], "ns")
         assert int(row["cost"]) <= float(row["budget"])
-        assert sum(one["parts"].values()) == one["cost"]
-        assert one["parts"]["neck_and_heads"] == cost.parts(path)[1]
+        assert sum(parts.values()) == one["cost"]
+        assert parts["neck_and_heads"] == cost.parts(path)[1]
     assert summary["largest"]["flops"] >= max(one["flops"] for one in summary["pareto"])
 
 
