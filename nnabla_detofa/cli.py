@@ -4,7 +4,6 @@ Hydra composes FILE, which may stand in any folder, from its own folder and from
 wrong is answered with one line and exit code 2; anything else keeps its traceback.
 """
 
-import errno
 import logging
 import os
 import signal
@@ -25,7 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 from yaml import YAMLError
 
-from .errors import ConfigError, DetOFAError, RunFolderError, unknown
+from .errors import ConfigError, DetOFAError, refusals_of_the_disk, unknown
 from .errors import one_line as printable
 
 DONE, WRONG_INPUT, INTERRUPTED = 0, 2, 75
@@ -35,9 +34,6 @@ HYDRA_CONFIG_OPTIONS = ("--config-name", "-cn")
 PLAN = "plan"  # an override of ours, which no configuration holds
 # values that name a file or folder, relative to where the command was started
 PATH_KEYS = ("root", "pretrained", "table", "train_list", "val_list")
-# what a disk answers that is full, read-only or gone
-REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE}
-REFUSED |= {errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG}  # or that has something else in the place
 INPUT_ERRORS = (DetOFAError, HydraException, OmegaConfBaseException, YAMLError)
 
 USAGE = """usage: nnabla_detofa -c FILE [OVERRIDE ...] [HYDRA OPTION ...]    (nnabla_nas is the same command)
@@ -196,20 +192,6 @@ def composing(begun: Collection) -> Iterator[None]:
         if begun or isinstance(error, INPUT_ERRORS):
             raise
         raise ConfigError(f"the configuration cannot be composed: {error}") from error
-
-
-@contextmanager
-def refusals_of_the_disk() -> Iterator[None]:
-    """RunFolderError where a folder or file cannot be written."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in REFUSED:
-            raise
-        raise RunFolderError(
-            f"cannot write {error.filename or Path.cwd()}: {error.strerror};"
-            " results go to log/NAME in the folder where the command is started"
-        ) from error
 
 
 def check(arguments: list[str]) -> int:

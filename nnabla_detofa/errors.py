@@ -10,9 +10,15 @@ DetOFAError
 └── NumericError    training met a loss that is not finite
 """
 
-from collections.abc import Iterable
+import errno
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
+from pathlib import Path
 
+# what a disk answers that is full, read-only or gone
+REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE}
+REFUSED |= {errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG}  # or that has something else in the place
 LONGEST = 2000  # characters of a message: what was given may be megabytes
 
 
@@ -71,3 +77,17 @@ def require_ratio(name: str, value: float) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
         raise ConfigError(f"{name} is {value!r}; it must be a number in [0, 1)")
     return float(value)
+
+
+@contextmanager
+def refusals_of_the_disk() -> Iterator[None]:
+    """RunFolderError where a folder or file cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in REFUSED:
+            raise
+        raise RunFolderError(
+            f"cannot write {error.filename or Path.cwd()}: {error.strerror};"
+            " results go to log/NAME in the folder where the command is started"
+        ) from error
