@@ -39,7 +39,7 @@ def cross_validate(
     judges = {"same_images": losses} | ({} if again is None else {"other_images": again})
     figures: dict[str, dict[str, list]] = {images: {} for images in judges}
     fold = _folds(buckets, folds, rng)
-    for k in range(folds):
+    for k in np.unique(fold):  # fewer than `folds` where no bucket has so many paths
         rest, held_out = fold != k, fold == k
         path_filter = new_path_filter()
         fit(path_filter, tokens[rest], buckets[rest], losses[rest], rng=rng, **fit_options)
