@@ -1,9 +1,11 @@
 """Configurations: overrides on the command line, through composition to the options of a data set, and settings."""
 
+import atexit
 import copy
 import io
 import json
 import logging
+import shutil
 from contextlib import redirect_stderr, redirect_stdout
 from functools import cache
 from pathlib import Path
@@ -82,42 +84,34 @@ def searcher() -> DetOFASearcher:
     """What the command builds of the demo made tiny, before it does anything."""
     seen: list[DetOFASearcher] = []
     start = Path(mkdtemp(prefix="fuzz-settings-"))
+    atexit.register(shutil.rmtree, start, ignore_errors=True)
     tiny = [f"++{group}.{key}={json.dumps(value)}" for group, keys in TINY.items() for key, value in keys.items()]
     arguments = ["-c", "detofa_demo", f"hydra.run.dir={start}/run", f"dataloader.voc.root={start}/data", *tiny]
     with mock.patch.object(DetOFASearcher, "run", lambda self: seen.append(self)):
         handlers = logging.getLogger().handlers[:]
         code = cli.main(arguments)
+        for handler in set(logging.getLogger().handlers) - set(handlers):
+            handler.close()
         logging.getLogger().handlers[:] = handlers
     assert code == cli.DONE
     return seen[0]
 
 
-GROUPS = (
-    "pruning",
-    "path_filter",
-    "search",
-    "sampler",
-    "schedule",
-    "loss_weights",
-    "warmup",
-    "finetune",
-    "metric",
-    "seed",
-)
+GROUPS = ("pruning", "path_filter", "search", "sampler", "schedule", "loss_weights", "warmup", "finetune", "metric")
 
 
-def settings() -> st.SearchStrategy[dict[str, Any]]:
-    """The settings of a run after some edits."""
-    return st.deferred(lambda: edited({key: searcher().hparams[key] for key in GROUPS}))
+@st.composite
+def settings(draw: Any) -> dict[str, Any]:
+    """Settings of a run, one or two groups of them after some edits."""
+    groups = draw(st.lists(st.sampled_from([*GROUPS, "seed"]), min_size=1, max_size=2, unique=True))
+    return {group: draw(edited(searcher().hparams[group])) for group in groups}
 
 
-def check_settings(given: Any, folder: Path) -> str:  # noqa: ARG001
+def check_settings(given: dict[str, Any], folder: Path) -> str:  # noqa: ARG001
     """Settings are accepted or refused before anything is trained."""
     changed = copy.copy(searcher())
     changed.__dict__.pop("budgets", None)
-    if not isinstance(given, dict):
-        return "no settings"
-    changed.hparams = {**{key: value for key, value in searcher().hparams.items() if key not in GROUPS}, **given}
+    changed.hparams = {**searcher().hparams, **given}
     return answer(changed.check_settings)
 
 
