@@ -161,6 +161,19 @@ def test_help_names_the_shipped_configurations(capfd):
         (["-c", "mine", "hparams.epoch=${nme}"], "hparams.epoch: Interpolation key 'nme' not found"),
         (["-c", "mine", "hparams.epoch=???"], "hparams.epoch: Missing mandatory value: epoch"),
         (["-c", "mine", "name=["], "cannot read the override 'name=[': no viable alternative at input '['"),
+        (
+            ["-c", "mine", "pruning=134"],
+            "the configuration cannot be composed: Config group override must be a string or a list. Got int",
+        ),
+        (
+            ["-c", "mine", f"hparams.epoch={'9' * 5000}"],
+            "the configuration cannot be composed: Exceeds the limit (4300) for integer string conversion:"
+            " value has 5000 digits; use sys.set_int_max_str_digits() to increase the limit",
+        ),
+        (
+            ["-c", "mine", "name=a\x0e${"],
+            "cannot read the override 'name=a\\x0e${': LexerNoViableAltException: name=a\\x0e${",
+        ),
         (["-c", "mine", "~nme"], "Could not delete from config. 'nme' does not exist."),
     ],
 )
@@ -186,6 +199,16 @@ def test_unexpected_errors_keep_their_traceback(monkeypatch):
 
     monkeypatch.setattr(cli, "launch", fail)
     with pytest.raises(ZeroDivisionError, match="a mistake of ours"):
+        cli.main(["-c", "mine"])
+
+
+@pytest.mark.usefixtures("runs")
+def test_mistakes_of_ours_are_not_taken_for_wrong_configurations(monkeypatch):
+    def fail(_):
+        raise ValueError("a mistake of ours")
+
+    monkeypatch.setattr(cli, "launch", fail)
+    with pytest.raises(ValueError, match="^a mistake of ours$"):
         cli.main(["-c", "mine"])
 
 

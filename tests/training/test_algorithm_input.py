@@ -43,6 +43,11 @@ UNKNOWN = [
     ("schedule.name", ABSENT, "hparams.schedule lacks name"),
 ]
 VALUES = [
+    ("warmup", None, f"hparams.warmup is None; {A_COUNT} 0"),
+    ("finetune", {}, f"hparams.finetune is {{}}; {A_COUNT} 0"),
+    ("seed", None, f"hparams.seed is None; {A_COUNT} 0"),
+    ("pruning.strategy", [], "unknown pruning strategy '[]'; known: flops, "),
+    ("sampler.name", {}, "unknown sampler '{}'; known: "),
     ("pruning.operation_ratio", 1, f"operation_ratio is 1; {A_RATIO}"),
     ("pruning.operation_ratio_all", -0.1, f"operation_ratio_all is -0.1; {A_RATIO}"),
     ("pruning.operation_ratio_per_bucket", 1.5, f"operation_ratio_per_bucket is 1.5; {A_RATIO}"),
