@@ -20,6 +20,6 @@ def test_running_queueing_and_blocked_are_the_workers_time(tmp_path, monkeypatch
     for workers, turns in found.items():
         assert turns.shape == (1, 5)
         rate, without_queueing, running, queueing, blocked = turns[0]
-        assert running > 0 and queueing >= 0
+        assert running >= 0 and queueing >= 0  # Linux counts a running thread late: two batches may show nothing
         assert running + queueing + blocked == pytest.approx(1e3 * workers / rate)
         assert (running + blocked) / workers == pytest.approx(1e3 / without_queueing)
