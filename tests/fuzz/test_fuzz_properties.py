@@ -19,7 +19,13 @@ EXAMPLES = 25
 def test_whatever_comes_in(name, tmp_path):
     asked = []
 
-    @settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
     @given(PROPERTIES[name].examples)
     def holds(example):
         asked.append(PROPERTIES[name].answer(example, tmp_path))
