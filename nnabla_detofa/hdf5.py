@@ -1,9 +1,12 @@
 """Arrays from HDF5 files that may come from anywhere: plain ones, and no more of them than the file has bytes.
 
 A few kilobytes can declare terabytes: an array that was never written, that is compressed, or that lies in other files.
+And a few damaged bytes can keep libhdf5 busy for ever, or end the process; so another process reads a file first.
 (An addition; not in the paper.)
 """
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,10 +16,28 @@ import numpy as np
 
 from .errors import DetOFAError
 
+SECONDS = 30  # to look through a file's structure, which takes a fraction of one
+PROBE = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_AS, (1 << 32, 1 << 32))
+import h5py
+try:
+    with h5py.File(sys.argv[1], "r") as source:
+        dict(source.attrs)
+        source.visititems(lambda name, item: dict(item.attrs) and None)
+except Exception:
+    pass  # which is answered where it is met again
+"""
+
 
 @contextmanager
-def opened(file: Path, refuse: Callable[[str], DetOFAError]) -> Iterator[h5py.File]:
-    """The file to read from; whatever goes wrong with it is raised as `refuse(reason)`."""
+def opened(file: Path, refuse: Callable[[str], DetOFAError], *, known: bool = False) -> Iterator[h5py.File]:
+    """The file to read from; whatever goes wrong with it is raised as `refuse(reason)`.
+
+    A file whose checksum is `known` to be right is not read by another process first.
+    """
+    if not known and (reason := _unbearable(file)):
+        raise refuse(reason)
     try:
         with h5py.File(file, "r") as source:
             yield source
@@ -24,6 +45,17 @@ def opened(file: Path, refuse: Callable[[str], DetOFAError]) -> Iterator[h5py.Fi
         raise
     except Exception as error:  # a damaged file makes libhdf5 and h5py raise almost anything
         raise refuse(f"{error}" or type(error).__name__) from error
+
+
+def _unbearable(file: Path) -> str:
+    """Why libhdf5 cannot be left alone with the file; empty where it can."""
+    try:
+        code = subprocess.run([sys.executable, "-I", "-c", PROBE, str(file)], timeout=SECONDS, check=False).returncode
+    except subprocess.TimeoutExpired:
+        return f"it is damaged: reading it does not end within {SECONDS} s"
+    except (OSError, ValueError) as error:
+        return str(error)
+    return f"it is damaged: reading it ends the process (signal {-code})" if code < 0 else ""
 
 
 def read_arrays(group: h5py.Group) -> dict[str, np.ndarray]:

@@ -1,0 +1,61 @@
+"""HDF5 files that nobody should have to read: what hangs, ends the process or claims too much is refused."""
+
+import h5py
+import numpy as np
+import pytest
+
+from nnabla_detofa import hdf5
+from nnabla_detofa.errors import WeightsError
+from nnabla_detofa.hdf5 import opened, read_arrays
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Two arrays in groups."""
+    with h5py.File(tmp_path / "a.h5", "w") as out:
+        out["x/a"], out["b"] = np.arange(6.0).reshape(2, 3), np.float32(3)
+    return tmp_path / "a.h5"
+
+
+def read(file, **options):
+    with opened(file, WeightsError, **options) as source:
+        return read_arrays(source)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_arrays_are_read(file, known):
+    found = read(file, known=known)
+    assert {name: value.tolist() for name, value in found.items()} == {"x/a": [[0, 1, 2], [3, 4, 5]], "b": 3}
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("while True: pass", "it is damaged: reading it does not end within 1 s"),
+        ("import os; os.abort()", "it is damaged: reading it ends the process \\(signal 6\\)"),
+    ],
+)
+def test_what_libhdf5_does_not_survive_is_met_in_another_process(file, monkeypatch, code, said):
+    monkeypatch.setattr(hdf5, "PROBE", code)
+    monkeypatch.setattr(hdf5, "SECONDS", 1)
+    with pytest.raises(WeightsError, match=f"^{said}$"):
+        read(file)
+    assert len(read(file, known=True)) == 2
+
+
+def test_an_array_of_several_names_is_read_once(file):
+    with h5py.File(file, "r+") as out:
+        out["big"] = np.zeros(1000)
+        for name in "cdefgh":
+            out[name] = out["big"]
+    assert len(read(file)) == 3
+
+
+def test_other_errors_keep_their_reason(file):
+    with pytest.raises(WeightsError, match="file signature not found"):
+        file.write_bytes(b"no HDF5")
+        read(file)
+    with pytest.raises(WeightsError, match="No such file or directory"):
+        read(file.parent / "b.h5")
+    with pytest.raises(WeightsError, match="^mine$"), opened(file, lambda _: WeightsError("not mine"), known=True):
+        raise WeightsError("mine")
