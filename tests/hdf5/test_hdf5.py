@@ -52,10 +52,10 @@ def test_an_array_of_several_names_is_read_once(file):
 
 
 def test_other_errors_keep_their_reason(file):
+    with pytest.raises(WeightsError, match="^mine$"), opened(file, lambda _: WeightsError("not mine"), known=True):
+        raise WeightsError("mine")
+    file.write_bytes(b"no HDF5")
     with pytest.raises(WeightsError, match="file signature not found"):
-        file.write_bytes(b"no HDF5")
         read(file)
     with pytest.raises(WeightsError, match="No such file or directory"):
         read(file.parent / "b.h5")
-    with pytest.raises(WeightsError, match="^mine$"), opened(file, lambda _: WeightsError("not mine"), known=True):
-        raise WeightsError("mine")
