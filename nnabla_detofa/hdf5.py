@@ -5,6 +5,7 @@ And a few damaged bytes can keep libhdf5 busy for ever, or end the process; so a
 (An addition; not in the paper.)
 """
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,7 +17,8 @@ import numpy as np
 
 from .errors import DetOFAError
 
-SECONDS = 30  # to look through a file's structure, which takes a fraction of one
+SECONDS = 15  # to look through a file's structure, which takes a fraction of one
+CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL)  # others were sent by somebody
 PROBE = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (1 << 32, 1 << 32))
@@ -31,12 +33,9 @@ except Exception:
 
 
 @contextmanager
-def opened(file: Path, refuse: Callable[[str], DetOFAError], *, known: bool = False) -> Iterator[h5py.File]:
-    """The file to read from; whatever goes wrong with it is raised as `refuse(reason)`.
-
-    A file whose checksum is `known` to be right is not read by another process first.
-    """
-    if not known and (reason := _unbearable(file)):
+def opened(file: Path, refuse: Callable[[str], DetOFAError]) -> Iterator[h5py.File]:
+    """The file to read from; whatever goes wrong with it is raised as `refuse(reason)`."""
+    if reason := _unbearable(file):
         raise refuse(reason)
     try:
         with h5py.File(file, "r") as source:
@@ -55,7 +54,7 @@ def _unbearable(file: Path) -> str:
         return f"it is damaged: reading it does not end within {SECONDS} s"
     except (OSError, ValueError) as error:
         return str(error)
-    return f"it is damaged: reading it ends the process (signal {-code})" if code < 0 else ""
+    return f"it is damaged: reading it ends the process (signal {-code})" if -code in CRASHES else ""
 
 
 def read_arrays(group: h5py.Group) -> dict[str, np.ndarray]:

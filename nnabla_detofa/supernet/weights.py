@@ -63,7 +63,7 @@ def parameters_as_bytes(parameters: Mapping[str, nn.Variable], *, stem_activatio
 
 def load_weights(network: OFAResNet50, file: Path) -> None:
     """Load a file that holds exactly this network's parameters; WeightsError names what differs."""
-    stored, own = _read(file), network.get_parameters()
+    stored, own = _read(file).parameters, network.get_parameters()
     _require_same(file, stored, own)
     for name, parameter in own.items():
         parameter.d = stored[name]
@@ -78,14 +78,18 @@ def transfer_weights(network: OFAResNet50, file: str | Path) -> Transfer:
     if not isinstance(file, (str, Path)):
         raise ConfigError(f"pretrained is {file!r}; it must name a file, or be null")
     file = Path(file)
-    stored, own = _read(file), network.get_parameters()
+    (stored, activation), own = _read(file), network.get_parameters()
     if not _of(BACKBONE, stored):
         raise WeightsError(
             f"{file} holds the weights of another network: it has {_brief(list(stored))};"
             f" the network has {_brief(list(own))}"
         )
     _require_same(file, _of(BACKBONE, stored), _of(BACKBONE, own))
-    _require_activation(file, network.stem_activation)
+    if activation not in (None, network.stem_activation):
+        raise WeightsError(
+            f"{file} was trained with stem_activation {activation}, and this network has {network.stem_activation};"
+            f" set the network's stem_activation to {activation}"
+        )
     same = [part for part in _parts(own) if not _differences(_of([part], stored), _of([part], own))]
     loaded = list(_of(same, own))
     for name in loaded:
@@ -94,7 +98,14 @@ def transfer_weights(network: OFAResNet50, file: str | Path) -> Transfer:
     return Transfer(file, loaded, new, left_out)
 
 
-def _read(file: Path) -> dict[str, np.ndarray]:
+class Stored(NamedTuple):
+    """What a file holds; the host's files do not say the activation, which is relu6 in the host alone."""
+
+    parameters: dict[str, np.ndarray]
+    stem_activation: str | None
+
+
+def _read(file: Path) -> Stored:
     file = Path(file)
     if not file.is_file():
         raise WeightsError(f"weights file {file} {'is a folder' if file.is_dir() else 'does not exist'}")
@@ -106,27 +117,18 @@ def _read(file: Path) -> dict[str, np.ndarray]:
     with opened(file, lambda reason: WeightsError(f"weights file {file} cannot be read: {reason}")) as source:
         stored = read_arrays(source)
         names = sorted(stored, key=lambda name: source[name].attrs.get("index", 0))  # NNabla's order of parameters
+        activation = source.attrs.get(STEM_ACTIVATION)
     if not stored:
         raise WeightsError(f"weights file {file} holds no parameters")
     for name, value in stored.items():
         if not np.isfinite(value).all():
             raise WeightsError(f"weights file {file}: {name} holds values that are not finite")
-    return {name: stored[name] for name in names}
+    return Stored({name: stored[name] for name in names}, None if activation is None else str(activation))
 
 
 def _require_same(file: Path, stored: Mapping, own: Mapping) -> None:
     if problems := _differences(stored, own):
         raise WeightsError(f"{file} holds the weights of another network: {_brief(problems)}")
-
-
-def _require_activation(file: Path, own: str) -> None:
-    with opened(file, lambda reason: WeightsError(f"weights file {file} cannot be read: {reason}")) as source:
-        stored = source.attrs.get(STEM_ACTIVATION, own)  # the host's files do not say; the host has relu6 alone
-    if stored != own:
-        raise WeightsError(
-            f"{file} was trained with stem_activation {stored}, and this network has {own};"
-            f" set the network's stem_activation to {stored}"
-        )
 
 
 def _differences(stored: Mapping, own: Mapping) -> list[str]:
