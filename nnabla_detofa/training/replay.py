@@ -8,35 +8,37 @@ A distilled loss is run again without its teacher.
 
 import shutil
 import sys
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import h5py
 import nnabla as nn
 import numpy as np
 
 from ..errors import DetOFAError, RunFolderError
+from ..hdf5 import opened, read_arrays
 from ..supernet import OFAResNet50, classifier, detector
 from .checkpoint import STATE, WEIGHTS, as_contents
 from .files import damage, read_json, write_folder
 
 NETWORKS = {"ofa_resnet50_centernet": detector, "ofa_resnet50_classifier": classifier}
+BATCHES = "batches.h5"  # <batch>/inputs/<number> and <batch>/targets/<number>
 
 
 def save_step(
     folder: Path, record: dict[str, Any], batches: Sequence[Mapping[str, list]], *, network: OFAResNet50, solver
 ) -> None:
     """Write weights, solver, batches and the `record` of the step: its path, network, loss weights, images by batch."""
-    contents = as_contents(network, solver, record)
-    for number, batch in enumerate(batches):
-        arrays = {f"{kind}_{i}": array for kind in ("inputs", "targets") for i, array in enumerate(batch[kind])}
-        content = BytesIO()
-        np.savez(content, **arrays)
-        contents[f"batch_{number}.npz"] = content.getvalue()
+    content = BytesIO()
+    with h5py.File(content, "w") as out:
+        for number, batch in enumerate(batches):
+            for kind in ("inputs", "targets"):
+                for i, array in enumerate(batch[kind]):
+                    out[f"{number}/{kind}/{i}"] = array
     shutil.rmtree(folder, ignore_errors=True)  # the same step of an earlier session
-    write_folder(folder, contents)
+    write_folder(folder, {**as_contents(network, solver, record), BATCHES: content.getvalue()})
 
 
 def replay(folder: Path) -> tuple[dict[str, Any], list[dict[str, float]]]:
@@ -44,32 +46,54 @@ def replay(folder: Path) -> tuple[dict[str, Any], list[dict[str, float]]]:
 
     RunFolderError where the folder is no such step, or damaged.
     """
-    damaged = damage(folder, (STATE, WEIGHTS))
-    if damaged:
-        raise RunFolderError(f"{folder} is no step that was kept, or damaged: {damaged}")
-    record = read_json(folder / STATE)
+
+    def refuse(reason: str) -> RunFolderError:
+        return RunFolderError(f"{folder} is no step that was kept, or damaged: {reason}")
+
+    if damaged := damage(folder, (STATE, WEIGHTS, BATCHES)):
+        raise refuse(damaged)
+    record, weights, batches = (
+        read_json(folder / STATE),
+        *(_arrays(folder / name, refuse) for name in (WEIGHTS, BATCHES)),
+    )
+    try:
+        network = _network(record, weights)
+        losses = [_losses(network, batches, number, record) for number in range(len(record["images"]))]
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError) as error:
+        raise refuse(f"{type(error).__name__}: {error}") from error
+    return record, losses
+
+
+def _arrays(file: Path, refuse) -> dict[str, np.ndarray]:
+    with opened(file, refuse) as source:
+        return read_arrays(source)
+
+
+def _network(record: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> OFAResNet50:
+    """That of the step, with its path active; `load_weights` would refuse what is not finite."""
     ((name, options),) = record["network"].items()
     network = NETWORKS[name].SearchNet(**{**options, "pretrained": None})
-    with nn.parameter_scope("", OrderedDict()):  # `load_weights` would refuse what is not finite
-        nn.load_parameters(str(folder / WEIGHTS))
-        stored = nn.get_parameters(grad_only=False)
     for name, parameter in network.get_parameters().items():
-        parameter.d = stored[name].d
+        parameter.d = weights[name]
     network.activate(np.array(record["path"], np.int8))
     network.apply(training=True)
-    files = [folder / f"batch_{number}.npz" for number in range(len(record["images"]))]
-    return record, [_losses(network, file, record["loss_weights"]) for file in files]
+    return network
 
 
-def _losses(network: OFAResNet50, file: Path, loss_weights: list[float] | None) -> dict[str, float]:
-    with np.load(file) as arrays:
-        inputs, targets = (
-            [nn.Variable.from_numpy_array(arrays[name]) for name in sorted(arrays) if name.startswith(kind)]
-            for kind in ("inputs", "targets")
-        )
+def _losses(
+    network: OFAResNet50, batches: Mapping[str, np.ndarray], number: int, record: Mapping[str, Any]
+) -> dict[str, float]:
+    inputs, targets = (
+        [
+            nn.Variable.from_numpy_array(batches[name])
+            for name in sorted(batches)
+            if name.startswith(f"{number}/{kind}/")
+        ]
+        for kind in ("inputs", "targets")
+    )
     outputs = network(*inputs)
     terms = network.metrics(outputs, targets)
-    loss = network.loss(outputs, targets, loss_weights, terms)
+    loss = network.loss(outputs, targets, record["loss_weights"], terms)
     nn.forward_all([loss, *terms.values()])
     return {"loss": float(loss.d), **{name: float(term.d) for name, term in terms.items()}}
 

@@ -1,14 +1,18 @@
 """A step whose loss is lost is kept whole: path, images, weights; and gives the same losses again anywhere."""
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 
+import h5py
 import numpy as np
 import pytest
 
 from nnabla_detofa.errors import NumericError, RunFolderError
 from nnabla_detofa.training import replay as replay_module
+from nnabla_detofa.training.files import write_folder
 from nnabla_detofa.training.replay import main, replay
 from nnabla_detofa.training.step import MOST_NAMES
 
@@ -65,13 +69,13 @@ def test_what_is_kept(searcher, lost):
     assert record["hparams"]["seed"] == 0
     assert set(record["state"]) == {"sampler", "loss_scale", "losses"}
     assert {file.name for file in folder.iterdir()} == {
-        *("weights.h5", "solver.h5", "state.json", "sums.json", "batch_0.npz")
+        *("weights.h5", "solver.h5", "state.json", "sums.json", "batches.h5")
     }
     searcher.dataloader["train"].seek(5)
     batch = searcher.dataloader["train"].next()
-    with np.load(folder / "batch_0.npz") as arrays:
-        np.testing.assert_array_equal(arrays["inputs_0"], batch["inputs"][0])
-        assert len(arrays) == 1 + len(batch["targets"])
+    with h5py.File(folder / "batches.h5") as arrays:
+        np.testing.assert_array_equal(arrays["0/inputs/0"], batch["inputs"][0])
+        assert len(arrays["0/targets"]) == len(batch["targets"])
 
 
 def test_it_is_repeated_without_the_run(lost, capsys):
@@ -126,7 +130,28 @@ def test_what_is_no_kept_step(arguments, capsys, tmp_path, monkeypatch):
     assert "give one folder: " in said or "nowhere is no step that was kept, or damaged: sums.json cannot" in said
 
 
-def test_a_damaged_one_is_said(lost):
-    (lost[0] / "weights.h5").write_bytes(b"damaged")
-    with pytest.raises(RunFolderError, match="is no step that was kept, or damaged: the checksum of weights.h5"):
+@pytest.mark.parametrize("name", ["weights.h5", "state.json", "batches.h5"])
+def test_a_damaged_one_is_said(lost, name):
+    (lost[0] / name).write_bytes(b"damaged")
+    with pytest.raises(RunFolderError, match=f"is no step that was kept, or damaged: the checksum of {name}"):
         replay_module.replay(lost[0])
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("network", {"elsewhere": {}}, "KeyError: 'elsewhere'"),
+        ("network", 3, "AttributeError: 'int' object has no attribute 'items'"),
+        ("images", [[], []], "TypeError: CenterNet.call() missing 1 required positional"),
+        ("images", None, "TypeError: object of type 'NoneType' has no len"),
+        ("path", [1, 2], "SpaceError: "),
+    ],
+)
+def test_a_record_of_something_else_is_said(lost, key, value, said):
+    folder, _ = lost
+    record = json.loads((folder / "state.json").read_text()) | {key: value}
+    contents = {file.name: file.read_bytes() for file in folder.iterdir() if file.name != "sums.json"}
+    shutil.rmtree(folder)
+    write_folder(folder, {**contents, "state.json": json.dumps(record).encode()})
+    with pytest.raises(RunFolderError, match=f"is no step that was kept, or damaged: {re.escape(said)}"):
+        replay_module.replay(folder)
