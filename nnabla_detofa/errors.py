@@ -14,7 +14,9 @@ import errno
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from math import isfinite
 from pathlib import Path
+from typing import Any, TypeGuard
 
 # what a disk answers that is full, read-only or gone
 REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE}
@@ -72,9 +74,17 @@ def unknown(kind: str, given: object, known: Iterable[str]) -> ConfigError:
     return ConfigError(f"unknown {kind} '{given}'; known: {', '.join(names) or 'none'}{hint}")
 
 
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether `value` is a finite number; a whole one that no float can hold is none."""
+    try:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
+    except OverflowError:
+        return False
+
+
 def require_ratio(name: str, value: float) -> float:
     """`value` as a float in [0, 1); raises ConfigError otherwise."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
+    if not is_number(value) or not 0 <= value < 1:
         raise ConfigError(f"{name} is {value!r}; it must be a number in [0, 1)")
     return float(value)
 

@@ -7,8 +7,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ..detection import are_numbers, is_bbox, is_id, read_instances
-from ..errors import ConfigError, DataError, unknown
+from ..detection import is_bbox, is_id, read_instances
+from ..errors import ConfigError, DataError, is_number, unknown
 from .dataset import DetectionDataset, Image
 from .disk import DiskLoader, DiskOptions
 from .flaws import Findings, Flaw
@@ -140,7 +140,7 @@ def _group(
         elif (box := _box(row.get("bbox"))) is None:
             reason = f"has the bbox {row.get('bbox')}; it must be x, y, width, height, {CORNERS}"
             flaw = Flaw.ANNOTATION_BROKEN
-        elif crowd not in (0, 1) or not are_numbers(area):
+        elif crowd not in (0, 1) or not is_number(area):
             reason = f"has iscrowd {crowd!r} and the area {area!r}; they must be 0 or 1, and a finite number"
             flaw = Flaw.ANNOTATION_BROKEN
         else:

@@ -3,7 +3,7 @@
 from .affine import affine, invert, letterbox, transform_boxes, transform_points
 from .boxes import Detections, GroundTruth
 from .coco_ap import coco_ap, to_coco
-from .coco_file import are_numbers, is_bbox, is_id, read_instances
+from .coco_file import is_bbox, is_id, read_instances
 from .decode import Peaks, decode, to_detections
 from .targets import Targets, encode
 from .voc_ap import voc_ap
@@ -14,7 +14,6 @@ __all__ = [
     "Peaks",
     "Targets",
     "affine",
-    "are_numbers",
     "coco_ap",
     "decode",
     "encode",

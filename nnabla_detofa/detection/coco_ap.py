@@ -10,9 +10,9 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from ..errors import DataError
+from ..errors import DataError, is_number
 from .boxes import Detections, check_boxes, check_column, check_labels
-from .coco_file import are_numbers, is_bbox, is_id, read_instances
+from .coco_file import is_bbox, is_id, read_instances
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 
@@ -86,7 +86,7 @@ def _checked(rows: Iterable[Any], kind: _Kind, where: str, images: set[int], cat
         if not is_bbox(row["bbox"]):
             raise DataError(f"{name} has the bbox {row['bbox']}; it must be x, y, width, height")
         numbers = [row[key] for key in ("score", "area") if key in row]
-        if not are_numbers(*numbers) or row.get("iscrowd", 0) not in (0, 1):
+        if not all(map(is_number, numbers)) or row.get("iscrowd", 0) not in (0, 1):
             raise DataError(f"{name} has a score, area or iscrowd that is no finite number: {row}")
         # Numbered from 1: pycocotools takes an object with id 0 for not found once it is found.
         checked.append(

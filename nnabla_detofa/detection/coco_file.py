@@ -1,11 +1,10 @@
 """COCO's instances file as it stands, for training and for evaluation alike (4.1)."""
 
 import json
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError
+from ..errors import DataError, is_number
 
 PARTS = ("images", "annotations", "categories")
 
@@ -32,21 +31,9 @@ def is_id(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
 
 
-def are_numbers(*values: Any) -> bool:
-    """Whether all are finite numbers."""
-    return all(isinstance(one, (int, float)) and not isinstance(one, bool) and _is_finite(one) for one in values)
-
-
-def _is_finite(number: float) -> bool:
-    try:
-        return isfinite(number)
-    except OverflowError:  # a whole number that no float can hold
-        return False
-
-
 def is_bbox(value: Any) -> bool:
     """Whether `value` is x, y, width, height."""
-    return isinstance(value, (list, tuple)) and len(value) == 4 and are_numbers(*value)
+    return isinstance(value, (list, tuple)) and len(value) == 4 and all(map(is_number, value))
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -2,12 +2,11 @@
 
 import inspect
 from collections.abc import Callable, Collection, Mapping
-from math import isfinite
 from typing import Any
 
 from nnabla import solvers
 
-from ..errors import ConfigError, unknown
+from ..errors import ConfigError, is_number, unknown
 
 SOLVERS = {name: make for name, make in vars(solvers).items() if name[:1].isupper() and not isinstance(make, type)}
 # keywords of the host's Optimizer itself; it hands the others to nnabla's solver
@@ -100,13 +99,12 @@ def _check_numbers(where: str, solver: Callable, options: Mapping[str, Any]) -> 
     """What the solver has a number for by default has to be one; the host's own two may be null as well."""
     defaults = {p.name: p.default for p in inspect.signature(solver).parameters.values()}
     for key, value in options.items():
-        asked = _is_number(defaults.get(key)) or (key in ("weight_decay", "grad_clip") and value is not None)
-        if asked and not (_is_number(value) and isfinite(value)):
+        if is_number(defaults.get(key)) and not is_number(value):
             raise ConfigError(f"{where}.{key} is {value!r}; it must be a finite number")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if (decay := options.get("weight_decay")) is not None and not (is_number(decay) and decay >= 0):
+        raise ConfigError(f"{where}.weight_decay is {decay!r}; it must be a finite number of at least 0, or null")
+    if (clip := options.get("grad_clip")) is not None and not (is_number(clip) and clip > 0):
+        raise ConfigError(f"{where}.grad_clip is {clip!r}; it must be a finite number above 0, or null")
 
 
 def _mapping(where: str, value: object) -> Mapping[str, Any]:

@@ -2,9 +2,8 @@
 
 from collections.abc import Callable, Collection, Mapping
 from inspect import Parameter, signature
-from math import isfinite
 
-from ..errors import ConfigError, unknown
+from ..errors import ConfigError, is_number, unknown
 
 
 def keywords(call: Callable, *supplied: str) -> set[str]:
@@ -40,24 +39,20 @@ def require_count(where: str, value: object, *, least: int = 1) -> int:
 
 def require_numbers(where: str, value: object, *, n: int | None = None) -> list[float]:
     """`value` as a list of finite numbers, `n` of them; ConfigError otherwise."""
-    if (
-        not isinstance(value, (list, tuple))
-        or not all(isinstance(one, (int, float)) and isfinite(one) for one in value)
-        or n not in (None, len(value))
-    ):
+    if not isinstance(value, (list, tuple)) or not all(map(is_number, value)) or n not in (None, len(value)):
         raise ConfigError(f"{where} is {value!r}; it must be a list of {f'{n} ' if n else ''}finite numbers")
     return [float(one) for one in value]
 
 
 def require_number(where: str, value: object, *, least: float) -> float:
     """`value` as a finite number of at least `least`; ConfigError otherwise."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not isfinite(value) or value < least:
+    if not is_number(value) or value < least:
         raise ConfigError(f"{where} is {value!r}; it must be a finite number of at least {least:g}")
     return float(value)
 
 
 def require_positive(where: str, value: object) -> float:
     """`value` as a finite number above 0; ConfigError otherwise."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not isfinite(value) or value <= 0:
+    if not is_number(value) or value <= 0:
         raise ConfigError(f"{where} is {value!r}; it must be a finite number above 0")
     return float(value)

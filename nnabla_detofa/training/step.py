@@ -18,8 +18,9 @@ class PathStep(RunSession):
     def __init__(self, model, optimizer, regularizer, dataloader, hparams, args):
         super().__init__(model, optimizer, regularizer, dataloader, hparams, args)
         self.loss_scale = LossScale.of(self.args.get("type_config"))
-        # Optimizer would decay all parameters
+        # Optimizer would decay all parameters, and clip what was decayed before
         self._weight_decay, optimizer["train"]._weight_decay = optimizer["train"]._weight_decay, None
+        self._grad_clip, optimizer["train"]._grad_clip = optimizer["train"]._grad_clip, None
         self._step = 0
 
     def train_on_batch(self, key="train", *, path):  # noqa: ARG002 - the host's protocol
@@ -52,6 +53,8 @@ class PathStep(RunSession):
             self.comm.all_reduce(gradients, division=True, inplace=False)
         self.event.add_default_stream_event()
         if self.loss_scale.unscale(self.optimizer["train"]._solver):
+            if self._grad_clip:
+                self.optimizer["train"]._solver.clip_grad_by_norm(self._grad_clip)
             self.decay_weights()
             self.optimizer["train"].update()
         return losses

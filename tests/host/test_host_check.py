@@ -123,7 +123,7 @@ def test_unknown_solver_and_keyword():
     )
 
 
-@pytest.mark.parametrize("value", ["abc", None, True, float("nan")])
+@pytest.mark.parametrize("value", ["abc", None, True, float("nan"), 10**400])
 def test_rates_are_numbers(value):
     for key, solver in (("alpha", "Adam"), ("lr", "Momentum")):
         assert message(check_optimizers, optimizer(name=solver, **{key: value})) == (
@@ -134,7 +134,13 @@ def test_rates_are_numbers(value):
 def test_optimizers_that_are_no_options():
     check_optimizers(optimizer(name="Adam", weight_decay=None, grad_clip=None))
     assert message(check_optimizers, optimizer(name="Adam", grad_clip="a")) == (
-        "optimizer.train.grad_clip is 'a'; it must be a finite number"
+        "optimizer.train.grad_clip is 'a'; it must be a finite number above 0, or null"
+    )
+    assert message(check_optimizers, optimizer(name="Adam", grad_clip=0)) == (
+        "optimizer.train.grad_clip is 0; it must be a finite number above 0, or null"
+    )
+    assert message(check_optimizers, optimizer(name="Adam", weight_decay=-0.1)) == (
+        "optimizer.train.weight_decay is -0.1; it must be a finite number of at least 0, or null"
     )
     assert message(check_optimizers, {"optimizer": 3}) == "optimizer is 3; it must hold keys and their values"
     assert message(check_optimizers, {"optimizer": {"train": "Adam"}}) == (
