@@ -21,7 +21,8 @@ SECONDS = 15  # to look through a file's structure, which takes a fraction of on
 CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL)  # others were sent by somebody
 PROBE = """
 import resource, sys
-resource.setrlimit(resource.RLIMIT_AS, (1 << 32, 1 << 32))
+most = resource.getrlimit(resource.RLIMIT_AS)[1]
+resource.setrlimit(resource.RLIMIT_AS, (1 << 32 if most == resource.RLIM_INFINITY else min(1 << 32, most), most))
 import h5py
 try:
     with h5py.File(sys.argv[1], "r") as source:
@@ -76,6 +77,6 @@ def read_arrays(group: h5py.Group) -> dict[str, np.ndarray]:
 def _require_plain(name: str, item: h5py.Dataset) -> None:
     if item.dtype.kind not in "biuf":
         raise ValueError(f"{name} holds {item.dtype}, not numbers")
-    elsewhere = item.external or item.is_virtual
-    if elsewhere or item.chunks is not None or item.id.get_storage_size() != item.nbytes:
+    nowhere = item.external or item.is_virtual or item.shape is None
+    if nowhere or item.chunks is not None or item.id.get_storage_size() != item.nbytes:
         raise ValueError(f"{name} is compressed, in chunks, in another file or was never written")

@@ -54,6 +54,22 @@ def test_an_array_of_several_names_is_read_once(file):
     assert len(read(file)) == 3
 
 
+def test_what_is_no_plain_array(file):
+    for value, said in ((h5py.Empty("f4"), "more is compressed, in chunks"), ("text", "more holds object, not numbers")):
+        with h5py.File(file, "r+") as out:
+            out.pop("more", None)
+            out["more"] = value
+        with pytest.raises(WeightsError, match=said):
+            read(file)
+
+
+def test_a_reader_takes_less_memory_where_it_is_allowed_less(file, monkeypatch):
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_AS, (1 << 31, 1 << 31))\n"
+    monkeypatch.setattr(hdf5, "PROBE", limit + hdf5.PROBE + "\nimport os; os.abort()")
+    with pytest.raises(WeightsError, match="signal 6"):  # so it came to its end
+        read(file)
+
+
 def test_other_errors_keep_their_reason(file):
     with pytest.raises(WeightsError, match="^mine$"), opened(file, lambda _: WeightsError("not mine")):
         raise WeightsError("mine")
