@@ -53,7 +53,7 @@ def _read(
     names = tuple(categories.values()) if classes is None else classes
     for name in names:
         if name not in categories.values():
-            raise unknown(f"class for {file.name}", name, categories.values())
+            raise DataError(unknown(f"class for {file.name}", name, categories.values()))
     ids = {name: number for number, name in categories.items()}
     rows = _rows_of_images(content, file, findings)
     grouped = _group(content, rows, categories, names, file, findings)
@@ -131,10 +131,10 @@ def _group(
     for key, row in _first_of_each(content["annotations"], "annotations", "id", file, findings).items():
         image, category, crowd, area = (row.get(name, usual) for name, usual in FIELDS.items())
         if not is_id(image) or image not in listed:
-            flaw, reason = Flaw.IMAGE_UNKNOWN, f"is of image {image}, which the file does not list"
+            flaw, reason = Flaw.IMAGE_UNKNOWN, f"is of image {image!r}, which the file does not list"
         elif not is_id(category) or category not in categories:
             known = ", ".join(map(str, categories))
-            flaw, reason = Flaw.CATEGORY_UNKNOWN, f"is of category {category}; known: {known}"
+            flaw, reason = Flaw.CATEGORY_UNKNOWN, f"is of category {category!r}; known: {known}"
         elif category not in labels:
             flaw, reason = Flaw.CLASS_UNKNOWN, f"is of an {unknown('class', categories[category], classes)}"
         elif (box := _box(row.get("bbox"))) is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -82,11 +82,12 @@ def _flat(arrays: list[np.ndarray], dtype: type) -> np.ndarray:
     return np.concatenate(arrays).astype(dtype) if arrays else np.zeros(0, dtype)
 
 
-def hold_out(dataset: DetectionDataset, held_out: float | int, seed: int) -> tuple[DetectionDataset, DetectionDataset]:
+def hold_out(dataset: Any, held_out: float | int, seed: int) -> tuple[Any, Any]:
     """A random partition into the part that is trained on and the part held out for validation.
 
     `held_out` is a share in [0, 1) or a number of images. Depends on `seed` alone. Both parts are in random order, so
-    that the first n images of a part are a fair sample of it. Raises DataError if nothing is left to train on.
+    that the first n images of a part are a fair sample of it. A data set has `name`, a length and `subset(indices)`.
+    Raises DataError if nothing is left to train on.
     """
     n, held_out = len(dataset), require_held_out(held_out)
     share = max(1, round(n * held_out)) if 0 < held_out < 1 else int(held_out)

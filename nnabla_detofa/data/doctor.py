@@ -2,8 +2,8 @@
 
 import json
 import time
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +38,30 @@ def check(dataloader: Any, json_file: Path | None = None) -> int:
     if name not in KINDS:
         raise unknown("data set to check", name, KINDS)
     chosen = from_mapping(KINDS[name], options or {}, f"dataloader.{name}")
+    if json_file:
+        with _refused(json_file):  # known before minutes of reading
+            beside = json_file.with_name(f".{json_file.name}.writing")
+            beside.touch()
+    start = time.perf_counter()
     try:
-        with json_file.open("w") if json_file else nullcontext() as out:  # known before minutes of reading
-            start = time.perf_counter()
-            parts = examine(chosen)
-            seconds = time.perf_counter() - start
-            if out:
-                json.dump(as_json(parts), out, indent=1)
-    except OSError as error:
-        raise ConfigError(f"cannot write {json_file}: {error.strerror}") from error
+        parts = examine(chosen)
+    finally:
+        if json_file:
+            beside.unlink()
+    seconds = time.perf_counter() - start
+    if json_file:
+        with _refused(json_file):
+            beside.write_text(json.dumps(as_json(parts), indent=1))
+            beside.replace(json_file)
     print("\n".join(report(parts)))
     print(f"{sum(part.images for part in parts)} images in {seconds:.1f} s: {VERDICTS[severity(parts)]}")
     return int(severity(parts))
+
+
+@contextmanager
+def _refused(file: Path) -> Iterator[None]:
+    """ConfigError where the disk refuses to write the file."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(f"cannot write {file}: {error.strerror}") from error

@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..errors import ConfigError, DataError
-from .dataset import DetectionDataset
+from .dataset import DetectionDataset, hold_out
 from .flaws import Finding, Findings, Flaw, Severity
 from .images import examine_image
 from .objects import too_many_objects
@@ -44,6 +44,8 @@ class Options(Protocol):
     """What the examination asks of a loader's options."""
 
     where: str
+    held_out: float | int
+    seed: int
 
     def read(self, split: str, classes: Sequence[Any] | None, *, strict: bool) -> DataSet:
         """The `split`, "train" or "test"; where not `strict`, what could be read of it."""
@@ -68,6 +70,7 @@ def examine(options: Options, *, threads: int | None = None, show: bool = True) 
     """
     threads = threads or len(os.sched_getaffinity(0))
     cv2.setNumThreads(1)  # threads work on images, not inside them
+    cv2.setLogLevel(0)  # what it would say of a damaged image is in the findings
     parts: list[Part] = []
     read: dict[str, _Read] = {}
     classes = getattr(options, "classes", None)
@@ -81,8 +84,7 @@ def examine(options: Options, *, threads: int | None = None, show: bool = True) 
             parts.append(Part(split, split, 0, {}, np.zeros((0, 2), int), findings))
             continue
         part, read[split] = _look_at_all(split, dataset, threads, show=show)
-        if split == "train" and isinstance(dataset, DetectionDataset):
-            part.findings.extend(too_many_objects(dataset, options.max_objects))  # type: ignore[attr-defined]
+        part.findings.extend(_of_the_split(split, dataset, options))
         part.findings.extend(_same_in_split(read[split]))
         if len(read) == 2:
             part.findings.extend(_same_in_test(**read))
@@ -94,6 +96,23 @@ def examine(options: Options, *, threads: int | None = None, show: bool = True) 
 def severity(parts: Iterable[Part]) -> Severity:
     """The worst of all findings."""
     return max((finding.flaw.severity for part in parts for finding in part.findings), default=Severity.NOTED)
+
+
+def _of_the_split(split: str, dataset: DataSet, options: Options) -> Iterator[Finding]:
+    """What is wrong with a split as what it is used for."""
+    place = Path(dataset.name)
+    if split == "train":
+        try:
+            hold_out(dataset, options.held_out, options.seed)
+        except DataError as error:
+            yield Finding(Flaw.HELD_OUT_ALL, place, None, str(error))
+    if not isinstance(dataset, DetectionDataset):
+        return
+    if split == "train":
+        yield from too_many_objects(dataset, options.max_objects)  # type: ignore[attr-defined]
+    elif len(dataset) and dataset.ground_truth().difficult.all():
+        reason = "has no object to find, so average precision is not defined; difficult ones and crowds do not count"
+        yield Finding(Flaw.NOTHING_TO_FIND, place, None, f"{dataset.name} {reason}")
 
 
 class _Read(NamedTuple):

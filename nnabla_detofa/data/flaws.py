@@ -2,7 +2,8 @@
 
 The readers record what they find as `Finding`s, in training and in `nnabla_detofa check` alike, so the two cannot
 disagree; `nnabla_detofa check --policy` prints the table below. Decided besides: a name in an annotation may not lead
-out of the data folder, but a symbolic link in it is its owner's and is followed.
+out of the data folder, but a symbolic link in it is its owner's and is followed. Damage inside a JPEG that its decoder
+bridges is not seen.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ class Severity(IntEnum):
     UNUSABLE = 2  # training stops and names it
 
 
+COCO_AP = " (COCO's AP keeps it)"  # which takes the file as it stands, so that its figures are everybody's
+
+
 class Flaw(Enum):
     """A kind of flaw: its name, how bad it is, and the policy, that is what training does about it."""
 
@@ -42,6 +46,8 @@ class Flaw(Enum):
     IMAGE_UNKNOWN = "annotation of an image that is not listed", Severity.UNUSABLE, "stops"
     CLASS_EMPTY = "class folder without images", Severity.UNUSABLE, "stops"
     ID_REPEATED = "id or category name that is not unique", Severity.UNUSABLE, "stops"
+    NOTHING_TO_FIND = "test split without an object to find", Severity.UNUSABLE, "stops: AP would not be defined"
+    HELD_OUT_ALL = "held_out that leaves nothing to train on", Severity.UNUSABLE, "stops"
 
     SIZE_MISSING = "size field missing", Severity.MENDED, "read from the image"
     IMAGE_GREY = "grey image", Severity.MENDED, "three equal channels"
@@ -51,18 +57,18 @@ class Flaw(Enum):
     IMAGE_TURNED = (
         "image with an orientation tag",
         Severity.MENDED,
-        "turned as it says, unless the size field is that of the stored pixels alone",
+        "turned as it says, unless the size field is that of the stored pixels alone (TIFF: always turned)",
     )
-    BOX_ZERO = "box of zero size", Severity.MENDED, "left out"
-    BOX_INVERTED = "inverted box", Severity.MENDED, "left out"
-    BOX_OUTSIDE = "box outside the image", Severity.MENDED, "left out"
-    BOX_REPEATED = "box annotated twice with one class", Severity.MENDED, "the second is left out"
+    BOX_ZERO = "box of zero size", Severity.MENDED, f"left out{COCO_AP}"
+    BOX_INVERTED = "inverted box", Severity.MENDED, f"left out{COCO_AP}"
+    BOX_OUTSIDE = "box outside the image", Severity.MENDED, f"left out{COCO_AP}"
+    BOX_REPEATED = "box annotated twice with one class", Severity.MENDED, f"the second is left out{COCO_AP}"
     BOX_STICKS_OUT = (
         "box that sticks out of the image by more than a pixel",
         Severity.MENDED,
         "trained on the part inside; AP compares the whole",
     )
-    FILE_IGNORED = "file in a class folder that is no image", Severity.MENDED, "left out"
+    FILE_IGNORED = "file beside class folders, or in one and no image", Severity.MENDED, "left out"
     TOO_MANY_OBJECTS = "image with more than max_objects objects", Severity.MENDED, "trained on the largest of them"
     LISTED_TWICE = "image listed twice in a split", Severity.MENDED, "counted once, in the class that it has last"
     SAME_IMAGE_IN_SPLIT = (
@@ -76,6 +82,7 @@ class Flaw(Enum):
         "kept; AP is too good, take it out of one of them",
     )
 
+    IMAGE_FRAMES = "image of several frames", Severity.NOTED, "the first is used"
     SAME_NAME_IN_TEST = "same file name, another picture in test", Severity.NOTED, "kept"
     BOX_NEARLY_REPEATED = "box on another of its class (IoU of 0.9 or more)", Severity.NOTED, "kept"
     NO_BOXES = "image without boxes", Severity.NOTED, "kept: all of it is background"

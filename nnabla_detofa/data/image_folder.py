@@ -16,7 +16,7 @@ from . import digits
 from .classification import ClassificationLoader, ClassificationOptions
 from .disk import DiskLoader, DiskOptions
 from .flaws import Finding, Findings, Flaw
-from .images import leads_out
+from .images import leads_out, read_list
 from .options import from_mapping
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
@@ -60,13 +60,14 @@ def read_image_folder(
     part: str,
     *,
     listed: str | Path | None = None,
-    classes: Sequence[str] | None = None,
+    classes: Sequence[Any] | None = None,
     strict: bool = True,
 ) -> ImageFolder:
     """The images below `root`/`part`, in one folder for each class, or those of the list, in its order.
 
     A line of the list is a file's name below `root`/`part` and, behind a space, its class; without it, the class is the
-    folder's name. Classes are numbered in the order of their names, or of their numbers where all are numbers.
+    folder's name. `classes` gives the labels their order; without, they are numbered in the order of their names, or of
+    their numbers where all are numbers.
 
     Raises DataError for a folder or list that is missing, a class without images, a listed file that is not there, a
     name that leads out of the folder, and classes other than `classes`, if these are given; where not `strict`, what is
@@ -76,33 +77,41 @@ def read_image_folder(
     findings = Findings(strict=strict)
     pairs = _from_list(folder, Path(listed).expanduser(), findings) if listed else _from_folders(folder, findings)
     found = _in_order({name for _, name in pairs})
-    if classes is not None and found != tuple(classes):
-        raise DataError(_other_classes(folder, found, classes))
+    if classes is not None:
+        wanted = tuple(str(one) for one in classes)
+        if set(found) != set(wanted):
+            raise DataError(_other_classes(folder, found, wanted))
+        found = wanted
     number = {name: label for label, name in enumerate(found)}
     files = np.array([os.fsencode(file) for file, _ in pairs], np.bytes_)
     labels = np.array([number[name] for _, name in pairs], np.int64)
     return ImageFolder(f"{folder.parent.name}/{part}", folder, found, files, labels, tuple(findings))
 
 
-def _folders(folder: Path) -> list[str]:
-    """The folders in `folder`, hidden ones aside."""
+def _folders(folder: Path, findings: Findings) -> list[str]:
+    """The folders in `folder`, hidden ones aside; what else is there goes into the findings."""
     try:
         with os.scandir(folder) as entries:
-            return sorted(one.name for one in entries if one.is_dir() and not one.name.startswith("."))
+            kinds = {one.name: one.is_dir() for one in entries if not one.name.startswith(".")}
     except OSError as error:
         raise DataError(
             f"cannot list the folder {folder} ({error.strerror}); it must hold one folder of images for each class"
         ) from error
+    for name in sorted(kinds):
+        if not kinds[name]:
+            findings.add(Flaw.FILE_IGNORED, folder / name)
+    return sorted(name for name in kinds if kinds[name])
 
 
 def _from_folders(folder: Path, findings: Findings) -> list[tuple[str, str]]:
     """(file, class) of every image in the folders."""
     pairs: list[tuple[str, str]] = []
-    for name in _folders(folder):
-        inside_it = sorted(_files(folder / name))
-        images = [one for one in inside_it if one.lower().endswith(SUFFIXES)]
-        for one in inside_it:
-            if not one.lower().endswith(SUFFIXES):
+    for name in _folders(folder, findings):
+        images = []
+        for one in sorted(_files(folder / name)):
+            if one.lower().endswith(SUFFIXES):
+                images.append(one)
+            else:
                 findings.add(Flaw.FILE_IGNORED, folder / name / one)
         if not images:
             reason = f"the class folder {folder / name} holds no image ({', '.join(SUFFIXES)}); fill it or remove it"
@@ -123,10 +132,7 @@ def _files(folder: Path) -> list[str]:
 
 def _from_list(folder: Path, file: Path, findings: Findings) -> list[tuple[str, str]]:
     """(file, class) of every line of the list, each file once."""
-    try:
-        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot read the list of images {file}: {error}") from error
+    lines = [line.strip() for line in read_list(file, "list of images").splitlines()]
     pairs: dict[str, str] = {}
     content = cache(lambda below: frozenset(_files(folder / below)))
     for name, label in (_pair(line, file) for line in lines if line):
@@ -166,7 +172,9 @@ def _other_classes(folder: Path, found: Sequence[str], wanted: Sequence[str]) ->
     more, fewer = ([name for name in a if name not in b] for a, b in ((found, wanted), (wanted, found)))
     told = [f"{verb} {', '.join(names[:3])}{', …' if len(names) > 3 else ''}" for verb, names in
             (("has also", more), ("lacks", fewer)) if names]  # fmt: skip
-    return f"{folder} has other classes than the training images: it {' and '.join(told)}"
+    return (
+        f"{folder} has other classes than those wanted, the training images' or the given ones: it {' and '.join(told)}"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

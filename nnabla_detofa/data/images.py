@@ -3,7 +3,8 @@
 import io
 import os
 import stat
-from collections.abc import Collection
+import warnings
+from collections.abc import Callable, Collection
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from threading import Lock
 
@@ -15,18 +16,27 @@ from ..errors import DataError
 from .flaws import Findings, Flaw
 
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
-# how files of a format end; OpenCV fills the missing part of a JPEG with grey and says nothing
-ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
 MAX_PIXELS = 2**27  # a few kilobytes can declare an image that fills the memory
 MAX_BYTES = 2**30
-ORIENTATION, UPRIGHT = 0x0112, 1  # EXIF
+ORIENTATION = 0x0112  # EXIF's tag
+# what an orientation tag asks for, on rows and columns of (h, w, 3) pixels
+TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.transpose(1, 0, 2),
+    6: lambda pixels: np.rot90(pixels, -1),
+    7: lambda pixels: pixels[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda pixels: np.rot90(pixels),
+}
 GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "F")
+warnings.filterwarnings("ignore", module=r"PIL\.")  # what Pillow warns of is decided on here
 
 
 def read_image(file: Path, size: tuple[int, int] | None = None) -> np.ndarray:
     """The pixels (h, w, 3) of `file` as BGR bytes; grey images get three equal channels.
 
-    If `size` (width, height) is given and does not match, the camera's orientation tag is tried the other way round.
+    It is turned as its orientation tag says, unless `size` (width, height) is given and is that of the stored pixels.
     DataError if the file is missing, too large, cannot be decoded, is cut off, or is not of `size`.
     """
     pixels = examine_image(file, size, Findings())
@@ -37,18 +47,20 @@ def read_image(file: Path, size: tuple[int, int] | None = None) -> np.ndarray:
 def examine_image(file: Path, size: tuple[int, int] | None, findings: Findings) -> np.ndarray | None:
     """As `read_image`, with every flaw of the image in `findings`; None for an unusable one."""
     data = read_bytes(file, "image", Flaw.IMAGE_MISSING, findings)
-    if data is None or not _sound_header(file, data, findings):
+    turn = None if data is None else _sound_header(file, data, findings)
+    if data is None or turn is None:
         return None
-    pixels = _decode(data, cv2.IMREAD_COLOR)
-    if pixels is None:
+    stored = _decode(data)
+    if stored is None:
         findings.add(Flaw.IMAGE_UNREADABLE, file, _damaged(file))
-    elif size is not None and pixels.shape[1::-1] != size:
-        turned, pixels = pixels, _decode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-        if pixels is None or pixels.shape[1::-1] != size:
-            is_, said = ("x".join(map(str, one)) for one in (turned.shape[1::-1], size))
-            findings.add(Flaw.SIZE_DISAGREES, file, f"the image {file} is {is_}, its annotation says {said}")
-            return None
-    return pixels
+        return None
+    turned = np.ascontiguousarray(turn(stored))
+    for pixels in (turned, stored):
+        if size in (None, pixels.shape[1::-1]):
+            return pixels
+    is_, said = ("x".join(map(str, one)) for one in (turned.shape[1::-1], size))  # type: ignore[arg-type]
+    findings.add(Flaw.SIZE_DISAGREES, file, f"the image {file} is {is_}, its annotation says {said}")
+    return None
 
 
 def image_size(file: Path, findings: Findings) -> tuple[int, int] | None:
@@ -77,46 +89,78 @@ def read_bytes(file: Path, what: str, missing: Flaw, findings: Findings, *, limi
     return None
 
 
-def _sound_header(file: Path, data: bytes, findings: Findings) -> bool:
-    """Whether the header promises an image of a bearable size that is all there; notes what is unusual about it."""
+def read_list(file: Path, what: str) -> str:
+    """The text of a list of names; DataError for what is none."""
+    try:
+        return (read_bytes(file, what, Flaw.SPLIT_UNREADABLE, Findings()) or b"").decode("utf-8-sig")
+    except ValueError as error:
+        raise DataError(f"cannot read the {what} {file}: {error}") from error
+
+
+def _sound_header(file: Path, data: bytes, findings: Findings) -> Callable[[np.ndarray], np.ndarray] | None:
+    """How to turn the decoded pixels, if the header promises an image of a bearable size that is all there, else None.
+
+    Notes what is unusual about it.
+    """
     try:
         with Pillow.open(io.BytesIO(data), formats=FORMATS) as picture:
             width, height = picture.size
-            deep, orientation = ";16" in f"{picture.mode}{picture.tile}", picture.getexif().get(ORIENTATION, UPRIGHT)
+            deep, orientation = ";16" in f"{picture.mode}{picture.tile}", picture.getexif().get(ORIENTATION)
+            frames = getattr(picture, "is_animated", False)
     except Pillow.DecompressionBombError:
         width, height = MAX_PIXELS, 2  # or more: Pillow does not say
     except Exception:  # Pillow's readers raise whatever their parsing meets
         findings.add(Flaw.IMAGE_UNREADABLE, file, _damaged(file))
-        return False
+        return None
     if width * height > MAX_PIXELS:
         limit = f"an image may have {MAX_PIXELS} pixels"
         findings.add(Flaw.IMAGE_TOO_LARGE, file, f"the image {file} is too large, perhaps made to fill memory; {limit}")
-        return False
-    end = ENDS.get(picture.format or "", b"")
-    if end not in data[len(data) // 2 :]:
+        return None
+    if picture.format in ENDS and not ENDS[picture.format](data):
         findings.add(Flaw.IMAGE_UNREADABLE, file, _damaged(file))
-        return False
+        return None
     unusual = {
         Flaw.IMAGE_GREY: picture.mode in GREY_MODES,
         Flaw.IMAGE_DEEP: deep,
         Flaw.IMAGE_CMYK: picture.mode == "CMYK",
         Flaw.IMAGE_ALPHA: picture.mode in ("LA", "PA", "RGBA") or "transparency" in picture.info,
-        Flaw.IMAGE_TURNED: orientation != UPRIGHT,
+        Flaw.IMAGE_TURNED: orientation in TURNS,
+        Flaw.IMAGE_FRAMES: frames,
     }
     for flaw in (flaw for flaw, found in unusual.items() if found):
         findings.add(flaw, file)
-    return True
+    turn = None if picture.format == "TIFF" else TURNS.get(orientation or 1)  # OpenCV has turned a TIFF already
+    return turn or (lambda pixels: pixels)
 
 
 def _damaged(file: Path) -> str:
-    return f"cannot decode the image {file}: it is damaged, cut off or not an image"
+    return (
+        f"cannot decode the image {file}: it is damaged, cut off or no image of a known kind"
+        f" ({', '.join(FORMATS)} of 8 or 16 bits)"
+    )
 
 
-def _decode(data: bytes, flags: int) -> np.ndarray | None:
+def _decode(data: bytes) -> np.ndarray | None:
+    """The pixels as they are stored (h, w, 3), BGR."""
     try:
-        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error:
         return None
+
+
+def _jpeg_ends(data: bytes) -> bool:
+    """Whether the end mark follows the picture; a thumbnail before it has one too, and a film may be behind it."""
+    place = 2  # behind the start mark; segments up to the picture say how long they are
+    while data[place : place + 1] == b"\xff" and (kind := data[place + 1 : place + 2]) != b"\xda":
+        place += 1 if kind == b"\xff" else 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+    return b"\xff\xd9" in data[place:]
+
+
+# OpenCV fills the missing part of a JPEG with grey and says nothing
+ENDS: dict[str | None, Callable[[bytes], bool]] = {
+    "JPEG": _jpeg_ends,
+    "PNG": lambda data: b"IEND" in data[len(data) // 2 :],
+}
 
 
 def inside(folder: Path, name: str, where: str) -> Path:

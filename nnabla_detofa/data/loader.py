@@ -37,7 +37,7 @@ class DetectionLoader(BatchStream):
     options: LoaderOptions
 
     def _findings(self, dataset: DetectionDataset) -> list[Finding]:
-        return [*dataset.findings, *too_many_objects(dataset, self.options.max_objects)]
+        return [*dataset.findings, *(too_many_objects(dataset, self.options.max_objects) if self.training else ())]
 
     def target_shapes(self) -> list[list[int]]:
         """Shapes of one image's heat map, sizes, offsets, indices and mask."""

@@ -69,6 +69,7 @@ class BatchStream(ABC):
         self._position = 0
         self.waited = 0.0
         cv2.setNumThreads(1)  # threads work on images, not inside them
+        cv2.setLogLevel(0)  # what it would say of a damaged image is in our error
         if self._rank == 0:
             for line in count_lines(dataset.name, self._findings(dataset)):
                 tell(line)

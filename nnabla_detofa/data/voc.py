@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 from xml.etree.ElementTree import Element, ParseError
 
 import defusedxml.ElementTree
+from defusedxml.common import DTDForbidden
 
 from ..errors import ConfigError, DataError, unknown
 from . import digits
 from .dataset import DetectionDataset, Image
 from .disk import DiskLoader, DiskOptions
 from .flaws import Findings, Flaw
-from .images import MAX_PIXELS, image_size, inside, leads_out, present, read_bytes
+from .images import MAX_PIXELS, image_size, inside, leads_out, present, read_bytes, read_list
 from .loader import DetectionLoader
 from .objects import CORNERS, Object, are_corners, sound_image
 from .options import LoaderOptions, from_mapping
@@ -80,7 +81,7 @@ def _devkit(root: str | Path, splits: list[tuple[str, str]]) -> Path:
     root = Path(root).expanduser().absolute()
     devkit = root / "VOCdevkit" if (root / "VOCdevkit").is_dir() else root
     for year, _ in splits:
-        if not inside(devkit, f"VOC{year}", "the year of a split").is_dir():
+        if not os.path.isdir(inside(devkit, f"VOC{year}", "the year of a split")):  # noqa: PTH112 - any name
             raise DataError(f"no VOC{year} in {devkit}: put VOCdevkit/VOC{year} with {LAYOUT} into {root}")
     return devkit
 
@@ -89,13 +90,10 @@ def _add_records(records: dict[Path, _Record], folder: Path, split: str, finding
     """Put what a split lists into `records`, by annotation file; what is there already counts once."""
     lists, images = folder / "ImageSets" / "Main", folder / "JPEGImages"
     file = inside(lists, f"{split}.txt", "the name of a split")
-    try:
-        ids = file.read_text(encoding="utf-8").split("\n")
-    except FileNotFoundError as error:
+    if not os.path.exists(file):  # noqa: PTH110 - any name
         there = ", ".join(sorted(one.stem for one in lists.glob("*.txt"))) or "none"
-        raise DataError(f"no split '{split}' in {lists}; there: {there}") from error
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot read the split {file}: {error}") from error
+        raise DataError(f"no split '{split}' in {lists}; there: {there}")
+    ids = read_list(file, "split").split("\n")
     names = present(images)
     for one in filter(None, map(str.strip, ids)):
         annotation = folder / "Annotations" / f"{one}.xml"
@@ -122,12 +120,16 @@ def _record(image: Path, name: str, file: Path, findings: Findings) -> _Record |
         return None
     try:
         root = defusedxml.ElementTree.fromstring(data, forbid_dtd=True)  # so neither entity bombs nor foreign files
+    except DTDForbidden:
+        findings.add(Flaw.ANNOTATION_BROKEN, file, f"{file} has a DOCTYPE, which may hold anything; remove it")
+        return None
     except (ParseError, ValueError, LookupError) as error:  # LookupError: an encoding that there is not
         reason = f"cannot read the annotation {file}: {error or type(error).__name__}"
         findings.add(Flaw.ANNOTATION_BROKEN, file, reason)
         return None
     try:
-        objects, size = [_object(one) for one in root.iterfind("object")], _size(root)
+        objects = [_object(number, one) for number, one in enumerate(root.iterfind("object"))]
+        size = _size(root)
     except ValueError as error:
         findings.add(Flaw.ANNOTATION_BROKEN, file, f"{file} is not a VOC annotation: {error}")
         return None
@@ -139,7 +141,7 @@ def _record(image: Path, name: str, file: Path, findings: Findings) -> _Record |
 
 def _size(root: Element) -> tuple[int, int] | None:
     """Width and height; None where they are missing or zero, as some tools leave them."""
-    width, height = (int(root.findtext(f"size/{side}") or 0) for side in ("width", "height"))
+    width, height = (_pixels(side, root.findtext(f"size/{side}") or "0") for side in ("width", "height"))
     if min(width, height) <= 0:
         return None
     if width * height > MAX_PIXELS:
@@ -147,15 +149,29 @@ def _size(root: Element) -> tuple[int, int] | None:
     return width, height
 
 
-def _object(node: Element) -> _Object:
+def _pixels(side: str, text: str) -> int:
+    try:
+        pixels = int(float(text))
+    except (ValueError, OverflowError):
+        pixels = -1
+    if pixels < 0 or pixels != float(text):
+        raise ValueError(f"its {side} is {text.strip()!r}; it must be a whole number of pixels")
+    return pixels
+
+
+def _object(number: int, node: Element) -> _Object:
     """One object; ValueError if it lacks its name or a finite corner."""
     name = (node.findtext("name") or "").strip()
     corners = [(node.findtext(f"bndbox/{corner}") or "").strip() for corner in ("xmin", "ymin", "xmax", "ymax")]
     if not name or not all(corners):
-        raise ValueError("an object lacks its name or a corner of its bndbox")
-    x1, y1, x2, y2 = map(float, corners)
-    if not are_corners((x1, y1, x2, y2)):
-        raise ValueError(f"an object has the bndbox {corners}; its numbers must be {CORNERS}")
+        raise ValueError(f"object {number} lacks its name or a corner of its bndbox")
+    try:
+        x1, y1, x2, y2 = map(float, corners)
+        sound = are_corners((x1, y1, x2, y2))
+    except ValueError:
+        sound = False
+    if not sound:
+        raise ValueError(f"object {number} has the bndbox {corners}; its numbers must be {CORNERS}")
     return _Object(name, (x1, y1, x2, y2), (node.findtext("difficult") or "0").strip() not in ("0", ""))
 
 

@@ -11,6 +11,8 @@ PARTS = ("images", "annotations", "categories")
 
 def read_instances(file: Path) -> dict[str, list[dict[str, Any]]]:
     """Its lists of images, annotations and categories, each entry with an id; DataError for anything else."""
+    if file.exists() and not file.is_file():  # a pipe may never end
+        raise DataError(f"cannot read the annotations {file}: it is no file")
     try:
         content = json.loads(file.read_bytes(), object_pairs_hook=_object)
     except OSError as error:
@@ -21,8 +23,10 @@ def read_instances(file: Path) -> dict[str, list[dict[str, Any]]]:
         rows = content.get(key) if isinstance(content, dict) else None
         if not isinstance(rows, list):
             raise DataError(f"{file} is not a COCO instances file: it has no list of {key}")
-        if not all(isinstance(row, dict) and is_id(row.get("id")) for row in rows):
-            raise DataError(f"{file}: an entry of {key} has no id that is a whole number")
+        for number, row in enumerate(rows):
+            if not isinstance(row, dict) or not is_id(row.get("id")):
+                given = f"the id {row['id']!r}" if isinstance(row, dict) and "id" in row else "no id"
+                raise DataError(f"{file}: entry {number} of {key} has {given}; it must be a whole number")
     return content
 
 

@@ -5,9 +5,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image as Pillow
+from PIL import ImageOps
 
 from nnabla_detofa.data import DetectionDataset, Image, LoaderOptions, hold_out
-from nnabla_detofa.data.images import ImageCache, read_image
+from nnabla_detofa.data.flaws import Findings, Flaw
+from nnabla_detofa.data.images import ImageCache, examine_image, read_image
 from nnabla_detofa.data.options import from_mapping
 from nnabla_detofa.errors import ConfigError, DataError
 
@@ -99,7 +102,9 @@ def test_missing_image(tmp_path):
 def test_damaged_image(tmp_path, damage):
     file = picture(tmp_path / "a.jpg")
     file.write_bytes(file.read_bytes()[damage])
-    with pytest.raises(DataError, match=r"cannot decode the image .*a\.jpg: it is damaged, cut off or not an image"):
+    with pytest.raises(
+        DataError, match=r"cannot decode the image .*a\.jpg: it is damaged, cut off or no image of a known kind"
+    ):
         read_image(file)
 
 
@@ -115,6 +120,39 @@ def test_orientation_tag_is_obeyed_only_where_the_annotation_agrees(tmp_path):
     file.write_bytes(data[:2] + b"\xff\xe1" + (len(tag) + 2).to_bytes(2, "big") + tag + data[2:])
     assert read_image(file, (30, 40)).shape == (40, 30, 3)
     assert read_image(file, (40, 30)).shape == (30, 40, 3)
+
+
+@pytest.mark.parametrize("orientation", range(10))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_images_are_turned_as_their_tag_says(tmp_path, kind, orientation):
+    pixels, exif = np.kron(np.arange(12).reshape(3, 4) * 20, np.ones((16, 16))).astype(np.uint8), Pillow.Exif()
+    exif[0x0112] = orientation
+    options = {} if kind in ("PNG", "TIFF") else {"quality": 100}
+    Pillow.fromarray(pixels).convert("RGB").save(tmp_path / "a", kind, exif=exif, **options)
+    with Pillow.open(tmp_path / "a") as picture:
+        expected = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"), int)
+    found = read_image(tmp_path / "a")
+    assert np.abs(found[:, :, ::-1] - expected).max() <= 4
+    findings = Findings()
+    examine_image(tmp_path / "a", None, findings)
+    assert (Flaw.IMAGE_TURNED in {one.flaw for one in findings}) == (2 <= orientation <= 8)
+    if kind != "TIFF":
+        assert read_image(tmp_path / "a", (64, 48)).shape == (48, 64, 3)
+
+
+def test_what_lies_behind_a_jpeg_is_no_damage(tmp_path):
+    file = picture(tmp_path / "a.jpg")
+    expected, data = read_image(file), file.read_bytes()
+    file.write_bytes(data + bytes(3 * len(data)))  # as phones put a film there
+    np.testing.assert_array_equal(read_image(file), expected)
+
+
+def test_a_cut_jpeg_with_a_whole_thumbnail_is_damaged(tmp_path):
+    file, small = picture(tmp_path / "a.jpg"), picture(tmp_path / "b.jpg", 8, 8).read_bytes()
+    data = file.read_bytes()
+    file.write_bytes(data[:2] + b"\xff\xe1" + (len(small) + 2).to_bytes(2, "big") + small + data[2:-9])
+    with pytest.raises(DataError, match="damaged, cut off"):
+        read_image(file)
 
 
 def test_grey_image_gets_three_channels(tmp_path):

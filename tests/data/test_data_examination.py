@@ -12,6 +12,7 @@ from PIL import Image as Pillow
 
 from nnabla_detofa.data import flaws as flaws_module
 from nnabla_detofa.data.coco import CocoOptions
+from nnabla_detofa.data.dataset import DetectionDataset, hold_out
 from nnabla_detofa.data.doctor import check
 from nnabla_detofa.data.examination import examine, severity
 from nnabla_detofa.data.flaws import Flaw, Severity, policy_table
@@ -47,6 +48,12 @@ def bomb(file, side=2**15):
     data[16:24] = side.to_bytes(4, "big") * 2
     data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
     file.write_bytes(data)
+
+
+def animate(file):
+    """Two frames, in a format that has them."""
+    first, second = (Pillow.fromarray(noise(60, 80, 3) // n) for n in (1, 2))
+    first.save(file, "WEBP", save_all=True, append_images=[second])
 
 
 def small_voc(voc):
@@ -95,6 +102,8 @@ VOC_FLAWS = {
     Flaw.SAME_IMAGE_IN_TEST: lambda voc: copied(voc, "a", "e"),
     Flaw.BOX_NEARLY_REPEATED: lambda voc: with_object(voc, box=(5, 6, 41, 50)),
     Flaw.NO_BOXES: lambda voc: voc.annotation("a").write_text(voc.xml([])),
+    Flaw.NOTHING_TO_FIND: lambda voc: [voc.annotation(one).write_text(voc.xml([])) for one in "de"],
+    Flaw.IMAGE_FRAMES: lambda voc: animate(voc.image("a")),
     Flaw.DIFFICULT: lambda voc: voc.annotation("a").write_text(voc.xml([(*CAT[0], True)])),
 }
 
@@ -110,6 +119,17 @@ def test_a_class_that_is_not_listed(voc):
     finds(VocOptions(root=voc.root, image_size=64, classes=["cat"]), Flaw.CLASS_UNKNOWN)
 
 
+def test_held_out_takes_all(voc):
+    finds(VocOptions(root=small_voc(voc).root, image_size=64, held_out=3), Flaw.HELD_OUT_ALL)
+
+
+@pytest.mark.parametrize("difficult", [False, True])
+def test_room_for_objects_matters_where_is_trained(voc, difficult):
+    small_voc(voc).annotation("d").write_text(voc.xml([("cat", (9 * i, 2, 9 * i + 5, 9), difficult) for i in range(5)]))
+    parts = examine(VocOptions(root=voc.root, image_size=64, max_objects=4), show=False)
+    assert Flaw.TOO_MANY_OBJECTS not in {finding.flaw for part in parts for finding in part.findings}
+
+
 def test_the_same_name_in_both_years(voc):
     other = type(voc)(voc.root, year=2012)
     other.add("test", "a", CAT, size=(90, 60))
@@ -118,9 +138,12 @@ def test_the_same_name_in_both_years(voc):
 
 @pytest.fixture
 def small_coco(coco):
-    """One image with a cat to train on, another one to test on."""
+    """One image with two cats to train on, another one to test on."""
     coco.content["images"] = [{"id": 4, "file_name": "y.jpg", "width": 80, "height": 60}]
-    coco.content["annotations"] = [{"id": 1, "image_id": 4, "category_id": 3, "bbox": [10.5, 5, 20, 30.25]}]
+    boxes = {1: [10.5, 5, 20, 30.25], 2: [40, 5, 20, 30]}
+    coco.content["annotations"] = [
+        {"id": key, "image_id": 4, "category_id": 3, "bbox": box} for key, box in boxes.items()
+    ]
     coco.write("train")
     coco.content["images"][0]["file_name"] = "x.jpg"
     cv2.imwrite(str(coco.root / "val2017" / "x.jpg"), noise(60, 80, 3))
@@ -144,7 +167,7 @@ def test_coco(small_coco, flaw):
     ((part, change),) = COCO_FLAWS[flaw].items()
     small_coco.content[part][0] |= change
     small_coco.write("val")
-    finds(CocoOptions(root=small_coco.root, image_size=64), flaw)
+    finds(CocoOptions(root=small_coco.root, image_size=64, held_out=0), flaw)
 
 
 @pytest.mark.parametrize("part", ["images", "annotations", "categories"])
@@ -152,17 +175,17 @@ def test_ids_that_are_not_unique(small_coco, part):
     more = {"file_name": "y.jpg"} if part == "images" else {"name": "cow"} if part == "categories" else {}
     small_coco.content[part].append(small_coco.content[part][0] | more)
     small_coco.write("val")
-    finds(CocoOptions(root=small_coco.root, image_size=64), Flaw.ID_REPEATED)
+    finds(CocoOptions(root=small_coco.root, image_size=64, held_out=0), Flaw.ID_REPEATED)
 
 
 def test_category_names_that_are_not_unique(small_coco):
     small_coco.content["categories"].append({"id": 9, "name": "cat"})
     small_coco.write("val")
-    finds(CocoOptions(root=small_coco.root, image_size=64), Flaw.ID_REPEATED)
+    finds(CocoOptions(root=small_coco.root, image_size=64, held_out=0), Flaw.ID_REPEATED)
 
 
 FOLDER_FLAWS = {
-    Flaw.FILE_IGNORED: lambda root: (root / "train/cat/readme.txt").touch(),
+    Flaw.FILE_IGNORED: lambda root: [(root / one).touch() for one in ("train/cat/readme.txt", "val/stray.png")],
     Flaw.CLASS_EMPTY: lambda root: (root / "train/dog").mkdir(),
     Flaw.IMAGE_GREY: lambda root: save(root / "train/cat/0.png", noise(9, 9)),
     Flaw.SAME_IMAGE_IN_TEST: lambda root: shutil.copy(root / "train/cat/0.png", root / "val/cat/9.png"),
@@ -176,7 +199,7 @@ def test_image_folder(tmp_path, flaw):
             (tmp_path / part / name).mkdir(parents=True)
             save(tmp_path / part / name / f"{number}.png", noise(9 + 5 * (name == "cat"), 9 + number, 3))
     FOLDER_FLAWS[flaw](tmp_path)
-    finds(FolderOptions(root=tmp_path, image_size=32), flaw)
+    finds(FolderOptions(root=tmp_path, image_size=32, held_out=0), flaw)
 
 
 def finds(options, flaw):
@@ -192,7 +215,11 @@ def trains(options):
     """Whether both splits and all their images can be read as for training."""
     try:
         train = options.read("train", options.classes)
-        for dataset in (train, options.read("test", train.classes)):
+        hold_out(train, options.held_out, options.seed)
+        test = options.read("test", train.classes)
+        if isinstance(test, DetectionDataset) and test.ground_truth().difficult.all():
+            return False  # the last stage, evaluation, would stop
+        for dataset in (train, test):
             for index in range(len(dataset)):
                 read_image(*dataset.picture(index))
     except DataError as error:
@@ -202,7 +229,7 @@ def trains(options):
 
 
 def test_every_flaw_is_planted_somewhere():
-    elsewhere = {Flaw.CLASS_UNKNOWN, Flaw.SAME_NAME_IN_TEST, Flaw.ID_REPEATED}
+    elsewhere = {Flaw.CLASS_UNKNOWN, Flaw.SAME_NAME_IN_TEST, Flaw.ID_REPEATED, Flaw.HELD_OUT_ALL}
     assert {*VOC_FLAWS, *COCO_FLAWS, *FOLDER_FLAWS, *elsewhere} == set(Flaw)
 
 
@@ -225,7 +252,10 @@ def test_tables_and_json_name_file_and_object(voc, capsys, tmp_path):
     with_object(small_voc(voc), box=(9, 9, 9, 30))
     options = {"voc": {"root": str(voc.root), "image_size": 64}}
     assert check(options, tmp_path / "found.json") == Severity.MENDED == 1
-    assert "train: 1 x box of zero size: left out\n    a.xml object 1  (9, 9, 9, 30)\n" in capsys.readouterr().out
+    assert (
+        "train: 1 x box of zero size: left out (COCO's AP keeps it)\n    a.xml object 1  (9, 9, 9, 30)\n"
+        in capsys.readouterr().out
+    )
     found = json.loads((tmp_path / "found.json").read_text())
     assert found["exit_code"] == 1
     assert found["splits"]["train"] == {
@@ -261,9 +291,9 @@ def test_training_says_the_counts_and_remembers_them(voc, caplog):
     flaws_module.tell.cache_clear()
     copied(small_voc(voc), "a", "e")
     with_object(voc, box=(9, 9, 9, 30))
-    options = VocOptions(root=voc.root, image_size=64)
+    options = VocOptions(root=voc.root, image_size=64, held_out=0)
     said = [
-        "VOC2007 trainval: 1 x box of zero size: left out (a.xml object 1)",
+        "VOC2007 trainval: 1 x box of zero size: left out (COCO's AP keeps it) (a.xml object 1)",
         "VOC2007 test: 1 x same picture in training and test: kept; AP is too good, take it out of one of them (e.jpg)",
     ]
     with caplog.at_level("WARNING"):
@@ -271,7 +301,7 @@ def test_training_says_the_counts_and_remembers_them(voc, caplog):
         assert [one.getMessage() for one in caplog.records] == record["said"] == said
         voc.image("a").unlink()
         assert before_training(options, json.loads(json.dumps(record))) == record
-        more = VocOptions(root=voc.root, image_size=96)
+        more = VocOptions(root=voc.root, image_size=96, held_out=0)
         with pytest.raises(DataError, match="trainval.txt lists a, but .*/JPEGImages has no a.jpg$"):
             before_training(more, record)
         voc.image("b").unlink()
@@ -312,6 +342,21 @@ def test_check_of_another_data_set(tmp_path):
         check({"cifar10": None})
     with pytest.raises(ConfigError, match="cannot write .*/none/x.json: No such file"):
         check({"voc": {"root": "."}}, tmp_path / "none" / "x.json")
+
+
+def test_a_class_that_one_split_lacks_is_reported_with_the_rest(small_coco, tmp_path, capsys):
+    small_coco.content["categories"] = [{"id": 3, "name": "cat"}]
+    small_coco.write("val")
+    assert check({"coco": {"root": str(small_coco.root), "image_size": 64, "held_out": 0}}, tmp_path / "x.json") == 2
+    assert "unknown class for instances_val2017.json 'dog'; known: cat" in capsys.readouterr().out
+    assert json.loads((tmp_path / "x.json").read_text())["splits"]["train"]["images"] == 1
+
+
+def test_a_check_that_fails_leaves_the_file_of_the_one_before(tmp_path):
+    (tmp_path / "x.json").write_text("before")
+    with pytest.raises(ConfigError):
+        check({"voc": {"root": str(tmp_path), "train": [3]}}, tmp_path / "x.json")
+    assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [("x.json", "before")]
 
 
 def test_the_policy_names_every_flaw():

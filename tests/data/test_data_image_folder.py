@@ -87,7 +87,7 @@ def test_what_is_left_out_is_said_once(folder, caplog):
             make(folder)
             assert len(make(folder, training=True, searching=False, train_list=listed).dataset) == 2
     assert [record.getMessage() for record in caplog.records] == [
-        "set/train: 1 x file in a class folder that is no image: left out (readme.txt)",
+        "set/train: 1 x file beside class folders, or in one and no image: left out (readme.txt)",
         "set/train: 1 x image listed twice in a split: counted once, in the class that it has last"
         " (list.txt object cat/1.JPEG)",
     ]
@@ -148,10 +148,21 @@ def test_both_parts_must_have_the_same_classes(folder):
     folder.add("val/dog/0.png")
     (folder.root / "val" / "ant" / "0.png").unlink()
     (folder.root / "val" / "ant").rmdir()
-    with pytest.raises(
-        DataError, match="val has other classes than the training images: it has also dog and lacks ant"
-    ):
+    with pytest.raises(DataError, match="val has other classes than those wanted, .*: it has also dog and lacks ant"):
         make(folder, training=False)
+
+
+def test_given_classes_give_the_labels_their_order(folder):
+    own = make(folder)
+    other = make(folder, classes=[*reversed(own.classes)])
+    assert other.classes == own.classes[::-1]
+    pairs = [
+        sorted((file, made.classes[label]) for file, label in zip(made.dataset.files, made.dataset.labels, strict=True))
+        for made in (own, other)
+    ]
+    assert pairs[0] == pairs[1]
+    with pytest.raises(DataError, match="train has other classes than those wanted, .*: it lacks cow"):
+        make(folder, classes=[*own.classes, "cow"])
 
 
 def test_parts_are_those_of_the_host(folder):

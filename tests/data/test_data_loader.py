@@ -212,7 +212,7 @@ def test_flaws_are_told_once(voc, caplog):
         make(voc, training=False)
         make(voc, communicator=ranks(2)[1])
     assert [record.getMessage() for record in caplog.records] == [
-        "VOC2007 trainval: 1 x box of zero size: left out (bad.xml object 0)",
+        "VOC2007 trainval: 1 x box of zero size: left out (COCO's AP keeps it) (bad.xml object 0)",
         "VOC2007 trainval: 1 x image with more than max_objects objects: trained on the largest of them (full.jpg)",
         "VOC2007 trainval: 1 x image without boxes: kept: all of it is background (bad.xml)",
     ]

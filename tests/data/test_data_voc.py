@@ -1,5 +1,7 @@
 """Reading a VOCdevkit: what is there is read as annotated, what is wrong is said in one line."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -135,11 +137,18 @@ def test_missing_annotation(filled_voc):
 BOMB = '<!DOCTYPE a [<!ENTITY b "c"><!ENTITY d "&b;&b;">]><annotation>&d;</annotation>'
 
 
-@pytest.mark.parametrize("text", ["<annotation><object>", "", "no xml", BOMB])
+@pytest.mark.parametrize("text", ["<annotation><object>", "", "no xml"])
 def test_broken_xml(voc, text):
     voc.add("trainval", "one")
     voc.annotation("one").write_text(text)
     fails("cannot read the annotation .*one.xml: .", voc.root)
+
+
+@pytest.mark.parametrize("text", [BOMB, '<!DOCTYPE a SYSTEM "file:///etc/passwd"><annotation/>'])
+def test_document_types_are_refused(voc, text):
+    voc.add("trainval", "one")
+    voc.annotation("one").write_text(text)
+    fails("one.xml has a DOCTYPE, which may hold anything; remove it", voc.root)
 
 
 @pytest.mark.parametrize("box", [("x", 1, 2, 3), (1, 2, 3, ""), (1, 2, "nan", 4), (1, 2, "inf", 4)])
@@ -197,3 +206,36 @@ def test_loader_answers_an_unknown_key_with_the_known_ones():
         ConfigError, match=r"unknown key of dataloader\.voc 'image_sise'; known: .*root.*did you mean 'image_size'"
     ):
         DataLoader(True, True, 2, root=".", image_sise=64)
+
+
+@pytest.mark.parametrize(
+    ("width", "said"), [("9.5", "'9.5'"), ("x", "'x'"), ("-4", "'-4'"), ("nan", "'nan'"), ("1e999", "'1e999'")]
+)
+def test_a_size_that_is_no_number_of_pixels(voc, width, said):
+    voc.add("trainval", "one")
+    file = voc.annotation("one")
+    file.write_text(file.read_text().replace("<width>80<", f"<width>{width}<"))
+    fails(f"one.xml is not a VOC annotation: its width is {said}; it must be a whole number of pixels", voc.root)
+    file.write_text(file.read_text().replace(f"<width>{width}<", "<width>80.0<"))
+    assert read_voc(voc.root, [[2007, "trainval"]], classes=["dog"]).images[0].size[0] == 80
+
+
+def test_the_object_that_is_wrong_is_numbered(voc):
+    voc.add("trainval", "one", [("dog", (1, 2, 3, 4)), ("dog", (1, 2, "nan", 4))])
+    fails(r"object 1 has the bndbox \['1', '2', 'nan', '4'\]; its numbers must be finite", voc.root)
+
+
+def test_lists_may_begin_with_a_byte_order_mark_and_are_no_pipes(voc):
+    voc.add("trainval", "one")
+    listed = voc.folder / "ImageSets" / "Main" / "trainval.txt"
+    listed.write_bytes(b"\xef\xbb\xbf" + listed.read_bytes())
+    assert len(read_voc(voc.root, [[2007, "trainval"]], classes=["dog"])) == 1
+    listed.unlink()
+    os.mkfifo(listed)
+    fails("cannot read the split .*trainval.txt: it is no file", voc.root)
+
+
+def test_a_year_that_no_file_system_can_have(voc):
+    voc.add("trainval", "one")
+    with pytest.raises(DataError, match="no VOC2007{300} in "):
+        read_voc(voc.root, [["200" + "7" * 300, "trainval"]])

@@ -55,7 +55,10 @@ def test_an_array_of_several_names_is_read_once(file):
 
 
 def test_what_is_no_plain_array(file):
-    for value, said in ((h5py.Empty("f4"), "more is compressed, in chunks"), ("text", "more holds object, not numbers")):
+    for value, said in (
+        (h5py.Empty("f4"), "more is compressed, in chunks"),
+        ("text", "more holds object, not numbers"),
+    ):
         with h5py.File(file, "r+") as out:
             out.pop("more", None)
             out["more"] = value

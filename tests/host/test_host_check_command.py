@@ -13,7 +13,7 @@ from nnabla_detofa import cli
 
 XML = "<annotation><size><width>9</width><height>8</height></size>{}</annotation>"
 OBJECT = "<object><name>cat</name><bndbox><xmin>{}</xmin><ymin>1</ymin><xmax>5</xmax><ymax>5</ymax></bndbox></object>"
-CONFIG = "dataloader: {voc: {root: data, image_size: 32, seed: '${hparams.seed}'}}\nhparams: {seed: 3}\n"
+CONFIG = "dataloader: {voc: {root: data, image_size: 32, held_out: 0, seed: '${hparams.seed}'}}\nhparams: {seed: 3}\n"
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_exit_codes(start, capsys):
     assert cli.main(["check", "-c", "mine", "--json", "found.json"]) == 0
     assert capsys.readouterr().out.splitlines()[-1].endswith(": clean")
     assert json.loads(Path("found.json").read_text())["exit_code"] == 0
-    annotate(start, XML.format(OBJECT.format(5)))
+    annotate(start, XML.format(OBJECT.format(1) + OBJECT.format(5)))
     assert cli.main(["check", "-c=mine.yaml", "--json=found.json"]) == 1
     assert json.loads(Path("found.json").read_text())["flaws"][0]["flaw"] == "box_zero"
     annotate(start, "<a>")
@@ -55,7 +55,7 @@ def test_overrides_choose_the_data():
 
 
 def test_the_process_ends_with_the_code(start):
-    annotate(start, XML.format(OBJECT.format(5)))
+    annotate(start, XML.format(OBJECT.format(1) + OBJECT.format(5)))
     ended = subprocess.run([sys.executable, "-m", "nnabla_detofa.cli", "check", "-c", "mine"], capture_output=True)
     assert ended.returncode == 1
 
@@ -77,7 +77,10 @@ def test_the_policy(capsys):
         (["--config-name", "mine"], "check takes -c FILE, --json FILE and overrides, or --policy alone"),
         (["-c", "mine", "--json"], "--json must be given with a file"),
         (["-c", "mine", "--json="], "--json must be given with a file"),
-        (["-c", "mine", "dataloader.voc.rot=x"], "unknown key 'dataloader.voc.rot'; known: dataloader.voc.image_size"),
+        (
+            ["-c", "mine", "dataloader.voc.rot=x"],
+            "unknown key 'dataloader.voc.rot'; known: dataloader.voc.held_out, dataloader.voc.image_size",
+        ),
         (["-c", "mine", "dataloader.voc.image_size=3"], "image_size is 3; it must be divisible by 32"),
         (["-c", "mine", "~dataloader.voc"], "dataloader must hold exactly one entry, a name and its options; it is {}"),
         (["-c", "empty"], "the configuration lacks dataloader"),
