@@ -147,7 +147,7 @@ class DetOFASearcher(PathRanker, ShrinkingRunner):
 
     def train_supernet(self, stage: str, sampler: PathSampler, settings: dict, *, first: int, last: int) -> None:
         """Epochs `first` to `last` - 1, one path of the sampler a step."""
-        settings = {**settings, "sampler": self.hparams["sampler"], "epochs": [first, last]}
+        settings = {**settings, **self.sampler_identity, "epochs": [first, last]}
         self.train_stage(stage, settings, sampler, first=first, last=last)
 
     def prune(self, space: SearchSpace, score: Score) -> SearchSpace:
@@ -235,7 +235,8 @@ class DetOFASearcher(PathRanker, ShrinkingRunner):
                 {"pareto": pareto, "largest": {**self.priced(largest), "ap": aps[-1], "path": largest.tolist()}},
             )
 
-        self.folder.stage("evaluate", {"metric": self.hparams["metric"]}, ["detectors.json"], work)
+        settings = {**self.evaluation_identity, "cost": self.cost_identity}
+        self.folder.stage("evaluate", settings, ["detectors.json"], work)
         return self.folder.read("detectors.json")
 
     def report(self, space: SearchSpace, quality: dict | None, *, pareto: list[dict], largest: dict) -> None:

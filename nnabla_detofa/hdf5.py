@@ -5,11 +5,15 @@ And a few damaged bytes can keep libhdf5 busy for ever, or end the process; so a
 (An addition; not in the paper.)
 """
 
+import json
+import os
+import select
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 import h5py
@@ -20,23 +24,31 @@ from .errors import DetOFAError
 SECONDS = 15  # to look through a file's structure, which takes a fraction of one
 CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL)  # others were sent by somebody
 PROBE = """
-import resource, sys
+import json, os, resource, sys
 most = resource.getrlimit(resource.RLIMIT_AS)[1]
 resource.setrlimit(resource.RLIMIT_AS, (1 << 32 if most == resource.RLIM_INFINITY else min(1 << 32, most), most))
 import h5py
-try:
-    with h5py.File(sys.argv[1], "r") as source:
+
+def look(file):
+    with h5py.File(file, "r") as source:
         dict(source.attrs)
         source.visititems(lambda name, item: dict(item.attrs) and None)
-except Exception:
-    pass  # which is answered where it is met again
+
+for line in sys.stdin:
+    if not (reader := os.fork()):  # a damaged file may leave behind anything
+        try:
+            look(json.loads(line))
+        except Exception:
+            pass  # which is answered where it is met again
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(reader, 0)[1]), flush=True)
 """
 
 
 @contextmanager
 def opened(file: Path, refuse: Callable[[str], DetOFAError]) -> Iterator[h5py.File]:
     """The file to read from; whatever goes wrong with it is raised as `refuse(reason)`."""
-    if reason := _unbearable(file):
+    if reason := _probe(os.getpid()).refusal(file):
         raise refuse(reason)
     try:
         with h5py.File(file, "r") as source:
@@ -47,15 +59,45 @@ def opened(file: Path, refuse: Callable[[str], DetOFAError]) -> Iterator[h5py.Fi
         raise refuse(f"{error}" or type(error).__name__) from error
 
 
-def _unbearable(file: Path) -> str:
-    """Why libhdf5 cannot be left alone with the file; empty where it can."""
-    try:
-        code = subprocess.run([sys.executable, "-I", "-c", PROBE, str(file)], timeout=SECONDS, check=False).returncode
-    except subprocess.TimeoutExpired:
-        return f"it is damaged: reading it does not end within {SECONDS} s"
-    except (OSError, ValueError) as error:
-        return str(error)
-    return f"it is damaged: reading it ends the process (signal {-code})" if -code in CRASHES else ""
+@cache
+def _probe(pid: int) -> "Probe":  # noqa: ARG001 - a fork has a probe of its own
+    return Probe()
+
+
+class Probe:
+    """Another process that reads files before this one does; it begins when it is first asked and ends with this one.
+
+    Signals to this one's group leave it alone.
+    """
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen | None = None
+
+    def refusal(self, file: Path) -> str:
+        """Why libhdf5 cannot be left alone with the file; empty where it can."""
+        if self._process is None or self._process.poll() is not None:
+            self.end()
+            command, pipe = [sys.executable, "-I", "-c", PROBE], subprocess.PIPE
+            environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # no thread to lose in a fork
+            self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment, start_new_session=True)
+        asked, answer = self._process.stdin, self._process.stdout
+        assert asked is not None and answer is not None
+        with suppress(BrokenPipeError):  # ended by somebody just now: then there is no answer either
+            asked.write(f"{json.dumps(str(file))}\n".encode())
+            asked.flush()
+        if not select.select([answer], [], [], SECONDS)[0]:
+            self.end()
+            return f"it is damaged: reading it does not end within {SECONDS} s"
+        code = int(answer.readline() or 0)
+        return f"it is damaged: reading it ends the process (signal {-code})" if -code in CRASHES else ""
+
+    def end(self) -> None:
+        """End the process, if there is one, and all that it has begun."""
+        if self._process is not None:
+            with suppress(BrokenPipeError), self._process:
+                if self._process.poll() is None:
+                    os.killpg(self._process.pid, signal.SIGKILL)
+            self._process = None
 
 
 def read_arrays(group: h5py.Group) -> dict[str, np.ndarray]:

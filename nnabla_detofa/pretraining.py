@@ -173,12 +173,7 @@ class OFAPretrainer(PathRanker, ShrinkingRunner):
             keys = ("name", "flops", "top1", "path")
             self.folder.write(f"{stage}.json", [dict(zip(keys, row, strict=True)) for row in named])
 
-        settings = {
-            "metric": self.hparams["metric"],
-            "bn_images": self.hparams["path_filter"]["bn_images"],
-            "mini_batch_valid": self.mbs_valid,
-        }
-        self.folder.stage(stage, settings, [f"{stage}.json"], work, branch=True)
+        self.folder.stage(stage, self.evaluation_identity, [f"{stage}.json"], work, branch=True)
         return self.folder.read(f"{stage}.json")
 
     def report(self, quality: dict, paths: list[dict]) -> None:

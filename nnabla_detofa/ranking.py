@@ -52,7 +52,7 @@ class PathRanker(SupernetRunner):
         settings = {key: options[key] for key in ("paths_per_bucket", "bn_images", "validation_images")}
         settings["mini_batch_valid"] = self.mbs_valid  # BN re-estimation normalises by batches
         if self.cost is not self.flops:
-            settings["cost"] = self.cost.name
+            settings["cost"] = self.cost_identity
         return self.measured(name, np.unique(np.concatenate(paths), axis=0), settings)
 
     def planned_paths(self, name: str) -> Work:

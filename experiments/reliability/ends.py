@@ -7,7 +7,7 @@ from typing import Any
 
 import h5py
 
-TIMES = ("seconds", "path_pruning_share")
+TIMES = ("seconds", "path_pruning_share", "sums")  # checksums are of files that hold seconds too
 
 
 def end_of(folder: Path) -> dict[str, str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -62,6 +64,16 @@ class DetectionDataset:
     def class_counts(self) -> np.ndarray:
         """Objects of each class."""
         return np.bincount(_flat([image.labels for image in self.images], np.int64), minlength=len(self.classes))
+
+    @cached_property
+    def digest(self) -> str:
+        """Of classes, image names, sizes and objects, in their order: other annotations are another data set."""
+        found = hashlib.sha256(repr(self.classes).encode())
+        for image in self.images:
+            found.update(repr((image.id, image.size, len(image.labels))).encode())
+            for array in (image.boxes, image.labels, image.difficult, image.crowd):
+                found.update(array.tobytes())
+        return found.hexdigest()[:16]
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> DetectionDataset:
         """The images at `indices`, in that order."""

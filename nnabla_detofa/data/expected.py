@@ -21,6 +21,7 @@ class ExpectedImages:
     n: int
     n_classes: int
     findings: tuple = ()
+    digest: str = ""
 
     def __len__(self) -> int:
         return self.n

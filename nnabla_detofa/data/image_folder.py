@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -49,6 +50,14 @@ class ImageFolder:
     def class_counts(self) -> np.ndarray:
         """Images of each class."""
         return np.bincount(self.labels, minlength=len(self.classes))
+
+    @cached_property
+    def digest(self) -> str:
+        """Of classes, files' names and labels, in their order."""
+        found = hashlib.sha256(repr(self.classes).encode())
+        for array in (self.files, self.labels):
+            found.update(array.tobytes())
+        return found.hexdigest()[:16]
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> ImageFolder:
         """The images at `indices`, in that order."""

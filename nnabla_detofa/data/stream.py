@@ -34,9 +34,11 @@ class BatchStream(ABC):
     `searching` and `training` choose the part as the host does: (True, True) trains on what is not held out,
     (True, False) is the held-out part, (False, True) is all of the training split, (False, False) is the test split.
 
-    A data set has `name`, `classes`, `findings`, a length and `subset(indices)`; a batch is a named tuple with `images`
-    (B, 3, S, S) float32, a list of `targets`, `indices` (B,) into the data set, and `n_valid`: only the first images
-    count, the others repeat the last one, to fill the batch.
+    A data set has `name`, `classes`, `findings`, `digest`, a length and `subset(indices)`; a batch is a named tuple of
+    `images` (B, 3, S, S) float32, a list of `targets`, `indices` (B,) into the data set, and `n_valid`: only the first
+    images count, the others repeat the last one, to fill the batch.
+
+    `split_digest` tells the whole split's annotations from others, whatever is held out.
 
     `waited` is how many seconds all calls of `next` have taken: what whoever trains has waited for images.
     """
@@ -54,7 +56,7 @@ class BatchStream(ABC):
         options: StreamOptions,
         communicator: Any = None,
     ) -> None:
-        self.dataset = _part(dataset, searching, training, options)
+        self.dataset, self.split_digest = _part(dataset, searching, training, options), dataset.digest
         self.classes, self.n_classes = dataset.classes, len(dataset.classes)
         self.training, self.options = training, options
         self.batch_size = require_int("batch_size", batch_size, low=1)

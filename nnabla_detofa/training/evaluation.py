@@ -61,7 +61,8 @@ def coco_metric(detections: Detections, dataset) -> float:
     return float(coco_ap(results, dataset.annotation_file, image_ids=dataset.image_ids)["AP"])
 
 
-METRICS = {"voc07": voc_metric("11-point"), "voc": voc_metric("area"), "coco": coco_metric}
+COCO = "coco"
+METRICS = {"voc07": voc_metric("11-point"), "voc": voc_metric("area"), COCO: coco_metric}
 
 
 TASKS = {"detection": tuple(METRICS), "classification": ("top1",)}  # the names of each task's figures

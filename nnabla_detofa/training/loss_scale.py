@@ -31,6 +31,8 @@ class LossScale:
         least: where the factor would fall below it, the gradients overflow for another reason.
     """
 
+    dynamic = True  # whether gradients may overflow now and then
+
     def __init__(self, *, start: float = 2.0**15, double_after: int = 2000, least: float = 2.0**-10):
         self.value, self.skipped = start, 0
         self._double_after, self._least, self._good = double_after, least, 0
@@ -76,6 +78,8 @@ class LossScale:
 
 class NoLossScale(LossScale):
     """1: single precision needs no scaling, and a gradient that is not finite there is a diverged training."""
+
+    dynamic = False
 
     def __init__(self) -> None:
         super().__init__(start=1.0)

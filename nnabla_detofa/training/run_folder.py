@@ -2,7 +2,8 @@
 
 The stages form a chain: each is known by a digest of its own settings and of the stage before it. Stages on a branch
 know those before them, and are unknown to the chain: a change of theirs redoes nothing that comes after them.
-`stages.json` records, for every stage, its digest, the settings and the seconds it took.
+`stages.json` records, for every stage, its digest, the settings, the checksums of its files and the seconds it took: a
+file that was damaged or changed since has its stage done again.
 """
 
 import hashlib
@@ -14,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RunFolderError
-from .files import flush, read_json, write_json
+from .files import checksum, flush, read_json, write_json
 
 MANIFEST = "stages.json"
 PLAIN_NAME = re.compile(r"[\w-][\w.-]*", re.ASCII)  # of a stage's file: in the run folder itself, and no pattern
 LONGEST_RUN = 1e10  # seconds
+ANEW = "delete it to run all stages again, which go on from checkpoints of the same settings"
 
 
 class RunFolder:
@@ -78,7 +80,8 @@ class RunFolder:
 
         What an interrupted `work` left is there when it runs again; what a changed stage left, its own files and those
         of all stages that this session has not passed (those on branches if it is on a `branch`), is set aside in
-        `previous/`. Returns whether `work` ran.
+        `previous/`, and so is a file that nothing is known of or that is not as its stage left it. (Folders are
+        checkpoints, which know themselves whose they are and whether they are whole.) Returns whether `work` ran.
 
         Raises RunFolderError where the first stage's settings differ, since the folder belongs to another
         configuration, and where a stage that was interrupted would be set aside.
@@ -97,11 +100,16 @@ class RunFolder:
             self._set_aside(name, branch=branch)
             known = None
         self._passed.add(name)
-        if known is not None and known["done"] and all((self / file).exists() for file in files):
+        foreign = self._foreign(files, known)
+        if known is not None and known["done"] and not foreign and all((self / file).exists() for file in files):
             self._say(f"{name}: kept, its inputs are unchanged")
             return False
+        if foreign:
+            self._barrier()  # all have looked at them before one moves them
+            place, why = self._move_aside(foreign), "changed since" if known else "of no recorded stage"
+            self._say(f"{name}: {', '.join(foreign)} was {why}, and moved to {place}; the stage is done anew")
         seconds = known["seconds"] if known and not known["done"] else 0.0
-        entry = {"digest": self._tip, "settings": settings, "files": files, "branch": branch}
+        entry = {"digest": self._tip, "settings": settings, "files": files, "branch": branch, "sums": {}}
         self._work(name, {**entry, "seconds": seconds, "done": False}, work)
         return True
 
@@ -114,6 +122,7 @@ class RunFolder:
             work()
             self._barrier()
             self._flush(entry["files"])
+            entry["sums"] = {file: checksum(self / file) for file in entry["files"] if (self / file).is_file()}
             entry["done"] = True
         finally:
             self.count_seconds(every=0)
@@ -133,6 +142,14 @@ class RunFolder:
         if self.writes:
             for place in (*map(self.path.joinpath, files), self.path):
                 flush(place)
+
+    def _foreign(self, files: Iterable[str], known: dict | None) -> list[str]:
+        """Those of a stage's files that are there and not as it left them, or that it cannot have left."""
+        if known is not None and not known["done"]:
+            return []  # which it goes on with
+        sums = (known or {}).get("sums", {})
+        there = [file for file in files if (self / file).is_file() and (known is None or file in sums)]
+        return [file for file in there if known is None or checksum(self / file) != sums[file]]
 
     def _stale(self, *, branch: bool) -> dict[str, dict]:
         """The stages that a change of the present one makes worthless, by name."""
@@ -157,19 +174,25 @@ class RunFolder:
     def _set_aside(self, name: str, *, branch: bool) -> None:
         """Move what the stages not passed yet left to a numbered folder, and forget these stages."""
         stale = self._stale(branch=branch)
-        earlier = [int(one.name) for one in self.path.glob("previous/*") if one.name.isdigit()]
-        place = self.path / "previous" / str(max(earlier, default=0) + 1)
+        place = self._move_aside({file for entry in stale.values() for file in entry["files"]})
         if self.writes:
-            place.mkdir(parents=True)
-            for file in {file for entry in stale.values() for file in entry["files"]}:
-                unfinished = (f".{file}.*", f".{Path(file).stem}.writing.*", f"{file}.*")  # by an interrupted writer
-                for one in {self / file}.union(*map(self.path.glob, unfinished)):
-                    if one.exists():
-                        one.rename(place / one.name)
             write_json(place / MANIFEST, stale)
         for stage in stale:
             del self._manifest[stage]
         self._say(f"{name}: its settings changed; results from here on were moved to {place}")
+
+    def _move_aside(self, files: Iterable[str]) -> Path:
+        """Move files, and what an interrupted writer left of them, to a new numbered folder."""
+        earlier = [int(one.name) for one in self.path.glob("previous/*") if one.name.isdigit()]
+        place = self.path / "previous" / str(max(earlier, default=0) + 1)
+        if self.writes:
+            place.mkdir(parents=True)
+            for file in files:
+                unfinished = (f".{file}.*", f".{Path(file).stem}.writing.*", f"{file}.*")
+                for one in {self / file}.union(*map(self.path.glob, unfinished)):
+                    if one.exists():
+                        one.rename(place / one.name)
+        return place
 
     def _another(self, old: dict, new: dict) -> str:
         return (
@@ -184,9 +207,12 @@ class RunFolder:
 
 def _read_manifest(file: Path) -> dict[str, dict]:
     """The record of stages; RunFolderError for anything else. A name in it may lead nowhere: its files are moved."""
-    stages = read_json(file)
+    try:
+        stages = read_json(file)
+    except RunFolderError as error:
+        raise RunFolderError(f"{file} cannot be read ({error.__cause__}); {ANEW}") from error
     if not isinstance(stages, dict) or not all(map(_is_entry, stages.values())):
-        raise RunFolderError(f"{file} is no record of stages; delete it to run all stages again")
+        raise RunFolderError(f"{file} is no record of stages; {ANEW}")
     return stages
 
 
@@ -194,7 +220,10 @@ def _is_entry(entry: Any) -> bool:
     """Whether it is what `RunFolder.stage` records of a stage."""
     if not isinstance(entry, dict) or not isinstance(entry.get("files"), list):
         return False
-    names = all(isinstance(name, str) and PLAIN_NAME.fullmatch(name) for name in entry["files"])
+    sums = entry.get("sums", {})
+    if not isinstance(sums, dict):
+        return False
+    names = all(isinstance(name, str) and PLAIN_NAME.fullmatch(name) for name in (*entry["files"], *sums))
     seconds, kinds = entry.get("seconds"), {"digest": str, "settings": dict, "branch": bool, "done": bool}
     known = all(isinstance(entry.get(key), kind) for key, kind in kinds.items())
     number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool) and 0 <= seconds < LONGEST_RUN

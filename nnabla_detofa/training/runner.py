@@ -117,6 +117,16 @@ class SupernetRunner(SupernetTrainer):
 
     # -- evaluation (Section 4.1) -------------------------------------------------------------------------------------
 
+    @property
+    def evaluation_identity(self) -> dict:
+        """What decides a figure of a path beside the weights."""
+        return {
+            "metric": self.hparams["metric"],
+            "bn_images": self.hparams["path_filter"]["bn_images"],
+            "mini_batch_valid": self.mbs_valid,  # BN re-estimation normalises by batches
+            "test_digest": self.dataloader["test"].split_digest,
+        }
+
     def on_test_split(self, paths: np.ndarray) -> np.ndarray:
         """The metric of each path on the test split, after BN re-estimation and without fine-tuning; (n,) in 0–1."""
         loader, measurer = self.dataloader["test"], self.measurer()

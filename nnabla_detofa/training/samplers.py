@@ -63,7 +63,7 @@ class LargestPath:
         """Nothing to carry over."""
 
 
-FULLNET = "fullnet"
+FULLNET, BALANCED = "fullnet", "balanced"  # one path alone; a bucket of the cost first
 SAMPLERS = (*PROPOSALS, FULLNET)
 
 

@@ -49,7 +49,7 @@ class ShrinkingRunner(SupernetRunner):
             self._phase, name = phase, self.hparams["sampler"]["name"]
             sampler = path_sampler(name, phase.space, self.cost, self.budgets, self.rng(phase.name))
             own = {"phase": self.hparams["phases"][phase.name], "epochs": [phase.first, phase.last]}
-            settings = {**({} if number else self.identity), **own, "sampler": self.hparams["sampler"]}
+            settings = {**({} if number else self.identity), **own, **self.sampler_identity}
             self.train_stage(phase.name, settings, sampler, first=phase.first, last=phase.last)
         self._phase = None
 

@@ -1,5 +1,7 @@
 """One update of a supernet for one path (Algorithm 1, lines 2 and 14), on the host's runner."""
 
+from typing import NoReturn
+
 import nnabla as nn
 import numpy as np
 
@@ -22,9 +24,11 @@ class PathStep(RunSession):
         self._weight_decay, optimizer["train"]._weight_decay = optimizer["train"]._weight_decay, None
         self._grad_clip, optimizer["train"]._grad_clip = optimizer["train"]._grad_clip, None
         self._step = 0
+        self._path: np.ndarray = None  # that was trained last
 
     def train_on_batch(self, key="train", *, path):  # noqa: ARG002 - the host's protocol
         """One update of the weights for one path; returns the mean losses of the batch by name."""
+        self._path = path
         self.model.activate(path)
         self.optimizer["train"].zero_grad()
         self.event.default_stream_synchronize()
@@ -43,39 +47,52 @@ class PathStep(RunSession):
         losses["loss"] = sum(shares)
         loss = self.sum_over_ranks(np.array([losses["loss"]]))[0] / self.comm.n_procs  # so that all stop, or none
         if not np.isfinite(loss):
-            kept = self._keep_step(path, shares)
-            raise NumericError(
-                f"the training loss is {loss} at step {self._step}, path {path.tolist()}, {kept}"
-                "; stopped before the update, the last checkpoint is kept; try a lower optimizer.train.alpha"
-            )
+            self.diverged(f"the training loss is {loss} at step {self._step}", ~np.isfinite(shares))
         if self.comm.n_procs > 1:
             gradients = [p.grad for p in self.model.get_parameters(grad_only=True).values()]
             self.comm.all_reduce(gradients, division=True, inplace=False)
         self.event.add_default_stream_event()
-        if self.loss_scale.unscale(self.optimizer["train"]._solver):
+        solver = self.optimizer["train"]._solver
+        if (
+            not self.loss_scale.dynamic and solver.check_inf_or_nan_grad()
+        ):  # ReLU may have made zeros of NaN in the loss
+            self.diverged(f"a gradient is not finite at step {self._step}")
+        if self.loss_scale.unscale(solver):
             if self._grad_clip:
-                self.optimizer["train"]._solver.clip_grad_by_norm(self._grad_clip)
+                solver.clip_grad_by_norm(self._grad_clip)
             self.decay_weights()
             self.optimizer["train"].update()
         return losses
 
-    def _keep_step(self, path, shares: list[float]) -> str:
-        """Keep the step for `replay` if its loss is lost in this process; on which images, and where to look."""
-        if np.isfinite(shares).all():
-            return "on images of another process"
+    def diverged(self, what: str, lost: np.ndarray | None = None) -> NoReturn:
+        """NumericError that says `what` happened in the last step, and on which path and images; the step is kept.
+
+        `lost` says which of its mini-batches are to blame; without it, all may be.
+        """
+        lost = np.ones(self.accum_train, bool) if lost is None else lost
+        if self._path is not None:  # before the first step there is nothing to keep
+            where = self._keep_step(lost) if lost.any() else "on images of another process"
+            what = f"{what}, path {self._path.tolist()}, {where}"
+        raise NumericError(
+            f"{what}; the last checkpoint is kept; try a lower optimizer.train.alpha or an optimizer.train.grad_clip"
+        )
+
+    def _keep_step(self, lost: np.ndarray) -> str:
+        """Keep the step for `replay`; says the images of the lost mini-batches, and where to look."""
         loader, rank = self.dataloader["train"], self.comm.rank
         loader.seek(loader.state()["batches"] - self.accum_train)
         batches = [loader.next() for _ in range(self.accum_train)]
         images = [[loader.dataset.picture(i)[0].name for i in batch["indices"]] for batch in batches]
         folder = self.folder / (f"debug_step_{self._step}" + (f"_rank_{rank}" if rank else ""))
         record = {
-            **{"step": self._step, "path": path.tolist(), "images": images, "lost": lost_parameter(self.model)},
+            **{"step": self._step, "path": self._path.tolist(), "images": images, "lost": lost_parameter(self.model)},
             **{"network": self.hparams["identity"]["network"], "loss_weights": self.hparams.get("loss_weights")},
             **{"state": self.training_state(), "hparams": self.hparams, "type_config": self.args.get("type_config")},
         }
         save_step(folder, record, batches, network=self.model, solver=self.optimizer["train"]._solver)
-        lost = [name for names, share in zip(images, shares, strict=True) if not np.isfinite(share) for name in names]
-        shown = ", ".join(lost[:MOST_NAMES]) + (f" and {len(lost) - MOST_NAMES} more" if len(lost) > MOST_NAMES else "")
+        names = [name for batch, blamed in zip(images, lost, strict=True) if blamed for name in batch]
+        more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+        shown = ", ".join(names[:MOST_NAMES]) + more
         return f"images {shown}; python -m nnabla_detofa.training.replay {folder} repeats it"
 
     def training_state(self) -> dict:

@@ -1,18 +1,20 @@
 """Supernet training on the host's runner (Algorithm 1, lines 2 and 7 to 16)."""
 
 import time
-from functools import cached_property, partial
+from functools import cached_property
+from typing import Any
 
 from tqdm import tqdm
 
-from ..errors import ConfigError, NumericError
+from ..errors import ConfigError
 from ..space import Budgets, CostModel
 from ..supernet import save_weights
 from .checkpoint import Checkpoints, lost_parameter
 from .costs import FLOPS, check_cost, cost_model
-from .evaluation import TASKS
+from .evaluation import COCO, TASKS
 from .files import checksum
-from .samplers import SAMPLERS, PathSampler
+from .latency import TABLE
+from .samplers import BALANCED, SAMPLERS, PathSampler
 from .schedule import SCHEDULES, learning_rate
 from .settings import keywords, require_count, require_keys, require_name, require_numbers, require_positive
 from .step import PathStep
@@ -82,6 +84,11 @@ class SupernetTrainer(PathStep):
         require_keys("sampler", self.hparams["sampler"], ["name"], needed=["name"])
         require_name("sampler", self.hparams["sampler"]["name"], SAMPLERS)
         require_name("metric", self.hparams["metric"], TASKS[self.model.task])
+        test = self.dataloader["test"].dataset
+        if self.hparams["metric"] == COCO and getattr(test, "category_ids", None) == ():  # a plan's has none to ask
+            raise ConfigError(
+                f"metric is '{COCO}', which needs COCO's instances json; {test.name} has none; take voc07"
+            )
         self.check_schedule()
         require_count("args.print_frequency", self.args["print_frequency"])
         if (steps := self.args.get("checkpoint_steps")) is not None:
@@ -109,6 +116,7 @@ class SupernetTrainer(PathStep):
     @property
     def identity(self) -> dict:
         """What decides the first stage, and so whether a run folder is this run's."""
+        train = self.dataloader["train"]
         irrelevant = {"workers", "prefetch", "cache_megabytes", "examine", "images_expected", "root"}
         name, dataloader = next(iter(self.hparams["identity"]["dataloader"].items()))
         dataloader = {key: value for key, value in dataloader.items() if key not in irrelevant}
@@ -121,8 +129,21 @@ class SupernetTrainer(PathStep):
             "type_config": self.args.get("type_config"),
             **self.hparams["identity"],
             "network": network,
-            "dataloader": {name: dataloader, "images": len(self.dataloader["train"].dataset)},
+            "dataloader": {name: dataloader, "images": len(train.dataset), "digest": train.split_digest},
+            **self.sampler_identity,
         }
+
+    @property
+    def cost_identity(self) -> dict[str, str]:
+        """What tells a cost from others: its name and, since clocks differ, the table of a latency."""
+        timed = {"table": checksum(self.folder / TABLE)} if self.cost.name == "latency" else {}
+        return {"name": self.cost.name, **timed}
+
+    @property
+    def sampler_identity(self) -> dict[str, Any]:
+        """What decides the drawn paths beside space and seed."""
+        sampler = self.hparams["sampler"]
+        return {"sampler": sampler, **({"cost": self.cost_identity} if sampler["name"] == BALANCED else {})}
 
     # -- training (Algorithm 1, lines 2 and 7 to 16) ------------------------------------------------------------------
 
@@ -139,9 +160,14 @@ class SupernetTrainer(PathStep):
 
     def train_stage(self, stage: str, settings: dict, sampler: PathSampler, *, first: int, last: int) -> None:
         """`train` as a stage of the run folder; the network is then as the stage left it, in this session or before."""
-        work = partial(self.train, stage, sampler, first=first, last=last)
+
+        def work() -> None:
+            self.train(stage, sampler, first=first, last=last)
+            if (name := self.weights_file(stage)) and self.folder.writes:
+                save_weights(self.model, self.folder / name)
+
         if not self.folder.stage(stage, settings, self.training_files(stage), work):
-            work()  # which loads the end, and trains again what a damaged checkpoint has lost of it
+            self.train(stage, sampler, first=first, last=last)  # loads the end, or what a damaged one has lost of it
 
     def train(self, stage: str, sampler: PathSampler, *, first: int, last: int) -> None:
         """Train epochs `first` to `last` - 1 of the whole schedule, one path of the sampler a step.
@@ -153,8 +179,6 @@ class SupernetTrainer(PathStep):
         self._checkpoints, before = self.checkpoints(stage, self.folder.digest), self._checkpoints
         self._sampler = sampler
         self._restore(stage, before, begin=begin, end=end)
-        name = self.weights_file(stage)
-        to_write = name and self.folder.writes and (self._step < end or not (self.folder / name).exists())
         loader, start = self.dataloader["train"], time.monotonic()
         waited, to_train = loader.waited, self._step < end
         with self.progress(None, stage, total=end - begin, initial=self._step - begin) as bar:
@@ -168,8 +192,6 @@ class SupernetTrainer(PathStep):
         if to_train:
             share = (loader.waited - waited) / (time.monotonic() - start)
             self.say(f"{stage}: {share:.1%} of the time went by in waiting for images")
-        if name and to_write:
-            save_weights(self.model, self.folder / name)
 
     def checkpoints(self, stage: str, digest: str | None = None) -> Checkpoints:
         """Those of a training stage."""
@@ -206,10 +228,7 @@ class SupernetTrainer(PathStep):
         """A checkpoint after this step; NumericError, on all processes, for weights that are not finite."""
         lost = lost_parameter(self.model)
         if any(self.any_process(lost is not None)):
-            raise NumericError(
-                f"{lost or 'a parameter of another process'} is not finite after step {self._step};"
-                " the last checkpoint is kept; try a lower optimizer.train.alpha"
-            )
+            self.diverged(f"{lost or 'a parameter of another process'} is not finite after step {self._step}")
         if self.folder.writes:
             solver = self.optimizer["train"]._solver
             self._checkpoints.save(self._step, self.training_state(), network=self.model, solver=solver)

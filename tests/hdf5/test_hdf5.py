@@ -27,23 +27,58 @@ def test_arrays_are_read(file):
     assert {name: value.tolist() for name, value in found.items()} == {"x/a": [[0, 1, 2], [3, 4, 5]], "b": 3}
 
 
+@pytest.fixture
+def look(monkeypatch):
+    """What the other process does with a file, instead."""
+    probe = hdf5.Probe()
+
+    def instead(code):
+        monkeypatch.setattr(hdf5, "PROBE", hdf5.PROBE.replace("look(json.loads(line))", code))
+        monkeypatch.setattr(hdf5, "SECONDS", 1)
+        monkeypatch.setattr(hdf5, "_probe", lambda _: probe)
+        return probe
+
+    yield instead
+    probe.end()
+
+
 @pytest.mark.parametrize(
     ("code", "said"),
     [
         ("while True: pass", "it is damaged: reading it does not end within 1 s"),
-        ("import os; os.abort()", "it is damaged: reading it ends the process \\(signal 6\\)"),
+        ("os.abort()", "it is damaged: reading it ends the process \\(signal 6\\)"),
     ],
 )
-def test_what_libhdf5_does_not_survive_is_met_in_another_process(file, monkeypatch, code, said):
-    monkeypatch.setattr(hdf5, "PROBE", code)
-    monkeypatch.setattr(hdf5, "SECONDS", 1)
-    with pytest.raises(WeightsError, match=f"^{said}$"):
-        read(file)
+def test_what_libhdf5_does_not_survive_is_met_in_another_process(file, look, code, said):
+    look(code)
+    for _ in range(2):
+        with pytest.raises(WeightsError, match=f"^{said}$"):
+            read(file)
 
 
-def test_a_reader_that_somebody_ends_says_nothing_about_the_file(file, monkeypatch):
-    monkeypatch.setattr(hdf5, "PROBE", "import os, signal; os.kill(os.getpid(), signal.SIGTERM)")
+@pytest.mark.parametrize("code", ["os.kill(os.getpid(), 15)", "os.kill(os.getppid(), 15)"])
+def test_a_reader_that_somebody_ends_says_nothing_about_the_file(file, look, code):
+    look(code)
+    for _ in range(2):
+        assert len(read(file)) == 2
+
+
+def test_one_process_reads_all_files(file, look):
+    probe = look("look(json.loads(line))")
+    read(file)
+    first = probe._process.pid
+    with pytest.raises(WeightsError, match="No such file"):
+        read(file.parent / "none \n\udc80.h5")
     assert len(read(file)) == 2
+    assert probe._process.pid == first
+
+
+def test_it_lives_with_less_memory_where_it_is_allowed_less(file, look, monkeypatch):
+    look("os.abort()")
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_AS, (1 << 31, 1 << 31))\n"
+    monkeypatch.setattr(hdf5, "PROBE", limit + hdf5.PROBE)
+    with pytest.raises(WeightsError, match="signal 6"):  # so it came that far
+        read(file)
 
 
 def test_an_array_of_several_names_is_read_once(file):
@@ -64,13 +99,6 @@ def test_what_is_no_plain_array(file):
             out["more"] = value
         with pytest.raises(WeightsError, match=said):
             read(file)
-
-
-def test_a_reader_takes_less_memory_where_it_is_allowed_less(file, monkeypatch):
-    limit = "import resource; resource.setrlimit(resource.RLIMIT_AS, (1 << 31, 1 << 31))\n"
-    monkeypatch.setattr(hdf5, "PROBE", limit + hdf5.PROBE + "\nimport os; os.abort()")
-    with pytest.raises(WeightsError, match="signal 6"):  # so it came to its end
-        read(file)
 
 
 def test_other_errors_keep_their_reason(file):

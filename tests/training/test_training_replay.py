@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from unittest import mock
 
 import h5py
 import numpy as np
@@ -52,8 +53,8 @@ def test_step_path_and_images_are_named(searcher, lost):
     folder, said = lost
     assert said == (
         f"the training loss is nan at step 7, path {searcher.space.largest().tolist()}, images"
-        f" {', '.join(names(searcher, batch=5))}; python -m nnabla_detofa.training.replay {folder} repeats it; stopped"
-        " before the update, the last checkpoint is kept; try a lower optimizer.train.alpha"
+        f" {', '.join(names(searcher, batch=5))}; python -m nnabla_detofa.training.replay {folder} repeats it; the last"
+        " checkpoint is kept; try a lower optimizer.train.alpha or an optimizer.train.grad_clip"
     )
 
 
@@ -91,7 +92,8 @@ def test_it_is_repeated_without_the_run(lost, capsys):
 def test_losses_that_are_finite_are_repeated_exactly(searcher, tmp_path):
     path, loader = searcher.space.smallest(), searcher.dataloader["train"]
     loader.seek(1)
-    searcher._keep_step(path, [np.nan])  # as if the batch before had been lost
+    searcher._path = path
+    searcher._keep_step(np.array([True]))  # as if the batch before had been lost
     _, (losses,) = replay(tmp_path / "debug_step_7")
     loader.seek(0)
     assert losses == searcher.train_on_batch(path=path)
@@ -111,6 +113,17 @@ def test_the_same_step_again_takes_the_place_of_the_first(searcher, lost):
         searcher.train_on_batch(path=searcher.space.largest())
     assert str(caught.value) == said
     assert not (folder / "extra").exists()
+
+
+def test_a_gradient_that_is_lost_where_the_loss_is_not(searcher, tmp_path, monkeypatch):
+    solver = mock.Mock(wraps=searcher.optimizer["train"]._solver, check_inf_or_nan_grad=lambda: True)
+    monkeypatch.setattr(searcher.optimizer["train"], "_solver", solver)
+    path, before = searcher.space.smallest(), searcher.model.get_parameters()[BIAS].d.copy()
+    with pytest.raises(NumericError, match=r"a gradient is not finite at step 7, path \[.*\], images 0000\S+\.jpg, "):
+        searcher.train_on_batch(path=path)
+    assert (searcher.model.get_parameters()[BIAS].d == before).all()
+    record, (losses,) = replay(tmp_path / "debug_step_7")
+    assert record["path"] == path.tolist() and np.isfinite(losses["loss"])
 
 
 def test_of_many_images_the_first_are_named(searcher, monkeypatch):

@@ -248,7 +248,62 @@ def test_a_damaged_record_is_said(session, path):
     with pytest.raises(RunFolderError) as caught:
         session()
     assert str(caught.value).startswith(f"{path}/stages.json cannot be read (Expecting property name")
-    assert str(caught.value).endswith("; delete it to redo its stage")
+    assert str(caught.value).endswith(
+        "; delete it to run all stages again, which go on from checkpoints of the same settings"
+    )
+
+
+@pytest.mark.parametrize("damage", [b"", b"3", b"[", None])
+def test_a_file_that_was_changed_since_is_set_aside_and_its_stage_done_again(session, path, damage):
+    session().chain(first=1, second=2, third=3)
+    file = path / "second.json"
+    whole = file.read_bytes()
+    file.unlink() if damage is None else file.write_bytes(damage)
+    again = session()
+    assert again.chain(first=1, second=2, third=3) == ["second"]
+    assert file.read_bytes() == whole
+    if damage is not None:
+        assert (path / "previous/1/second.json").read_bytes() == damage
+        said = f"second: second.json was changed since, and moved to {path}/previous/1; the stage is done anew"
+        assert said in again.said
+
+
+def test_files_that_no_record_tells_of_are_not_gone_on_with(session, path):
+    """A record that was deleted leaves results that may be of any settings."""
+    session().chain(first=1, second=2)
+    (path / "stages.json").unlink()
+    met = []
+    again = session()
+    again.stage(
+        "first", 1, work=lambda: met.append((path / "first.json").exists()) or again.folder.write("first.json", 4)
+    )
+    assert met == [False]
+    assert again.said[0].startswith("first: first.json was of no recorded stage, and moved to ")
+    assert (path / "previous/1/first.json").read_text() == "1\n"
+
+
+def test_a_stage_that_was_interrupted_goes_on_with_its_own_files(session, path):
+    def interrupted():
+        (path / "first.json").write_text("half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        session().stage("first", 1, work=interrupted)
+    met = []
+    session().stage("first", 1, work=lambda: met.append((path / "first.json").read_text()))
+    assert met == ["half"]
+
+
+def test_folders_are_checkpoints_and_know_themselves(session, path):
+    def work():
+        (path / "checkpoint").mkdir()
+
+    session().stage("first", 1, files=["checkpoint"], work=work)
+    (path / "checkpoint" / "more").touch()
+    assert not session().stage("first", 1, files=["checkpoint"], work=work)
+    (path / "stages.json").unlink()
+    assert session().stage("first", 1, files=["checkpoint"], work=lambda: None)
+    assert (path / "checkpoint" / "more").exists()
 
 
 def test_a_process_that_does_not_write_leaves_the_folder_as_it_is(session, path):
