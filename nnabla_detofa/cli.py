@@ -13,12 +13,13 @@ from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.main import get_args_parser
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
@@ -28,6 +29,7 @@ from .errors import ConfigError, DetOFAError, refusals_of_the_disk, unknown
 from .errors import one_line as printable
 
 DONE, WRONG_INPUT, INTERRUPTED = 0, 2, 75
+STOP = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 SHIPPED = Path(str(files("nnabla_detofa.conf")))
 CONFIG_OPTIONS = ("-c", "--config")
 HYDRA_CONFIG_OPTIONS = ("--config-name", "-cn")
@@ -63,7 +65,8 @@ class ShippedConfigs(SearchPathPlugin):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; returns the exit code."""
+    """Run the command; returns the exit code. Without `arguments` it ends the process, which ignores signals then."""
+    afterwards = signal.SIG_IGN if arguments is None else None
     arguments = sys.argv[1:] if arguments is None else arguments
     if {"-h", "--help"} & set(arguments):
         print(USAGE.format(shipped=", ".join(shipped_configs())))
@@ -71,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.getLogger("nnabla").setLevel(logging.WARNING)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when NumPy loads it; see supernet/parallel.py
     try:
-        with interrupted_by(signal.SIGTERM, signal.SIGUSR1):
+        with interrupted_by_signals(afterwards):
             if arguments[:1] == ["check"]:
                 return check(arguments[1:])
             file, hydra_arguments = split_arguments(arguments)
@@ -89,14 +92,25 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 @contextmanager
-def interrupted_by(*signals: signal.Signals) -> Iterator[None]:
-    """Signals end what lies inside as Ctrl-C does, until a training takes them over to finish its step first."""
-    before = {one: signal.signal(one, signal.default_int_handler) for one in signals}
+def interrupted_by_signals(afterwards: signal.Handlers | None) -> Iterator[None]:
+    """All end what lies inside as Ctrl-C does, until a training takes them over to finish its step first."""
+    before = {one: signal.signal(one, signal.default_int_handler) for one in STOP}
     try:
         yield
     finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
+        with signals_held_back():
+            for one, handler in before.items():
+                signal.signal(one, afterwards or handler)
+
+
+@contextmanager
+def signals_held_back() -> Iterator[None]:
+    """Those that come inside are delivered behind it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def tell(message: str) -> None:
@@ -174,6 +188,8 @@ def run_hydra(file: Path | None, arguments: list[str], *, plan: bool = False) ->
         except INPUT_ERRORS as error:  # kept from Hydra, which would print its own lines about it
             failures.append(error)
 
+    (parser := get_args_parser()).error = refuse  # type: ignore[method-assign]
+    parser.parse_args(arguments)  # as Hydra will
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what is wrong instead of printing it and leaving
     Plugins.instance().register(ShippedConfigs)
     sys.argv = [sys.argv[0], *arguments]  # the only place where Hydra reads them
@@ -183,12 +199,17 @@ def run_hydra(file: Path | None, arguments: list[str], *, plan: bool = False) ->
     return failures
 
 
+def refuse(message: str) -> NoReturn:
+    """In the place of a usage of many lines."""
+    raise ConfigError(f"{message}; -h lists the options")
+
+
 @contextmanager
 def composing(begun: Collection) -> Iterator[None]:
     """ConfigError for what Hydra raises bare about overrides, as long as nothing has `begun`."""
     try:
         yield
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError, FileNotFoundError) as error:
         if begun or isinstance(error, INPUT_ERRORS):
             raise
         raise ConfigError(f"the configuration cannot be composed: {error}") from error
@@ -237,7 +258,8 @@ def run(config: DictConfig, *, plan: bool = False) -> None:
 
 def launch(config: dict[str, Any], *, plan: bool = False) -> None:
     """`host.launch`, imported late: printing a configuration does not need nnabla."""
-    from .host.launch import launch as launch_on_host
+    with signals_held_back():  # a process that has half of nnabla crashes at its end
+        from .host.launch import launch as launch_on_host
 
     launch_on_host(config, plan=plan)
 
@@ -261,27 +283,17 @@ def one_line(error: Exception) -> str:
     cause = error.__cause__ or error
     message: object = error
     if isinstance(error, MissingConfigException):
-        message = unknown_config(error)
+        group, _, option = str(error.missing_cfg_file).rpartition("/")
+        if known := error.options or ([] if group else shipped_configs()):
+            message = unknown(group or "configuration", option, known)
     elif isinstance(error, OverrideParseException):
         message = f"cannot read the override '{error.override}': {error.message.splitlines()[0]}"
     elif isinstance(cause, (ConfigAttributeError, ConfigKeyError)) and isinstance(cause.parent_node, DictConfig):
-        message = unknown("key", cause.full_key, siblings(cause))
+        prefix = str(cause.full_key).removesuffix(str(cause.key))
+        message = unknown("key", cause.full_key, [prefix + str(key) for key in cause.parent_node if key != "hydra"])
     elif isinstance(cause, OmegaConfBaseException) and cause.msg:
         message = f"{cause.full_key or 'configuration'}: {cause.msg.splitlines()[0]}"
     return printable(" ".join(str(message).split()))
-
-
-def unknown_config(error: MissingConfigException) -> Exception:
-    """The error for an option that its group lacks, or for a configuration that is not there."""
-    group, _, option = str(error.missing_cfg_file).rpartition("/")
-    known = error.options or ([] if group else shipped_configs())
-    return unknown(group or "configuration", option, known) if known else error
-
-
-def siblings(error: ConfigAttributeError | ConfigKeyError) -> list[str]:
-    """Full names of the keys beside the one that was not found."""
-    prefix = str(error.full_key).removesuffix(str(error.key))
-    return [f"{prefix}{key}" for key in error.parent_node if key != "hydra"]
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from typing import Any, TypeGuard
 
 # what a disk answers that is full, read-only or gone
 REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE}
-REFUSED |= {errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG}  # or that has something else in the place
+REFUSED |= {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG}  # or that has something else in the place
 LONGEST = 2000  # characters of a message: what was given may be megabytes
 
 

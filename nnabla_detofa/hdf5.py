@@ -5,6 +5,7 @@ And a few damaged bytes can keep libhdf5 busy for ever, or end the process; so a
 (An addition; not in the paper.)
 """
 
+import atexit
 import json
 import os
 import select
@@ -60,8 +61,11 @@ def opened(file: Path, refuse: Callable[[str], DetOFAError]) -> Iterator[h5py.Fi
 
 
 @cache
-def _probe(pid: int) -> "Probe":  # noqa: ARG001 - a fork has a probe of its own
-    return Probe()
+def _probe(pid: int) -> "Probe":
+    """That of this process; a fork has one of its own."""
+    probe = Probe()
+    atexit.register(lambda: probe.end() if os.getpid() == pid else None)
+    return probe
 
 
 class Probe:

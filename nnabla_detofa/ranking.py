@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .errors import ConfigError
 from .path_filter import PathFilter, cross_validate, fit, require_fit_options
 from .space import SearchSpace
 from .training import MeasuredPaths, SupernetRunner
@@ -37,6 +38,9 @@ class PathRanker(SupernetRunner):
         least = {"n_buckets": 1, "folds": 2, "paths_per_bucket": 4, "bn_images": 1, "validation_images": 1}
         for key, count in least.items():  # of 4 paths, folds leave 2 to compare
             require_count(f"path_filter.{key}", path_filter[key], least=count)
+        if not isinstance(path_filter["second_measurement"], bool):
+            given = path_filter["second_measurement"]
+            raise ConfigError(f"path_filter.second_measurement is {given!r}; it must be true or false")
         for part in range(2 if path_filter["second_measurement"] else 1):
             self.measurer(part)
         self.new_path_filter()

@@ -24,6 +24,8 @@ from .properties import PROPERTIES
 MEGABYTES = 3000  # an image of the most pixels that are allowed, decoded twice, and some
 MEMORY = Path("/dev/shm")  # a run flushes its files to the disk, which takes most of an example's time
 OUT_OF_TIME = 3
+LONGEST = 5000  # characters of what a failing property says
+ROUND = 1000  # examples; Hypothesis keeps all of a round
 
 
 def main() -> int:
@@ -45,45 +47,52 @@ def in_process(name: str, options: argparse.Namespace) -> bool:
     """Whether the property holds; a process that dies is a failure."""
     numbers = ("--examples", options.examples, "--seed", options.seed, "--minutes", options.minutes)
     command = [sys.executable, "-m", __spec__.name, "--inside", "--only", name, *map(str, numbers)]
-    code = subprocess.run(command, check=False).returncode
-    if code not in (0, 1):
-        print(f"{name}: the process ended with {code}")
-    return code == 0
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, errors="replace", check=False)
+    if done.returncode:  # libraries say much of damaged files; what is of interest is said last
+        print(f"{name}: the process ended with {done.returncode}\n{done.stderr[-LONGEST:]}")
+    return done.returncode == 0
 
 
 def ask(name: str, examples: int, number: int, minutes: float) -> int:
     """All examples of one property, in bounded memory."""
-    chosen, answers = PROPERTIES[name], Counter[str]()
-    start = time.monotonic()
+    answers, start = Counter[str](), time.monotonic()
     with tempfile.TemporaryDirectory(prefix=f"fuzz-{name}-", dir=MEMORY if MEMORY.is_dir() else None) as place:
-
-        @seed(number)
-        @settings(
-            max_examples=examples,
-            deadline=None,
-            database=None,
-            print_blob=False,
-            phases=[Phase.generate, Phase.shrink],
-            suppress_health_check=list(HealthCheck),
-        )
-        @given(chosen.examples)
-        def holds(example: object) -> None:
-            if time.monotonic() - start > 60 * minutes:
-                answers["not asked: out of time"] += 1
-                return
-            answers[chosen.answer(example, Path(place))] += 1
-
         logging.disable(logging.CRITICAL)
         cv2.setLogLevel(0)
         limit = used_megabytes() + MEGABYTES
         resource.setrlimit(resource.RLIMIT_AS, (limit << 20, limit << 20))
         try:
-            holds()
+            for begin in range(0, examples, ROUND):
+                one_round = (name, min(ROUND, examples - begin), f"{number} {begin}")
+                hold(*one_round, answers, folder=Path(place), until=start + 60 * minutes)
         except BaseException:
             tell(name, answers, start)
             raise
     tell(name, answers, start)
     return OUT_OF_TIME if "not asked: out of time" in answers else 0
+
+
+def hold(name: str, examples: int, number: str, answers: Counter[str], *, folder: Path, until: float) -> None:
+    """Ask so many examples, and count the answers; raises for one that does not hold."""
+    chosen = PROPERTIES[name]
+
+    @seed(number)
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        print_blob=False,
+        phases=[Phase.generate, Phase.shrink],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(chosen.examples)
+    def holds(example: object) -> None:
+        if time.monotonic() > until:
+            answers["not asked: out of time"] += 1
+        else:
+            answers[chosen.answer(example, folder)] += 1
+
+    holds()
 
 
 def used_megabytes() -> int:

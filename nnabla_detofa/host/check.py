@@ -2,21 +2,25 @@
 
 import inspect
 from collections.abc import Callable, Collection, Mapping
+from itertools import chain
 from typing import Any
 
 from nnabla import solvers
 
-from ..errors import ConfigError, is_number, unknown
+from ..errors import ConfigError, is_number, require_ratio, unknown
 
 SOLVERS = {name: make for name, make in vars(solvers).items() if name[:1].isupper() and not isinstance(make, type)}
 # keywords of the host's Optimizer itself; it hands the others to nnabla's solver
 OPTIMIZER_KEYS = ("name", "lr_scheduler", "weight_decay", "grad_clip", "retain_state")
+RATES, MOMENTS = ("alpha", "lr"), ("beta1", "beta2", "momentum")
 # the schedulers that the host can build, and what each reads from hparams
 SCHEDULERS = {
     "CosineScheduler": (),
     "CosineSchedulerWarmup": ("cosine_warmup_epoch", "warmup_lr"),
     "StepScheduler": ("step_decay_rate", "epoch_steps"),
 }
+# what runners of the host read and ours do not
+HOST_ARGS, HOST_HPARAMS = ("save_nnp", "no_visualize"), ("epoch", *chain(*SCHEDULERS.values()))
 
 
 def need(config: Mapping[str, Any], *path: str) -> Any:
@@ -29,13 +33,49 @@ def need(config: Mapping[str, Any], *path: str) -> Any:
     return value
 
 
-def only_entry(config: Mapping[str, Any], group: str) -> tuple[str, dict[str, Any]]:
+def only_entry(config: Mapping[str, Any], *path: str) -> tuple[str, dict[str, Any]]:
     """Name and options of the one entry that `network` or `dataloader` holds."""
-    entries = need(config, group)
+    entries = need(config, *path)
     if not isinstance(entries, Mapping) or len(entries) != 1:
-        raise ConfigError(f"{group} must hold exactly one entry, a name and its options; it is {entries!r}")
+        raise ConfigError(f"{'.'.join(path)} must hold exactly one entry, a name and its options; it is {entries!r}")
     name, options = next(iter(entries.items()))
-    return name, dict(options or {})
+    return name, dict(mapping(f"{'.'.join(path)}.{name}", options or {}))
+
+
+def check_name(config: Mapping[str, Any]) -> None:
+    """The run's name, where it has one, is a folder's; Hydra has made that folder by then."""
+    name = config.get("name", "trial")
+    if not isinstance(name, (str, int, float)) or str(name) in ("", ".", "..") or "/" in str(name):
+        raise ConfigError(f"name is {name!r}; it must be a folder's name, without / and neither . nor ..")
+
+
+def check_args(args: Mapping[str, Any]) -> None:
+    """What the launcher itself reads of `args`, beside the names of algorithm and device."""
+    if not isinstance(need({"args": args}, "args", "output_path"), str):
+        raise ConfigError(f"args.output_path is {args['output_path']!r}; it must name a folder; '.' is the run's own")
+    if not isinstance(need({"args": args}, "args", "search"), bool):
+        raise ConfigError(f"args.search is {args['search']!r}; it must be true or false")
+
+
+def check_hparams(hparams: Mapping[str, Any]) -> None:
+    """Those of ours that a run could only stumble over: what it is known by, and the signs of its losses."""
+    if "identity" in mapping("hparams", hparams):
+        for group in ("network", "dataloader"):
+            name, _ = only_entry({"hparams": hparams}, "hparams", "identity", group)
+            mapping(f"hparams.identity.{group}.{name}", hparams["identity"][group][name])
+    weights = hparams.get("loss_weights")
+    if isinstance(weights, list) and any(is_number(one) and one < 0 for one in weights):
+        raise ConfigError(f"hparams.loss_weights is {weights!r}; none of them may be below 0")
+
+
+def without_effect(config: Mapping[str, Any]) -> list[str]:
+    """Keys of a configuration that runners of the host read and ours do not."""
+    return [
+        *(f"args.{key}" for key in HOST_ARGS if config["args"].get(key)),
+        *(f"hparams.{key}" for key in HOST_HPARAMS if key in config["hparams"]),
+        *(f"optimizer.{name}" for name in config["optimizer"] if name != "train"),
+        *(f"regularizer.{name}" for name in config.get("regularizer", ())),
+    ]
 
 
 def check_keywords(
@@ -82,9 +122,9 @@ def check_batches(hparams: Mapping[str, Any], n_procs: int) -> None:
 
 def check_optimizers(config: Mapping[str, Any]) -> None:
     """Solver, keywords, numbers and scheduler of every entry of `optimizer`."""
-    for name, options in _mapping("optimizer", need(config, "optimizer")).items():
+    for name, options in mapping("optimizer", need(config, "optimizer")).items():
         where = f"optimizer.{name}"
-        _mapping(where, options)
+        mapping(where, options)
         solver = options.get("name", "Sgd")
         if solver not in SOLVERS:
             raise unknown(f"{where}.name", solver, SOLVERS)
@@ -99,15 +139,21 @@ def _check_numbers(where: str, solver: Callable, options: Mapping[str, Any]) -> 
     """What the solver has a number for by default has to be one; the host's own two may be null as well."""
     defaults = {p.name: p.default for p in inspect.signature(solver).parameters.values()}
     for key, value in options.items():
-        if is_number(defaults.get(key)) and not is_number(value):
-            raise ConfigError(f"{where}.{key} is {value!r}; it must be a finite number")
+        if not is_number(defaults.get(key)):
+            continue
+        if not is_number(value) or (key in RATES and value <= 0):
+            above = " above 0" if key in RATES else ""
+            raise ConfigError(f"{where}.{key} is {value!r}; it must be a finite number{above}")
+        if key in MOMENTS:
+            require_ratio(f"{where}.{key}", value)
     if (decay := options.get("weight_decay")) is not None and not (is_number(decay) and decay >= 0):
         raise ConfigError(f"{where}.weight_decay is {decay!r}; it must be a finite number of at least 0, or null")
     if (clip := options.get("grad_clip")) is not None and not (is_number(clip) and clip > 0):
         raise ConfigError(f"{where}.grad_clip is {clip!r}; it must be a finite number above 0, or null")
 
 
-def _mapping(where: str, value: object) -> Mapping[str, Any]:
+def mapping(where: str, value: object) -> Mapping[str, Any]:
+    """`value`, which has to hold keys; ConfigError otherwise."""
     if not isinstance(value, Mapping):
         raise ConfigError(f"{where} is {value!r}; it must hold keys and their values")
     return value

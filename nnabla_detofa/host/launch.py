@@ -15,7 +15,19 @@ import nnabla as nn
 import numpy as np
 
 from ..errors import ConfigError, DetOFAError, unknown
-from .check import check_batches, check_keywords, check_optimizers, inherited_options, need, only_entry
+from .check import (
+    check_args,
+    check_batches,
+    check_hparams,
+    check_keywords,
+    check_name,
+    check_optimizers,
+    inherited_options,
+    mapping,
+    need,
+    only_entry,
+    without_effect,
+)
 from .device import open_device
 from .lock import sole_session
 from .planning import parts_for_plan
@@ -25,6 +37,7 @@ from .repair import MissingModule
 
 with quiet():
     from nnabla_nas import contrib, dataset, runner
+    from nnabla_nas.utils import estimator
     from nnabla_nas.utils.cli.args import Configuration
     from nnabla_nas.utils.helper import get_output_path
 
@@ -48,13 +61,16 @@ def launch(config: dict[str, Any], *, plan: bool = False) -> None:
         if key not in (known := (*GROUPS, *OUR_GROUPS)):
             raise unknown("key in the configuration:", key, known)
     args, hparams = need(config, "args"), need(config, "hparams")
-    need(config, "args", "output_path")  # which any runner of the host reads
+    check_name(config)
+    check_args(args)
+    check_hparams(hparams)
     algorithm = _algorithm(need(config, "args", "algorithm"))
     if plan and not hasattr(algorithm, "plan"):
         raise ConfigError(f"args.algorithm is '{args['algorithm']}', which makes no plan; leave plan=true out")
     network, network_options = _network(config)
     _check_dataloader(config)
     check_optimizers(config)
+    _check_regularizers(config)
 
     args["comm"], args["event"] = open_device(
         **{key: args[key] for key in ("context", "device_id", "type_config") if key in args}
@@ -72,6 +88,9 @@ def launch(config: dict[str, Any], *, plan: bool = False) -> None:
             hparams=hparams,
             args=args,
         )
+        if hasattr(run, "say"):  # one of ours
+            for key in without_effect(config):
+                run.say(f"{key} has no effect: {args['algorithm']} does not read it")
         run.plan() if plan else run.run()
         if missing is not None:
             raise missing
@@ -109,6 +128,14 @@ def _check_dataloader(config: dict[str, Any]) -> None:
     if name not in (known := _modules(dataset, "DataLoader")):
         raise unknown("dataloader", name, known)
     check_keywords(f"dataloader.{name}", vars(dataset)[name].DataLoader, options, supplied=LOADER_KEYS)
+
+
+def _check_regularizers(config: dict[str, Any]) -> None:
+    known = {name: value for name, value in vars(estimator).items() if isinstance(value, type)}
+    for name, options in mapping("regularizer", config.get("regularizer", {})).items():
+        if name not in known:
+            raise unknown("regularizer", name, known)
+        check_keywords(f"regularizer.{name}", known[name], mapping(f"regularizer.{name}", options))
 
 
 def _modules(package: ModuleType, *classes: str) -> list[str]:

@@ -62,6 +62,8 @@ def evolve(
     """
     _require_counts(generations=(generations, 0), population=(population, 2))
     _require_shares(parent_ratio=parent_ratio, mutation_probability=mutation_probability, mutation_ratio=mutation_ratio)
+    if not parent_ratio:
+        raise ConfigError(f"search: parent_ratio is {parent_ratio!r}; it must be a number above 0 and at most 1")
     buckets = [_bucket(space, cost, budgets, limit) for limit in limits]
     ranges = [_range(budgets, bucket, limit) for bucket, limit in zip(buckets, limits, strict=True)]
     if not ranges:

@@ -9,6 +9,13 @@ from ..space import SearchSpace
 from .settings import require_count, require_keys
 
 CHOICES = ("depths", "widths", "expands")
+# the other stages of runs; a phase is one, and its figures are another, `top1_NAME`
+STAGES = (
+    *("warmup", "paths_warmup", "path_filter_warmup", "operations", "thresholds", "finetune"),
+    *("paths_final", "paths_final_again", "path_filter_final", "filter_quality", "search", "evaluate", "report"),
+    *("paths", "paths_again", "path_filter", "top1", "latency"),
+)
+TAKEN = {*STAGES, "weights", "teacher"}  # and files
 
 
 @dataclass(frozen=True)
@@ -53,16 +60,24 @@ def read_phases(
     extra = {**dict.fromkeys(options), **(defaults or {})}
     for name, one in given.items():
         place = f"{where}.{name}"
-        if not str(name).isidentifier():
-            raise ConfigError(f"{where} names a phase {name!r}; files are called after it: use letters, digits and _")
+        _require_name(where, name)
         require_keys(place, one, ("epochs", *CHOICES, *extra), needed=("epochs", *options))
         space = whole.only(**{key: one.get(key) for key in CHOICES})
         _require_order(place, space, phases)
         last = first + require_count(f"{place}.epochs", one["epochs"])
         own = {key: one.get(key, default) for key, default in extra.items()}
-        phases.append(Phase(str(name), space, first, last, own))
+        phases.append(Phase(name, space, first, last, own))
         first = last
     return phases
+
+
+def _require_name(where: str, name: object) -> None:
+    if not isinstance(name, str) or not (name.isascii() and name.isidentifier()):
+        raise ConfigError(
+            f"{where} names a phase {name!r}; files are called after it: use letters, digits and _, all of ASCII"
+        )
+    if name in TAKEN or name.startswith("top1_"):
+        raise ConfigError(f"{where} names a phase {name!r}, as something else of a run is called; use another name")
 
 
 def _require_order(place: str, space: SearchSpace, before: list[Phase]) -> None:

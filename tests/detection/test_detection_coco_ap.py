@@ -219,7 +219,7 @@ def test_incomplete_annotations_are_said(tmp_path, dataset):
 @pytest.mark.parametrize("key", ["images", "categories"])
 def test_entries_without_id_are_said(tmp_path, dataset, key):
     del dataset[key][1]["id"]
-    with pytest.raises(DataError, match=rf"instances\.json: an entry of {key} has no id that is a whole number$"):
+    with pytest.raises(DataError, match=rf"instances\.json: entry 1 of {key} has no id; it must be a whole number$"):
         coco_ap([], written(tmp_path, dataset))
 
 

@@ -4,12 +4,16 @@ import pytest
 
 from nnabla_detofa.errors import ConfigError
 from nnabla_detofa.host.check import (
+    check_args,
     check_batches,
+    check_hparams,
     check_keywords,
+    check_name,
     check_optimizers,
     inherited_options,
     need,
     only_entry,
+    without_effect,
 )
 
 BATCHES = {"batch_size_train": 16, "mini_batch_train": 4, "batch_size_valid": 8, "mini_batch_valid": 8}
@@ -41,6 +45,77 @@ def test_only_entry_refuses_anything_but_one(group):
 
 def test_only_entry_takes_a_name_without_options():
     assert only_entry({"network": {"toy": None}}, "network") == ("toy", {})
+
+
+def test_options_of_the_only_entry_have_names():
+    assert message(only_entry, {"network": {"toy": 3}}, "network") == (
+        "network.toy is 3; it must hold keys and their values"
+    )
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/a", None, {}, []])
+def test_a_run_has_a_folders_name(name):
+    for good in ("a", "a.b", "..a", 3):
+        check_name({"name": good})
+    check_name({})
+    assert message(check_name, {"name": name}) == (
+        f"name is {name!r}; it must be a folder's name, without / and neither . nor .."
+    )
+
+
+@pytest.mark.parametrize("value", [3, None, {}])
+def test_what_the_launcher_reads_of_args(value):
+    args = {"output_path": ".", "search": True}
+    check_args(args)
+    assert message(check_args, {**args, "output_path": value}) == (
+        f"args.output_path is {value!r}; it must name a folder; '.' is the run's own"
+    )
+    assert message(check_args, {**args, "search": value}) == f"args.search is {value!r}; it must be true or false"
+
+
+IDENTITY = {"network": {"toy": {}}, "dataloader": {"toydata": {}}}
+
+
+@pytest.mark.parametrize(
+    ("hparams", "said"),
+    [
+        (3, "hparams is 3; it must hold keys and their values"),
+        ({"identity": None}, "the configuration lacks hparams.identity.network"),
+        ({"identity": {"network": {"toy": {}}}}, "the configuration lacks hparams.identity.dataloader"),
+        (
+            {"identity": {**IDENTITY, "network": 3}},
+            "hparams.identity.network must hold exactly one entry, a name and its options; it is 3",
+        ),
+        (
+            {"identity": {**IDENTITY, "dataloader": {}}},
+            "hparams.identity.dataloader must hold exactly one entry, a name and its options; it is {}",
+        ),
+        (
+            {"identity": {**IDENTITY, "dataloader": {"toydata": None}}},
+            "hparams.identity.dataloader.toydata is None; it must hold keys and their values",
+        ),
+        ({"loss_weights": [1, -1, 0]}, "hparams.loss_weights is [1, -1, 0]; none of them may be below 0"),
+    ],
+)
+def test_hparams_that_a_run_would_stumble_over(hparams, said):
+    check_hparams({})
+    check_hparams({"identity": IDENTITY, "loss_weights": [1.0, 0.1, 0]})
+    assert message(check_hparams, hparams) == said
+
+
+def test_keys_that_only_runners_of_the_host_read():
+    config = {"args": {"save_nnp": False}, "hparams": {"seed": 0}, "optimizer": {"train": {}}}
+    assert without_effect(config) == []
+    config = {
+        "args": {"save_nnp": True, "no_visualize": True},
+        "hparams": {"epoch": 5, "warmup_lr": 0},
+        "optimizer": {"train": {}, "valid": {}},
+        "regularizer": {"MemoryEstimator": {}},
+    }
+    assert without_effect(config) == [
+        *("args.save_nnp", "args.no_visualize", "hparams.epoch", "hparams.warmup_lr"),
+        *("optimizer.valid", "regularizer.MemoryEstimator"),
+    ]
 
 
 def test_keywords():
@@ -123,12 +198,28 @@ def test_unknown_solver_and_keyword():
     )
 
 
-@pytest.mark.parametrize("value", ["abc", None, True, float("nan"), 10**400])
+@pytest.mark.parametrize("value", ["abc", None, True, float("nan"), 10**400, 0, -0.1])
 def test_rates_are_numbers(value):
     for key, solver in (("alpha", "Adam"), ("lr", "Momentum")):
         assert message(check_optimizers, optimizer(name=solver, **{key: value})) == (
-            f"optimizer.train.{key} is {value!r}; it must be a finite number"
+            f"optimizer.train.{key} is {value!r}; it must be a finite number above 0"
         )
+
+
+@pytest.mark.parametrize("value", [1, -0.1, 1.5])
+@pytest.mark.parametrize(("solver", "key"), [("Adam", "beta1"), ("AdamW", "beta2"), ("Nesterov", "momentum")])
+def test_moments_are_shares(solver, key, value):
+    check_optimizers(optimizer(name=solver, **{key: 0}))
+    assert message(check_optimizers, optimizer(name=solver, **{key: value})) == (
+        f"optimizer.train.{key} is {value}; it must be a number in [0, 1)"
+    )
+
+
+def test_other_numbers_of_a_solver():
+    check_optimizers(optimizer(name="Adam", eps=1e-6))
+    assert message(check_optimizers, optimizer(name="Adam", eps="a")) == (
+        "optimizer.train.eps is 'a'; it must be a finite number"
+    )
 
 
 def test_optimizers_that_are_no_options():

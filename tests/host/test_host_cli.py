@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -174,6 +175,11 @@ def test_help_names_the_shipped_configurations(capfd):
             ["-c", "mine", "name=a\x0e${"],
             "cannot read the override 'name=a\\x0e${': LexerNoViableAltException: name=a\\x0e${",
         ),
+        (["-c", "mine", "--bogus"], "unrecognized arguments: --bogus; -h lists the options"),
+        (
+            ["-c", "mine", "hydra.run.dir=/proc/x"],
+            "the configuration cannot be composed: [Errno 2] No such file or directory: '/proc/x'",
+        ),
         (["-c", "mine", "~nme"], "Could not delete from config. 'nme' does not exist."),
     ],
 )
@@ -222,7 +228,7 @@ def test_interrupted(monkeypatch, capfd):
     assert Path.cwd().name == "start"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("number", cli.STOP)
 def test_a_signal_before_training_interrupts(monkeypatch, capfd, number):
     before = signal.getsignal(number)
     monkeypatch.setattr(cli, "launch", lambda _: os.kill(os.getpid(), number) or time.sleep(10))
@@ -231,7 +237,36 @@ def test_a_signal_before_training_interrupts(monkeypatch, capfd, number):
     assert signal.getsignal(number) == before
 
 
-@pytest.mark.parametrize("name", ["EROFS", "ENOSPC", "EACCES"])
+SIGNALLED = """
+import atexit, os, sys
+from nnabla_detofa import cli
+
+def signal(*_):
+    os.kill(os.getpid(), NUMBER)
+
+class Finder:
+    def find_spec(name, *_):
+        if name == "nnabla":
+            signal()
+
+sys.meta_path.insert(0, Finder)
+atexit.register(signal)
+code = cli.main()
+assert "nnabla_detofa.host.launch" in sys.modules, "half of it"
+sys.exit(code)
+"""
+
+
+@pytest.mark.parametrize("number", cli.STOP)
+def test_a_signal_in_the_middle_of_importing_nnabla_and_one_on_the_way_out(number):
+    Path("mine.yaml").write_text("name: trial\nhydra: {job: {chdir: true}}\n")
+    command = [sys.executable, "-c", SIGNALLED.replace("NUMBER", str(int(number))), "-c", "mine"]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.stderr == "nnabla_detofa: interrupted; run the same command again to go on\n"
+    assert ended.returncode == cli.INTERRUPTED
+
+
+@pytest.mark.parametrize("name", ["EROFS", "ENOSPC", "EACCES", "EISDIR"])
 def test_a_disk_that_refuses_is_one_line(monkeypatch, capfd, name):
     def refuse(_):
         raise OSError(getattr(errno, name), "No", "/log/trial/.lock")

@@ -103,6 +103,14 @@ def test_everything_is_built_and_run(ran):
     ran.args["event"].default_stream_synchronize()
 
 
+def test_a_runner_of_ours_says_what_it_does_not_read(ran, monkeypatch):
+    said = []
+    monkeypatch.setattr(runner.ToyRunner, "say", lambda _, line: said.append(line), raising=False)
+    launch(CONFIG)
+    assert ran.done
+    assert said == [f"{key} has no effect: ToyRunner does not read it" for key in ("hparams.epoch", "optimizer.plain")]
+
+
 def test_one_seed_one_network(ran):
     launch(CONFIG)
     first = ran.model.drawn
@@ -137,6 +145,20 @@ def test_one_seed_one_network(ran):
         (changed(hparams=None), "the configuration lacks hparams"),
         (changed(optimizer=None), "the configuration lacks optimizer"),
         (changed(args__output_path=None), "the configuration lacks args.output_path"),
+        ({**CONFIG, "name": ".."}, "name is '..'; it must be a folder's name"),
+        (changed(args__output_path=3), "args.output_path is 3; it must name a folder"),
+        (changed(args__search=1), "args.search is 1; it must be true or false"),
+        (changed(hparams__identity=3), "the configuration lacks hparams.identity.network"),
+        (changed(regularizer=3), "regularizer is 3; it must hold keys and their values"),
+        (
+            changed(regularizer={"Foo": {}}),
+            "unknown regularizer 'Foo'; known: LatencyEstimator, Lat.*, MemoryEstimator",
+        ),
+        (changed(regularizer={"MemoryEstimator": 3}), "regularizer.MemoryEstimator is 3; it must hold keys and their"),
+        (
+            changed(regularizer={"MemoryEstimator": {"x": 1}}),
+            "unknown key in regularizer.MemoryEstimator: 'x'; known: ",
+        ),
         (
             changed(hparam={}),
             r"unknown key in the configuration: 'hparam'; known: args, .* \(did you mean 'hparams'\?\)",

@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from nnabla_detofa.errors import RunFolderError
+from nnabla_detofa.errors import RunFolderError, refusals_of_the_disk
 from nnabla_detofa.host.lock import LOCK, sole_session
 
 HOLDER = """
@@ -113,6 +113,13 @@ def test_without_locks_nobody_can_tell_of_another_machine(tmp_path, no_locks):  
     said = refusal(tmp_path)
     assert "process 1 on elsewhere since yesterday; " in said
     assert said.endswith(f"; if it is not so any more, delete {tmp_path / LOCK}")
+
+
+def test_a_folder_in_its_place(tmp_path):
+    (tmp_path / LOCK).mkdir()
+    with pytest.raises(RunFolderError) as caught, refusals_of_the_disk(), sole_session(tmp_path):
+        pass
+    assert str(caught.value).startswith(f"cannot write {tmp_path / LOCK}: Is a directory; ")
 
 
 def test_other_errors_are_not_hidden(tmp_path, monkeypatch):

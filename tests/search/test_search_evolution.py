@@ -134,6 +134,7 @@ def test_a_part_of_a_bucket_without_paths_names_the_nearest_costs():
         ({"population": 1}, "population is 1; it must be a whole number of at least 2"),
         ({"population": 10.0}, "population is 10.0"),
         ({"parent_ratio": 1.5}, "parent_ratio is 1.5; it must be a number from 0 to 1"),
+        ({"parent_ratio": 0}, "^search: parent_ratio is 0; it must be a number above 0 and at most 1$"),
         ({"mutation_probability": "a"}, "mutation_probability is 'a'"),
         ({"mutation_ratio": -0.1}, "mutation_ratio is -0.1"),
     ],

@@ -66,6 +66,7 @@ VALUES = [
     ("path_filter.n_buckets", 0, f"path_filter.n_buckets is 0; {A_COUNT} 1"),
     ("path_filter.n_buckets", 2.5, f"path_filter.n_buckets is 2.5; {A_COUNT} 1"),
     ("path_filter.folds", 1, f"path_filter.folds is 1; {A_COUNT} 2"),
+    ("path_filter.second_measurement", 3, "path_filter.second_measurement is 3; it must be true or false"),
     ("path_filter.paths_per_bucket", 3, f"path_filter.paths_per_bucket is 3; {A_COUNT} 4"),
     ("path_filter.bn_images", 0, f"path_filter.bn_images is 0; {A_COUNT} 1"),
     ("path_filter.validation_images", 0.5, f"path_filter.validation_images is 0.5; {A_COUNT} 1"),

@@ -6,7 +6,7 @@ import pytest
 
 from nnabla_detofa.errors import ConfigError
 from nnabla_detofa.space import SearchSpace
-from nnabla_detofa.training.phases import read_phases
+from nnabla_detofa.training.phases import STAGES, read_phases
 
 WHOLE = SearchSpace.ofa_resnet50(base_depths=(1, 1, 1, 1), depths=(0, 1))
 LARGEST = {"depths": [1], "widths": [1.0], "expands": [0.35]}
@@ -74,3 +74,25 @@ def test_phases_follow_each_other_and_end_with_the_whole_space():
 def test_what_is_wrong_with_phases_is_said(phases, message):
     with pytest.raises(ConfigError, match=message):
         read(phases)
+
+
+@pytest.mark.parametrize("name", ["größe", "", "a b", "1st", True, 3, None])
+def test_files_are_called_after_phases(name):
+    with pytest.raises(ConfigError) as caught:
+        read({name: PHASES["width"]})
+    assert str(caught.value) == (
+        f"hparams.phases names a phase {name!r}; files are called after it: use letters, digits and _, all of ASCII"
+    )
+
+
+@pytest.mark.parametrize("name", [*STAGES, "weights", "teacher", "top1_width"])
+def test_a_phase_is_called_as_nothing_else_of_a_run(name):
+    with pytest.raises(ConfigError) as caught:
+        read({name: PHASES["width"]})
+    assert str(caught.value) == (
+        f"hparams.phases names a phase {name!r}, as something else of a run is called; use another name"
+    )
+
+
+def test_every_stage_of_a_run_is_among_them(finished):
+    assert finished[0].json("stages.json").keys() <= {*STAGES}

@@ -1,6 +1,7 @@
 """Learning rates, path samplers and what a configuration may say of them."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -56,10 +57,21 @@ def test_schedules_that_cannot_be():
         learning_rate("cosin", 1.0, total=1, batch=1)
     with pytest.raises(ConfigError, match="hparams.schedule.at is 45; it must be a list of finite numbers"):
         learning_rate("step", 1.0, total=1, batch=1, at=45)
-    with pytest.raises(ConfigError, match=r"factor, ramp, ramp_from. is \['x', 0.0, 0.0\]; it must be a list"):
-        learning_rate("step", 1.0, total=1, batch=1, factor="x")
     with pytest.raises(ConfigError, match="hparams.schedule.per_batch is 0; it must be a whole number of at least 1"):
         learning_rate("step", 1.0, total=1, batch=1, per_batch=0)
+
+
+@pytest.mark.parametrize("value", [0, -0.1, "x", None, float("nan")])
+@pytest.mark.parametrize(
+    ("key", "allowed"), [("factor", "above 0"), ("ramp", "of at least 0"), ("ramp_from", "of at least 0")]
+)
+def test_numbers_of_no_schedule(key, allowed, value):
+    if value == 0 and "at least" in allowed:
+        learning_rate("step", 1.0, total=1, **{key: value})
+        return
+    said = re.escape(f"hparams.schedule.{key} is {value!r}; it must be a finite number {allowed}")
+    with pytest.raises(ConfigError, match=f"^{said}$"):
+        learning_rate("step", 1.0, total=1, **{key: value})
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
