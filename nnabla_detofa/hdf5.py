@@ -109,6 +109,8 @@ def read_arrays(group: h5py.Group) -> dict[str, np.ndarray]:
     found: dict[str, h5py.Dataset] = {}
 
     def collect(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        if not isinstance(name, str):
+            raise ValueError(f"the name {name!r} is no text")
         if isinstance(item, h5py.Dataset):
             _require_plain(name, item)
             found[name] = item

@@ -101,6 +101,13 @@ def test_what_is_no_plain_array(file):
             read(file)
 
 
+def test_a_name_that_is_no_text(file):
+    with h5py.File(file, "r+") as out:
+        out[b"\xff\xfe"] = np.zeros(3)
+    with pytest.raises(WeightsError, match=r"the name b'\\xff\\xfe' is no text"):
+        read(file)
+
+
 def test_other_errors_keep_their_reason(file):
     with pytest.raises(WeightsError, match="^mine$"), opened(file, lambda _: WeightsError("not mine")):
         raise WeightsError("mine")
