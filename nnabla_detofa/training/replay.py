@@ -41,9 +41,10 @@ def save_step(
     write_folder(folder, {**as_contents(network, solver, record), BATCHES: content.getvalue()})
 
 
-def replay(folder: Path) -> tuple[dict[str, Any], list[dict[str, float]]]:
-    """Run a kept step forward again; returns its record and the losses of each of its batches by name.
+def replay(folder: Path) -> tuple[dict[str, Any], list[dict[str, float]], list[str]]:
+    """Run a kept step again, without its update.
 
+    Returns its record, the losses of each of its batches by name, and the parameters whose gradients are not finite.
     RunFolderError where the folder is no such step, or damaged.
     """
 
@@ -58,10 +59,13 @@ def replay(folder: Path) -> tuple[dict[str, Any], list[dict[str, float]]]:
     )
     try:
         network = _network(record, weights)
+        parameters = network.get_parameters(grad_only=True)
+        for parameter in parameters.values():
+            parameter.g = 0
         losses = [_losses(network, batches, number, record) for number in range(len(record["images"]))]
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError) as error:
         raise refuse(f"{type(error).__name__}: {error}") from error
-    return record, losses
+    return record, losses, [name for name, p in parameters.items() if not np.isfinite(p.g).all()]
 
 
 def _arrays(file: Path, refuse) -> dict[str, np.ndarray]:
@@ -94,8 +98,10 @@ def _losses(
     outputs = network(*inputs)
     terms = network.metrics(outputs, targets)
     loss = network.loss(outputs, targets, record["loss_weights"], terms)
-    nn.forward_all([loss, *terms.values()])
-    return {"loss": float(loss.d), **{name: float(term.d) for name, term in terms.items()}}
+    nn.forward_all([loss, *terms.values()], clear_no_need_grad=True)
+    found = {"loss": float(loss.d), **{name: float(term.d) for name, term in terms.items()}}
+    loss.backward(clear_buffer=True)
+    return found
 
 
 def main(arguments: list[str]) -> int:
@@ -103,14 +109,15 @@ def main(arguments: list[str]) -> int:
     try:
         if len(arguments) != 1:
             raise RunFolderError("give one folder: python -m nnabla_detofa.training.replay log/NAME/debug_step_N")
-        record, losses = replay(Path(arguments[0]))
+        record, losses, lost = replay(Path(arguments[0]))
     except DetOFAError as error:
         print(f"nnabla_detofa: {error}", file=sys.stderr)
         return 2
-    print(f"step {record['step']}, path {record['path']}; not finite before it: {record['lost'] or 'no parameter'}")
+    print(f"step {record['step']}, path {record['path']}; not finite in the network: {record['lost'] or 'nothing'}")
     for number, (found, images) in enumerate(zip(losses, record["images"], strict=True)):
         shown = ", ".join(f"{name} {value:.6g}" for name, value in found.items())
         print(f"batch {number}: {shown}; images {', '.join(images)}")
+    print(f"gradients that are not finite: {len(lost)}{', the first of ' + lost[0] if lost else ''}")
     return 0
 
 

@@ -81,11 +81,12 @@ def test_what_is_kept(searcher, lost):
 
 def test_it_is_repeated_without_the_run(lost, capsys):
     folder, _ = lost
-    record, (losses,) = replay(folder)
+    record, (losses,), _ = replay(folder)
     assert np.isnan(losses["loss"]) and np.isnan(losses["size"]) and np.isfinite(losses["heatmap"])
     assert main([str(folder)]) == 0
-    first, second = capsys.readouterr().out.splitlines()
-    assert first == f"step 7, path {record['path']}; not finite before it: {BIAS}"
+    first, second, third = capsys.readouterr().out.splitlines()
+    assert first == f"step 7, path {record['path']}; not finite in the network: {BIAS}"
+    assert third.startswith("gradients that are not finite: ")
     assert second.startswith("batch 0: loss nan, heatmap ") and second.endswith(", ".join(record["images"][0]))
 
 
@@ -94,15 +95,15 @@ def test_losses_that_are_finite_are_repeated_exactly(searcher, tmp_path):
     loader.seek(1)
     searcher._path = path
     searcher._keep_step(np.array([True]))  # as if the batch before had been lost
-    _, (losses,) = replay(tmp_path / "debug_step_7")
+    _, (losses,), lost = replay(tmp_path / "debug_step_7")
     loader.seek(0)
-    assert losses == searcher.train_on_batch(path=path)
+    assert (losses, lost) == (searcher.train_on_batch(path=path), [])
 
 
 def test_as_a_command(lost):
     command = [sys.executable, "-m", "nnabla_detofa.training.replay", str(lost[0])]
     done = subprocess.run(command, capture_output=True, text=True)
-    assert (done.returncode, len(done.stdout.splitlines())) == (0, 2)
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 3)
 
 
 def test_the_same_step_again_takes_the_place_of_the_first(searcher, lost):
@@ -122,7 +123,7 @@ def test_a_gradient_that_is_lost_where_the_loss_is_not(searcher, tmp_path, monke
     with pytest.raises(NumericError, match=r"a gradient is not finite at step 7, path \[.*\], images 0000\S+\.jpg, "):
         searcher.train_on_batch(path=path)
     assert (searcher.model.get_parameters()[BIAS].d == before).all()
-    record, (losses,) = replay(tmp_path / "debug_step_7")
+    record, (losses,), _ = replay(tmp_path / "debug_step_7")
     assert record["path"] == path.tolist() and np.isfinite(losses["loss"])
 
 
