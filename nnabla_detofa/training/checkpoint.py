@@ -43,17 +43,17 @@ class Checkpoints(NamedTuple):
         RunFolderError where the disk refuses; those before are as they were.
         """
         place = self.folder / f"{step:09d}"
-        if place.exists():
+        if place.exists() or place.is_symlink():
             if damage(place, (WEIGHTS, SOLVER, STATE)) is None:  # a step has but one state
                 return
-            shutil.rmtree(place)
+            _remove(place)
         record = {"step": step, "digest": self.digest, "versions": _versions(), **state}
         write_folder(place, as_contents(network, solver, record))
         places = self._places()
         kept = [one for one in places if one <= place][:KEPT]  # a later one is damaged, or it had been used
         for one in places:
             if one not in kept:
-                shutil.rmtree(one)
+                _remove(one)
 
     def load(self, *, network, solver) -> dict[str, Any] | None:
         """Restore network and solver from the last whole checkpoint and return its state; None where none is there.
@@ -109,6 +109,14 @@ def as_contents(network, solver, state: dict[str, Any]) -> dict[str, bytes]:
 def lost_parameter(network) -> str | None:
     """The first parameter that is not finite, if there is one."""
     return next((name for name, p in network.get_parameters().items() if not np.isfinite(p.d).all()), None)
+
+
+def _remove(place: Path) -> None:
+    """A checkpoint, or what somebody has put in its place."""
+    if place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place)
+    else:
+        place.unlink()
 
 
 def _versions() -> dict[str, str]:

@@ -285,3 +285,16 @@ def test_everything_is_json_or_hdf5(training, folder):
     assert json.loads(contents["state.json"])["step"] == 3
     assert set(contents) == {"weights.h5", "solver.h5", "state.json", "sums.json"}
     assert set(json.loads(contents["sums.json"])) == {"weights.h5", "solver.h5", "state.json"}
+
+
+@pytest.mark.parametrize("put", [Path.touch, lambda place: place.symlink_to("nowhere")], ids=["file", "link"])
+def test_what_is_no_checkpoint_in_its_place_is_passed_over_and_replaced(folder, put):
+    training = Training(folder).update(1).save(1)
+    expected = training.weights()
+    put(folder / "000000002")
+    again = Training(folder, seed=9)
+    assert again.load() == {"step": 1}
+    same(again.weights(), expected)
+    assert len(again.said) == 1 and "000000002 is damaged" in again.said[0]
+    again.save(2).save(3)
+    assert sorted(one.name for one in folder.iterdir()) == ["000000002", "000000003"]
