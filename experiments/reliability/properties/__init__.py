@@ -2,9 +2,14 @@
 
 import nnabla_detofa.host  # noqa: F401 - repairs the host before anything imports it
 
-from . import annotations, configurations, stored
+from . import annotations, configurations, images, stored
 from .answers import RESULT, Property
 
-PROPERTIES: dict[str, Property] = {**annotations.PROPERTIES, **stored.PROPERTIES, **configurations.PROPERTIES}
+PROPERTIES: dict[str, Property] = {
+    **annotations.PROPERTIES,
+    **images.PROPERTIES,
+    **stored.PROPERTIES,
+    **configurations.PROPERTIES,
+}
 
 __all__ = ["PROPERTIES", "RESULT", "Property"]

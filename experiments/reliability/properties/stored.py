@@ -23,8 +23,8 @@ from nnabla_detofa.training.run_folder import RunFolder
 from nnabla_detofa.training.solver_state import load_solver, solver_as_bytes
 from nnabla_detofa.training.tables import PathTable, read_column
 
-from .annotations import write
 from .answers import Property, answer
+from .images import write
 from .mutations import EDGES, ODD_TEXTS, edited, mutated, odd_values
 
 SPACE = {"width_scale": 0.0625, "channel_divisor": 4, "base_depths": [1, 1, 1, 1], "depths": [0], "widths": [1.0]}
