@@ -63,3 +63,22 @@ def test_the_hosts_optimizer_neither_clips_nor_decays(ready):
     optimizer = ready.optimizer["train"]
     assert (optimizer._grad_clip, optimizer._weight_decay) == (None, None)
     assert ready._grad_clip == 5.0  # the demo's
+
+
+@pytest.mark.parametrize("grad_clip", [None, 5.0])
+def test_what_a_path_does_not_use_stays_whatever_moments_it_has(ready, monkeypatch, grad_clip):
+    parameters, everything = ready.model.get_parameters(grad_only=True), ready.model.get_parameters()
+    before = {name: p.d.copy() for name, p in everything.items()}
+    solver = S.Adam(1e-3)
+    solver.set_parameters(parameters)
+    monkeypatch.setattr(ready.optimizer["train"], "_solver", solver)
+    monkeypatch.setattr(ready, "_grad_clip", grad_clip)
+    ready.train_on_batch(path=ready.space.largest())
+    between = {name: p.d.copy() for name, p in parameters.items()}
+    ready.train_on_batch(path=ready.space.smallest())
+    stayed = {name for name, p in parameters.items() if (p.d == between[name]).all()}
+    for name, p in everything.items():
+        p.d = before[name]
+    ready.dataloader["train"].seek(0)
+    assert any("blocks/1/" in name for name in stayed)
+    assert not any("blocks/0/" in name for name in stayed)
