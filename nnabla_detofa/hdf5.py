@@ -20,15 +20,18 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from .errors import DetOFAError
+from .errors import DetOFAError, HostError
 
 SECONDS = 15  # to look through a file's structure, which takes a fraction of one
+TO_BEGIN = 300  # seconds: many processes may load their libraries from one slow disk
 CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL)  # others were sent by somebody
 PROBE = """
 import json, os, resource, sys
 most = resource.getrlimit(resource.RLIMIT_AS)[1]
 resource.setrlimit(resource.RLIMIT_AS, (1 << 32 if most == resource.RLIM_INFINITY else min(1 << 32, most), most))
+sys.path[:] = json.loads(sys.stdin.readline())
 import h5py
+print("ready", flush=True)
 
 def look(file):
     with h5py.File(file, "r") as source:
@@ -37,6 +40,7 @@ def look(file):
 
 for line in sys.stdin:
     if not (reader := os.fork()):  # a damaged file may leave behind anything
+        resource.setrlimit(resource.RLIMIT_CPU, (60, 60))  # where nobody is left to end it
         try:
             look(json.loads(line))
         except Exception:
@@ -79,21 +83,36 @@ class Probe:
 
     def refusal(self, file: Path) -> str:
         """Why libhdf5 cannot be left alone with the file; empty where it can."""
-        if self._process is None or self._process.poll() is not None:
+        try:
+            if self._process is None or self._process.poll() is not None:
+                self._begin()
+            answer = self._ask(str(file), SECONDS)
+        except BaseException:  # a signal between question and answer
             self.end()
-            command, pipe = [sys.executable, "-I", "-c", PROBE], subprocess.PIPE
-            environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # no thread to lose in a fork
-            self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment, start_new_session=True)
-        asked, answer = self._process.stdin, self._process.stdout
-        assert asked is not None and answer is not None
-        with suppress(BrokenPipeError):  # ended by somebody just now: then there is no answer either
-            asked.write(f"{json.dumps(str(file))}\n".encode())
-            asked.flush()
-        if not select.select([answer], [], [], SECONDS)[0]:
+            raise
+        if answer is None:
             self.end()
-            return f"it is damaged: reading it does not end within {SECONDS} s"
-        code = int(answer.readline() or 0)
+            return f"it is damaged, or the disk hangs: reading it does not end within {SECONDS} s"
+        code = int(answer or 0)
         return f"it is damaged: reading it ends the process (signal {-code})" if -code in CRASHES else ""
+
+    def _begin(self) -> None:
+        self.end()
+        command, pipe = [sys.executable, "-I", "-c", PROBE], subprocess.PIPE
+        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # no thread to lose in a fork
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment, start_new_session=True)
+        if not self._ask(sys.path, TO_BEGIN):
+            self.end()
+            raise HostError(f"{sys.executable} cannot import h5py in a process of its own, to read HDF5 files first")
+
+    def _ask(self, question: object, seconds: float) -> bytes | None:
+        """The line that answers; empty where the process ended, None where none comes in time."""
+        assert self._process is not None and self._process.stdin is not None and self._process.stdout is not None
+        with suppress(BrokenPipeError):  # ended by somebody just now: then there is no answer either
+            self._process.stdin.write(f"{json.dumps(question)}\n".encode())
+            self._process.stdin.flush()
+        there = select.select([self._process.stdout], [], [], seconds)[0]
+        return self._process.stdout.readline() if there else None
 
     def end(self) -> None:
         """End the process, if there is one, and all that it has begun."""

@@ -55,7 +55,7 @@ class DiskLoader:
             communicator=communicator,
         )
 
-    def examined(self, known: Any) -> dict[str, Any]:
+    def examined(self, known: Any, digests: Sequence[str] = ()) -> dict[str, Any]:
         """As `before_training`, of the training and the test split; an empty record where the options say so."""
         options: Any = self.options  # type: ignore[attr-defined]
-        return before_training(options, known) if options.examine else {}
+        return before_training(options, known, digests) if options.examine else {}

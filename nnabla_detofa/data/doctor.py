@@ -39,6 +39,8 @@ def check(dataloader: Any, json_file: Path | None = None) -> int:
         raise unknown("data set to check", name, KINDS)
     chosen = from_mapping(KINDS[name], options or {}, f"dataloader.{name}")
     if json_file:
+        if json_file.is_dir() or (json_file.exists() and not json_file.is_file()):
+            raise ConfigError(f"cannot write {json_file}: it is there, and no file")
         with _refused(json_file):  # known before minutes of reading
             beside = json_file.with_name(f".{json_file.name}.writing")
             beside.touch()
@@ -47,7 +49,7 @@ def check(dataloader: Any, json_file: Path | None = None) -> int:
         parts = examine(chosen)
     finally:
         if json_file:
-            beside.unlink()
+            beside.unlink(missing_ok=True)
     seconds = time.perf_counter() - start
     if json_file:
         with _refused(json_file):

@@ -153,7 +153,7 @@ def _jpeg_ends(data: bytes) -> bool:
     place = 2  # behind the start mark; segments up to the picture say how long they are
     while data[place : place + 1] == b"\xff" and (kind := data[place + 1 : place + 2]) != b"\xda":
         place += 1 if kind == b"\xff" else 2 + int.from_bytes(data[place + 2 : place + 4], "big")
-    return b"\xff\xd9" in data[place:]
+    return data.find(b"\xff\xd9", place) >= 0
 
 
 # OpenCV fills the missing part of a JPEG with grey and says nothing

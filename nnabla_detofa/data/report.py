@@ -15,14 +15,14 @@ SHOWN = 20  # places of a flaw on the terminal; the JSON file has them all
 HARMLESS = ("workers", "prefetch", "cache_megabytes")  # options that change nothing of what there is
 
 
-def before_training(options: Options, known: Any) -> dict[str, Any]:
+def before_training(options: Options, known: Any, digests: Sequence[str] = ()) -> dict[str, Any]:
     """Say every flaw's count before a data set is trained on, and return a record of it for the run.
 
-    `known` is the record of an earlier session of the run, or anything else: of the same options, it spares opening
-    every image again. DataError where a flaw makes the data set unusable.
+    `known` is the record of an earlier session of the run, or anything else: of the same options, and annotations of
+    the same `digests`, it spares opening every image again. DataError where a flaw makes the data set unusable.
     """
     wanted = {key: value for key, value in asdict(options).items() if key not in HARMLESS}  # type: ignore[call-overload]
-    wanted = json.loads(json.dumps(wanted, default=str))
+    wanted = json.loads(json.dumps({**wanted, "digests": digests}, default=str))
     if not isinstance(known, dict) or known.get("options") != wanted or not isinstance(known.get("said"), list):
         parts = examine(options)
         _require_usable(parts)

@@ -39,7 +39,7 @@ class LossScale:
 
     @classmethod
     def of(cls, type_config: str) -> "LossScale":
-        """A dynamic scale for half precision, and 1 that stays for all else, where every gradient passes."""
+        """A dynamic scale for half precision, and 1 that stays for all else."""
         return cls() if type_config in SCALED else NoLossScale()
 
     def unscale(self, gradients: Gradients) -> bool:
@@ -52,8 +52,7 @@ class LossScale:
             self._good, self.skipped = 0, self.skipped + 1
             if self.value / 2 < self._least:
                 raise NumericError(
-                    f"gradients are not finite even at a loss scale of {self.value:g}; the last epoch's checkpoint is"
-                    " kept; try a lower optimizer.train.alpha, or args.type_config=float"
+                    f"gradients are not finite even at a loss scale of {self.value:g} (args.type_config=float has none)"
                 )
             self.value /= 2
             return False

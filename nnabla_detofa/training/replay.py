@@ -1,9 +1,9 @@
-"""A step whose loss is not finite, kept so that it can be run again anywhere (an addition; not in the paper).
+"""A step whose loss or gradient is not finite, kept so that it can be run again (an addition; not in the paper).
 
     python -m nnabla_detofa.training.replay log/NAME/debug_step_N
 
-The folder is a checkpoint, though of weights that may not be finite, with the step's batches: no other file is needed.
-A distilled loss is run again without its teacher.
+The folder is a checkpoint, though of weights that may not be finite (those behind the update, if that lost one), with
+the step's batches: no other file is needed. A distilled loss is run again without its teacher.
 """
 
 import shutil

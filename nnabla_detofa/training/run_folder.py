@@ -98,17 +98,20 @@ class RunFolder:
                 raise RunFolderError(self._another(known["settings"], settings))
             self._require_nothing_begun(name, settings, branch=branch)
             self._set_aside(name, branch=branch)
-            known = None
+            known, foreign = None, []
+        else:
+            foreign = self._foreign(files, known)
         self._passed.add(name)
-        foreign = self._foreign(files, known)
         if known is not None and known["done"] and not foreign and all((self / file).exists() for file in files):
             self._say(f"{name}: kept, its inputs are unchanged")
             return False
         if foreign:
             self._barrier()  # all have looked at them before one moves them
             place, why = self._move_aside(foreign), "changed since" if known else "of no recorded stage"
-            self._say(f"{name}: {', '.join(foreign)} was {why}, and moved to {place}; the stage is done anew")
-        seconds = known["seconds"] if known and not known["done"] else 0.0
+            self._say(
+                f"{name}: {', '.join(foreign)}: {why}, moved to {place}; what is missing of the stage is done again"
+            )
+        seconds = known["seconds"] if known else 0.0
         entry = {"digest": self._tip, "settings": settings, "files": files, "branch": branch, "sums": {}}
         self._work(name, {**entry, "seconds": seconds, "done": False}, work)
         return True

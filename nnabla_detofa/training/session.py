@@ -45,7 +45,8 @@ class RunSession(Runner):
         """Say what is wrong with the data set, before anything is trained; DataError where it cannot be trained on."""
         if self.folder.writes:
             known = self.folder.read(DATA) if (self.folder / DATA).exists() else None
-            found = self.dataloader["train"].examined(known)
+            digests = [self.dataloader[split].split_digest for split in ("train", "test")]
+            found = self.dataloader["train"].examined(known, digests)
             if known is None:  # what is there may be another run's, whose folder refuses this one only later
                 self.folder.write(DATA, found)
 

@@ -15,7 +15,7 @@ MOST_NAMES = 32  # of images in a message
 
 
 class PathStep(RunSession):
-    """Updates the weights for one path, and stops where its loss is not finite."""
+    """Updates the weights for one path, and stops where its loss or a gradient is not finite."""
 
     def __init__(self, model, optimizer, regularizer, dataloader, hparams, args):
         super().__init__(model, optimizer, regularizer, dataloader, hparams, args)
@@ -55,12 +55,19 @@ class PathStep(RunSession):
         solver = self.optimizer["train"]._solver
         if not self.loss_scale.dynamic and self._gradient_lost():  # ReLU may have made zeros of NaN before the loss
             self.diverged(f"a gradient is not finite at step {self._step}")
-        if self.loss_scale.unscale(solver):
+        if self._unscaled(solver):
             if self._grad_clip:
                 solver.clip_grad_by_norm(self._grad_clip)
             self.decay_weights()
             self.optimizer["train"].update()
         return losses
+
+    def _unscaled(self, solver) -> bool:
+        """Whether the gradients, their scale taken away, are to be used."""
+        try:
+            return self.loss_scale.unscale(solver)
+        except NumericError as error:
+            self.diverged(f"{error} at step {self._step}")
 
     def _gradient_lost(self) -> bool:
         """Whether a gradient is not finite."""
@@ -101,7 +108,7 @@ class PathStep(RunSession):
         names = [name for batch, blamed in zip(images, lost, strict=True) if blamed for name in batch]
         more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
         shown = ", ".join(names[:MOST_NAMES]) + more
-        return f"images {shown}; python -m nnabla_detofa.training.replay {folder} repeats it"
+        return f"images {shown}; python -m nnabla_detofa.training.replay {folder} shows it again"
 
     def training_state(self) -> dict:
         """What beside weights and solver decides how training goes on, as JSON holds it."""

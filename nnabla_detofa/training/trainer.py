@@ -130,7 +130,6 @@ class SupernetTrainer(PathStep):
             **self.hparams["identity"],
             "network": network,
             "dataloader": {name: dataloader, "images": len(train.dataset), "digest": train.split_digest},
-            **self.sampler_identity,
         }
 
     @property

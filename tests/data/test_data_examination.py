@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import zlib
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -342,6 +343,9 @@ def test_check_of_another_data_set(tmp_path):
         check({"cifar10": None})
     with pytest.raises(ConfigError, match="cannot write .*/none/x.json: No such file"):
         check({"voc": {"root": "."}}, tmp_path / "none" / "x.json")
+    for place in (Path(), tmp_path, Path("/dev/null")):
+        with pytest.raises(ConfigError, match=f"cannot write {place}: it is there, and no file"):
+            check({"voc": {"root": "."}}, place)
 
 
 def test_a_class_that_one_split_lacks_is_reported_with_the_rest(small_coco, tmp_path, capsys):

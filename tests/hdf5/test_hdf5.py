@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from nnabla_detofa import hdf5
-from nnabla_detofa.errors import WeightsError
+from nnabla_detofa.errors import HostError, WeightsError
 from nnabla_detofa.hdf5 import opened, read_arrays
 
 
@@ -45,7 +45,7 @@ def look(monkeypatch):
 @pytest.mark.parametrize(
     ("code", "said"),
     [
-        ("while True: pass", "it is damaged: reading it does not end within 1 s"),
+        ("while True: pass", "it is damaged, or the disk hangs: reading it does not end within 1 s"),
         ("os.abort()", "it is damaged: reading it ends the process \\(signal 6\\)"),
     ],
 )
@@ -61,6 +61,13 @@ def test_a_reader_that_somebody_ends_says_nothing_about_the_file(file, look, cod
     look(code)
     for _ in range(2):
         assert len(read(file)) == 2
+
+
+def test_a_process_that_cannot_begin_is_said(file, look, monkeypatch):
+    look("pass")
+    monkeypatch.setattr(hdf5, "PROBE", "raise SystemExit")
+    with pytest.raises(HostError, match="cannot import h5py in a process of its own, to read HDF5 files first"):
+        read(file)
 
 
 def test_one_process_reads_all_files(file, look):

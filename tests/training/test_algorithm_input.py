@@ -211,7 +211,7 @@ def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_checkpoint(again, 
     said = answer(again, "pruning.path_ratio=0.3")
     assert said.startswith(f"the training loss is nan at step 5, path {trained[3].tolist()}, images 0000")
     assert said.endswith(
-        f".jpg; python -m nnabla_detofa.training.replay {again.folder}/debug_step_5 repeats it; the last"
+        f".jpg; python -m nnabla_detofa.training.replay {again.folder}/debug_step_5 shows it again; the last"
         " checkpoint is kept; try a lower optimizer.train.alpha or an optimizer.train.grad_clip"
     )
     assert again.json("checkpoint_finetune/000000004/state.json")["step"] == 4

@@ -66,7 +66,9 @@ def test_gradients_that_are_never_finite_end_the_training():
     training, scale = Training(), LossScale(start=2.0, least=0.5)
     for _ in range(2):
         training.step(scale, [np.nan] * 3)
-    with pytest.raises(NumericError, match="^gradients are not finite even at a loss scale of 0.5; the last epoch's"):
+    with pytest.raises(
+        NumericError, match="^gradients are not finite even at a loss scale of 0.5 \\(args.type_config=float"
+    ):
         training.step(scale, [np.nan] * 3)
 
 

@@ -53,8 +53,8 @@ def test_step_path_and_images_are_named(searcher, lost):
     folder, said = lost
     assert said == (
         f"the training loss is nan at step 7, path {searcher.space.largest().tolist()}, images"
-        f" {', '.join(names(searcher, batch=5))}; python -m nnabla_detofa.training.replay {folder} repeats it; the last"
-        " checkpoint is kept; try a lower optimizer.train.alpha or an optimizer.train.grad_clip"
+        f" {', '.join(names(searcher, batch=5))}; python -m nnabla_detofa.training.replay {folder} shows it again; the"
+        " last checkpoint is kept; try a lower optimizer.train.alpha or an optimizer.train.grad_clip"
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import time
+from functools import partial
 
 import pytest
 
@@ -264,8 +265,8 @@ def test_a_file_that_was_changed_since_is_set_aside_and_its_stage_done_again(ses
     assert file.read_bytes() == whole
     if damage is not None:
         assert (path / "previous/1/second.json").read_bytes() == damage
-        said = f"second: second.json was changed since, and moved to {path}/previous/1; the stage is done anew"
-        assert said in again.said
+        moved = f"second: second.json: changed since, moved to {path}/previous/1"
+        assert f"{moved}; what is missing of the stage is done again" in again.said
 
 
 def test_files_that_no_record_tells_of_are_not_gone_on_with(session, path):
@@ -278,7 +279,7 @@ def test_files_that_no_record_tells_of_are_not_gone_on_with(session, path):
         "first", 1, work=lambda: met.append((path / "first.json").exists()) or again.folder.write("first.json", 4)
     )
     assert met == [False]
-    assert again.said[0].startswith("first: first.json was of no recorded stage, and moved to ")
+    assert again.said[0].startswith("first: first.json: of no recorded stage, moved to ")
     assert (path / "previous/1/first.json").read_text() == "1\n"
 
 
@@ -292,6 +293,23 @@ def test_a_stage_that_was_interrupted_goes_on_with_its_own_files(session, path):
     met = []
     session().stage("first", 1, work=lambda: met.append((path / "first.json").read_text()))
     assert met == ["half"]
+
+
+def test_all_processes_wait_as_often_where_a_setting_changes(session):
+    """The one that writes moves files that another may look at before or afterwards."""
+    session().chain(first=1, second=2)
+    waits = []
+
+    def work(made):
+        waits.append("work")
+        made.folder.write("second.json", 3)
+
+    for writes in (False, True):
+        made = session(writes=writes, barrier=lambda: waits.append("wait"))
+        waits.clear()
+        made.stage("first", 1)
+        made.stage("second", 3, work=partial(work, made))
+        assert waits == ["wait", "work", "wait"]
 
 
 def test_folders_are_checkpoints_and_know_themselves(session, path):
