@@ -220,10 +220,11 @@ def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_checkpoint(again, 
 
 def test_an_image_that_cannot_be_read_in_the_middle_of_training_is_named(command, pictures, tmp_path):
     shutil.copytree(pictures, tmp_path / "digits")
-    (damaged,) = (tmp_path / "digits").glob("*/VOC2007/JPEGImages/000020.jpg")
-    damaged.write_bytes(damaged.read_bytes()[:100])
+    damaged = [*(tmp_path / "digits").glob("*/VOC2007/JPEGImages/000020.jpg")]  # of sets of other tests too
+    for one in damaged:
+        one.write_bytes(one.read_bytes()[:100])
     said = answer(command, f"dataloader.voc.root={tmp_path}/digits")
-    assert str(damaged) in said
+    assert any(str(one) in said for one in damaged)
 
 
 def test_data_that_is_not_there(command):
