@@ -26,7 +26,7 @@ SECONDS = 15  # to look through a file's structure, which takes a fraction of on
 TO_BEGIN = 300  # seconds: many processes may load their libraries from one slow disk
 CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL)  # others were sent by somebody
 PROBE = """
-import json, os, resource, sys
+import json, os, resource, signal, sys
 most = resource.getrlimit(resource.RLIMIT_AS)[1]
 resource.setrlimit(resource.RLIMIT_AS, (1 << 32 if most == resource.RLIM_INFINITY else min(1 << 32, most), most))
 sys.path[:] = json.loads(sys.stdin.readline())
@@ -40,7 +40,7 @@ def look(file):
 
 for line in sys.stdin:
     if not (reader := os.fork()):  # a damaged file may leave behind anything
-        resource.setrlimit(resource.RLIMIT_CPU, (60, 60))  # where nobody is left to end it
+        signal.alarm(60)  # where nobody is left to end it
         try:
             look(json.loads(line))
         except Exception:

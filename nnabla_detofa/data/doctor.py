@@ -39,31 +39,37 @@ def check(dataloader: Any, json_file: Path | None = None) -> int:
         raise unknown("data set to check", name, KINDS)
     chosen = from_mapping(KINDS[name], options or {}, f"dataloader.{name}")
     if json_file:
-        if json_file.is_dir() or (json_file.exists() and not json_file.is_file()):
-            raise ConfigError(f"cannot write {json_file}: it is there, and no file")
-        with _refused(json_file):  # known before minutes of reading
-            beside = json_file.with_name(f".{json_file.name}.writing")
-            beside.touch()
+        _require_writable(json_file)  # known before minutes of reading
     start = time.perf_counter()
-    try:
-        parts = examine(chosen)
-    finally:
-        if json_file:
-            beside.unlink(missing_ok=True)
+    parts = examine(chosen)
     seconds = time.perf_counter() - start
     if json_file:
-        with _refused(json_file):
-            beside.write_text(json.dumps(as_json(parts), indent=1))
-            beside.replace(json_file)
+        _write(json_file, json.dumps(as_json(parts), indent=1))
     print("\n".join(report(parts)))
     print(f"{sum(part.images for part in parts)} images in {seconds:.1f} s: {VERDICTS[severity(parts)]}")
     return int(severity(parts))
 
 
+def _require_writable(file: Path) -> None:
+    """ConfigError where `_write` would be refused."""
+    if file.exists() and not file.is_file():
+        raise ConfigError(f"cannot write {file}: it is there, and no file")
+    with _refused(file) as beside:
+        beside.touch()
+        beside.unlink()
+
+
+def _write(file: Path, text: str) -> None:
+    """The file appears whole; until then, what was there before is."""
+    with _refused(file) as beside:
+        beside.write_text(text)
+        beside.replace(file)
+
+
 @contextmanager
-def _refused(file: Path) -> Iterator[None]:
-    """ConfigError where the disk refuses to write the file."""
+def _refused(file: Path) -> Iterator[Path]:
+    """The file to write first, beside this one; ConfigError where the disk refuses."""
     try:
-        yield
+        yield file.with_name(f".{file.name}.writing")
     except OSError as error:
         raise ConfigError(f"cannot write {file}: {error.strerror}") from error

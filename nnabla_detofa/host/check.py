@@ -20,7 +20,7 @@ SCHEDULERS = {
     "StepScheduler": ("step_decay_rate", "epoch_steps"),
 }
 # what runners of the host read and ours do not
-HOST_ARGS, HOST_HPARAMS = ("save_nnp", "no_visualize"), ("epoch", *chain(*SCHEDULERS.values()))
+UNREAD_ARGS, HOST_HPARAMS = ("save_nnp", "no_visualize"), ("epoch", *chain(*SCHEDULERS.values()))
 
 
 def need(config: Mapping[str, Any], *path: str) -> Any:
@@ -71,7 +71,7 @@ def check_hparams(hparams: Mapping[str, Any]) -> None:
 def without_effect(config: Mapping[str, Any]) -> list[str]:
     """Keys of a configuration that runners of the host read and ours do not."""
     return [
-        *(f"args.{key}" for key in HOST_ARGS if config["args"].get(key)),
+        *(f"args.{key}" for key in UNREAD_ARGS if config["args"].get(key)),
         *(f"hparams.{key}" for key in HOST_HPARAMS if key in config["hparams"]),
         *(f"optimizer.{name}" for name in config["optimizer"] if name != "train"),
         *(f"regularizer.{name}" for name in config.get("regularizer", ())),

@@ -3,7 +3,6 @@
 Channels stay in the file's order: what shrinks with a path is decided by training, never by loading.
 """
 
-import os
 from collections.abc import Iterable, Mapping
 from io import BytesIO
 from pathlib import Path
@@ -49,10 +48,7 @@ def weights_as_bytes(network: OFAResNet50) -> bytes:
 def write_parameters(parameters: Mapping[str, nn.Variable], file: Path, *, stem_activation: str) -> None:
     """`save_weights` of parameters without a network."""
     beside = file.with_name(f".{file.stem}.writing{SUFFIX}")
-    with beside.open("wb") as out:
-        out.write(parameters_as_bytes(parameters, stem_activation=stem_activation))
-        out.flush()
-        os.fsync(out.fileno())  # or a power failure may leave the name without the content
+    beside.write_bytes(parameters_as_bytes(parameters, stem_activation=stem_activation))
     beside.replace(file)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ..errors import ConfigError
+from ..host.check import HOST_HPARAMS
 from ..space import Budgets, CostModel
 from ..supernet import save_weights
 from .checkpoint import Checkpoints, lost_parameter
@@ -26,7 +27,6 @@ HPARAMS = (
     *("metric", "identity", "path_filter", "sampler"),
 )
 SCHEDULED = ("loss_weights", "warmup", "finetune", "schedule")  # of training under one schedule
-HOST_HPARAMS = ("epoch", "cosine_warmup_epoch", "warmup_lr", "step_decay_rate", "epoch_steps")
 SHAPES = ("input_shapes", "target_shapes")
 ARGS = ("output_path", "print_frequency", "comm", "event")
 HOST_ARGS = ("algorithm", "search", "context", "device_id", "type_config", "save_nnp", "no_visualize")
