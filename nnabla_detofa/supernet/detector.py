@@ -9,7 +9,7 @@ from ..host import Mo
 from ..space import DetectorLayers, SearchSpace
 from .backbone import OFAResNet50
 from .building import require_known, search_space
-from .elastic import RELU, ElasticBatchNorm, ElasticConv, ElasticDeconv, activate
+from .elastic import RELU, ElasticBatchNorm, ElasticConv, ElasticDeconv, activate, constant, normal, uniform
 from .kernels import Window
 from .losses import centre_l1_loss, focal_loss
 from .weights import transfer_weights
@@ -32,15 +32,39 @@ class UpConvolution(Mo.Module):
 
 
 class Head(Mo.Module):
-    """3×3 convolution, ReLU, 1×1 convolution; only the last one's bias starts off zero."""
+    """3×3 convolution, ReLU, 1×1 convolution, each with a bias.
+
+    Initial weights are upstream's. A head of sizes or offsets is drawn from N(0, `deviation`²), its biases are 0. The
+    heat map's, which has a `prior`, keeps PyTorch's default, so that fresh logits are near the prior (a deviation of
+    1/6 behind a normalised neck); hotter ones drown the few centres in the losses of all other cells.
+
+    Args:
+        deviation: None for He's.
+        prior: bias of the last convolution of a heat map; None for the other heads.
+    """
 
     def __init__(
-        self, n_in: int, n_hidden: int, n_out: int, rng: np.random.Generator, *, deviation: float | None, bias: float
+        self,
+        n_in: int,
+        n_hidden: int,
+        n_out: int,
+        rng: np.random.Generator,
+        *,
+        deviation: float | None = None,
+        prior: float | None = None,
     ):
         super().__init__()
         self._n_hidden, self._n_out = n_hidden, n_out
-        self.hidden = ElasticConv(n_in, n_hidden, Window(3, 1, 1), rng, deviation=deviation, bias=0.0)
-        self.output = ElasticConv(n_hidden, n_out, Window(1, 1, 0), rng, deviation=deviation, bias=bias)
+        window, pointwise = Window(3, 1, 1), Window(1, 1, 0)
+        if prior is None:
+            weight = None if deviation is None else normal(rng, deviation)
+            hidden, output = ({"weight": weight, "bias": constant(0.0)},) * 2
+        else:
+            of_window = uniform(rng, n_in * window.kernel**2)
+            hidden = {"weight": of_window, "bias": of_window}
+            output = {"weight": uniform(rng, n_hidden), "bias": constant(prior)}
+        self.hidden = ElasticConv(n_in, n_hidden, window, rng, **hidden)
+        self.output = ElasticConv(n_hidden, n_out, pointwise, rng, **output)
 
     def call(self, x):
         return self.output(activate(self.hidden(x, n_out=self._n_hidden), RELU), n_out=self._n_out)
@@ -53,7 +77,7 @@ class CenterNet(OFAResNet50):
         space, only: as in `OFAResNet50`.
         n_classes: object classes.
         neck: channels of the three up-convolutions. head: hidden channels of each head.
-        head_deviation: of the normal initial weights of neck and heads.
+        head_deviation: of the normal initial weights of neck, sizes and offsets; None for He's.
         rng: draws the initial weights.
         backbone: the other keywords of `OFAResNet50`.
     """
@@ -104,8 +128,8 @@ class CenterNet(OFAResNet50):
                     self._head,
                     n_out or self.n_classes,
                     rng,
-                    deviation=deviation if n_out else None,  # as upstream: the heat map's are drawn as a convolution's
-                    bias=0.0 if n_out else HEATMAP_BIAS,
+                    deviation=deviation,
+                    prior=None if n_out else HEATMAP_BIAS,
                 ),
             )
 

@@ -28,21 +28,21 @@ class ElasticConv(Mo.Module):
     """Convolution with the leading (n_out, channels of x) corner of its weight.
 
     Args:
-        deviation: of the normal initial weights; He's by fan-out, as OFA's `he_fout`, where it is not given.
-        bias: initial value of the bias; None for no bias.
+        weight: initialiser of the weight; He's normal by fan-out, as OFA's `he_fout`, where it is not given.
+        bias: initialiser of the bias; None for no bias.
     """
 
     channel_major = False
 
-    def __init__(self, n_in, n_out, window: Window, rng: np.random.Generator, *, deviation=None, bias=None):
+    def __init__(self, n_in, n_out, window: Window, rng: np.random.Generator, *, weight=None, bias=None):
         super().__init__()
         self._window = window
         self.conv = Mo.Conv(
             n_in,
             n_out,
             (window.kernel, window.kernel),
-            w_init=normal(rng, np.sqrt(2 / (n_out * window.kernel**2)) if deviation is None else deviation),
-            b_init=None if bias is None else constant(bias),
+            w_init=weight or normal(rng, np.sqrt(2 / (n_out * window.kernel**2))),
+            b_init=bias,
             with_bias=bias is not None,
         )
 
@@ -191,6 +191,11 @@ def corner(parameter, n_first: int, n_second: int):
 def normal(rng: np.random.Generator, deviation: float):
     """An initialiser that draws N(0, deviation²) from a generator of ours, so that one seed fixes the weights."""
     return lambda shape: (deviation * rng.standard_normal(tuple(shape))).astype(np.float32)
+
+
+def uniform(rng: np.random.Generator, fan_in: int):
+    """An initialiser that draws from ±1/√fan_in: PyTorch's default for weight and bias of a convolution."""
+    return lambda shape: (rng.uniform(-1, 1, tuple(shape)) / np.sqrt(fan_in)).astype(np.float32)
 
 
 def constant(value: float):

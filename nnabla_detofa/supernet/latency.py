@@ -100,5 +100,5 @@ def _module(layer: Layer, rng: np.random.Generator, stem_activation: str):
     if layer.kind == UP:
         return UpConvolution(n_in, n_out, rng, deviation=None), {}
     if layer.kind == HEAD:
-        return Head(n_in, n_middle, n_out, rng, deviation=None, bias=0.0), {}
+        return Head(n_in, n_middle, n_out, rng), {}
     raise ConfigError(f"a layer of kind '{layer.kind}' cannot be timed alone; latency is a cost of detectors")

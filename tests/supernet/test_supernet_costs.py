@@ -16,6 +16,9 @@ class NoDraws:
     def standard_normal(self, shape):
         return np.zeros(shape, np.float32)
 
+    def uniform(self, low, high, shape):  # noqa: ARG002 - as a generator's
+        return np.zeros(shape, np.float32)
+
 
 def count(network, image_size):
     """Multiply-accumulates of the convolutions in the graph of one image."""

@@ -6,6 +6,7 @@ import pytest
 
 from nnabla_detofa.errors import ConfigError
 from nnabla_detofa.supernet import CenterNet, SearchNet, TrainNet, extract
+from nnabla_detofa.supernet.detector import Head
 from nnabla_detofa.supernet.elastic import Bottleneck
 
 
@@ -40,7 +41,7 @@ def test_weights_have_hes_deviation(small):
     parameters = network.get_parameters()
     for name, spread in {
         "blocks/9/conv2/conv/conv/_W": 2 / (360 * 9),  # by fan-out
-        "heads/heatmap/hidden/conv/_W": 2 / (64 * 9),
+        "heads/heatmap/hidden/conv/_W": 1 / (3 * 64 * 9),  # uniform within ±1/√fan_in
         "heads/size/hidden/conv/_W": 0.001**2,
         "neck/0/conv/_W": 0.001**2,
     }.items():
@@ -50,13 +51,30 @@ def test_weights_have_hes_deviation(small):
     assert free.std() == pytest.approx((2 / (64 * 4)) ** 0.5, rel=0.03)  # four taps of each input channel a pixel
 
 
-def test_only_the_heat_maps_last_bias_starts_off_zero(small):
-    biases = {name: p.d for name, p in small.net().get_parameters().items() if name.endswith("/_b")}
+def test_biases_start_as_upstreams(small):
+    biases = {name: p.d for name, p in small.net(neck=[8, 8, 256]).get_parameters().items() if name.endswith("/_b")}
     assert len(biases) == 6
-    for name, bias in biases.items():
-        assert (bias == np.float32(-2.19 if name == "heads/heatmap/output/conv/_b" else 0)).all(), name
-    heatmap, *_ = small.outputs(small.net(head_deviation=1e-3))
-    assert 1 / (1 + np.exp(-np.median(heatmap))) == pytest.approx(0.1, abs=0.01)
+    assert (biases.pop("heads/heatmap/output/conv/_b") == np.float32(-2.19)).all()
+    hidden = biases.pop("heads/heatmap/hidden/conv/_b")
+    assert hidden.any()
+    assert np.abs(hidden).max() <= 1 / (256 * 9) ** 0.5
+    assert not any(bias.any() for bias in biases.values())
+
+
+@pytest.mark.parametrize("n_classes", [20, 80])
+def test_fresh_heat_maps_are_as_cool_as_upstreams(n_classes):
+    rng = np.random.default_rng(0)
+    head = Head(256, 64, n_classes, rng, prior=-2.19)
+    head.apply(channel_major=True)
+    neck = np.maximum(rng.standard_normal((256, 4, 16, 16), np.float32), 0)  # behind BN and ReLU: a mean square of 1/2
+    logits = head(nn.Variable.from_numpy_array(neck))
+    logits.forward()
+    # uniform within ±1/√fan_in: each layer passes on a third of the mean square, and ReLU half of that
+    variance = 1 / 2 / 3 / 2 / 3
+    assert logits.d.std() == pytest.approx(variance**0.5, rel=0.15)
+    draws = -2.19 + variance**0.5 * rng.standard_normal(100_000)
+    p, found = (1 / (1 + np.exp(-x)) for x in (draws, logits.d.astype(float)))
+    assert -(found**2 * np.log1p(-found)).mean() == pytest.approx(-(p**2 * np.log1p(-p)).mean(), rel=0.15)
 
 
 @pytest.mark.parametrize("channel_major", [True, False], ids=["numpy", "nnabla"])
