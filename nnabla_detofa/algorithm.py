@@ -81,7 +81,7 @@ class DetOFASearcher(PathRanker, ShrinkingRunner):
             again = ["paths_final_again"] if self.hparams["path_filter"]["second_measurement"] else []
             stages += [self.planned_paths(name) for name in ("paths_final", *again)]
         found = 0 if self.trains_one else len(self.limits(self.hparams["search"]["budgets"]))
-        return [*stages, self.planned_measuring("evaluate", found + 1, len(self.dataloader["test"].dataset))]
+        return [*stages, self.planned_evaluation("evaluate", found + 1)]
 
     @property
     def boundaries(self) -> tuple[int, int]:

@@ -55,7 +55,7 @@ class OFAPretrainer(PathRanker, ShrinkingRunner):
         self._enter(self.phases[0])  # whose steps are timed, without a teacher
         again = ["paths_again"] if self.hparams["path_filter"]["second_measurement"] else []
         n_tested = len(dict(corners(self.space))) + 2 * len(self.phases)
-        tested = self.planned_measuring("top1", n_tested, len(self.dataloader["test"].dataset))
+        tested = self.planned_evaluation("top1", n_tested)
         return [*stages, *map(self.planned_paths, ["paths", *again]), tested]
 
     # -- settings -----------------------------------------------------------------------------------------------------

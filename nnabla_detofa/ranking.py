@@ -15,11 +15,12 @@ from .training import MeasuredPaths, SupernetRunner
 from .training.costs import FLOPS
 from .training.files import checksum
 from .training.plan import Work
+from .training.runner import IMAGES
 from .training.settings import keywords, require_count, require_keys
 
 PATH_FILTER_KEYS = (
-    "paths_per_bucket", "n_buckets", "bn_images", "validation_images", "network", "fit", "pretrained", "folds",
-    "second_measurement",
+    "paths_per_bucket", "n_buckets", "bn_images", "evaluation_bn_images", "validation_images", "network", "fit",
+    "pretrained", "folds", "second_measurement",
 )  # fmt: skip
 Score = Callable[[np.ndarray], np.ndarray]  # paths (n, genes) -> (n,), higher is better inside a bucket
 
@@ -35,14 +36,13 @@ class PathRanker(SupernetRunner):
         require_keys("path_filter.network", path_filter["network"], keywords(PathFilter, "rng"))
         require_keys("path_filter.fit", path_filter["fit"], keywords(fit, "rng", "progress"))
         require_fit_options(**path_filter["fit"])
-        least = {"n_buckets": 1, "folds": 2, "paths_per_bucket": 4, "bn_images": 1, "validation_images": 1}
+        least = {"n_buckets": 1, "folds": 2, "paths_per_bucket": 4, **dict.fromkeys(IMAGES, 1)}
         for key, count in least.items():  # of 4 paths, folds leave 2 to compare
             require_count(f"path_filter.{key}", path_filter[key], least=count)
         if not isinstance(path_filter["second_measurement"], bool):
             given = path_filter["second_measurement"]
             raise ConfigError(f"path_filter.second_measurement is {given!r}; it must be true or false")
-        for part in range(2 if path_filter["second_measurement"] else 1):
-            self.measurer(part)
+        self.say_fewer_images()
         self.new_path_filter()
 
     def measure_paths(self, name: str, space: SearchSpace) -> MeasuredPaths:
@@ -53,7 +53,8 @@ class PathRanker(SupernetRunner):
         paths = [
             space.sample(options["paths_per_bucket"], rng, cost=self.cost, low=low, high=high) for low, high in ranges
         ]
-        settings = {key: options[key] for key in ("paths_per_bucket", "bn_images", "validation_images")}
+        settings = {"paths_per_bucket": options["paths_per_bucket"]}
+        settings |= {key: self.n_images(key) for key in ("bn_images", "validation_images")}
         settings["mini_batch_valid"] = self.mbs_valid  # BN re-estimation normalises by batches
         if self.cost is not self.flops:
             settings["cost"] = self.cost_identity
@@ -63,7 +64,7 @@ class PathRanker(SupernetRunner):
         """What `measure_paths` takes."""
         options = self.hparams["path_filter"]
         n_paths = options["paths_per_bucket"] * len(self.budgets.reachable(self.space, self.cost))
-        return self.planned_measuring(name, n_paths, options["validation_images"])
+        return self.planned_measuring(name, n_paths, self.n_images("validation_images"))
 
     def fit_path_filter(self, name: str, measured: MeasuredPaths) -> Score:
         """The score of a path filter fitted to measured paths, which is left in `name`.h5."""

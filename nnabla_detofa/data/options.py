@@ -71,7 +71,8 @@ class StreamOptions:
     `image_size` is the network input's side in pixels. `held_out` is the share, or the number, of training images kept
     for validation. `workers` threads make `prefetch` batches ahead; 0 workers load when asked. `cache_megabytes` bounds
     the memory for decoded images that are kept. `examine` has a run open every image of both splits before it trains.
-    `images_expected`, {"train": n, "test": n}, is what a plan counts with while the data set is not there.
+    `images_expected`, {"train": n, "test": n}, and `classes_expected` are what a plan counts with while the data set is
+    not there.
     """
 
     image_size: int
@@ -82,6 +83,7 @@ class StreamOptions:
     cache_megabytes: int = 0
     examine: bool = True
     images_expected: Mapping[str, int] | None = None
+    classes_expected: int | None = None
 
     def __post_init__(self) -> None:
         lows = {"image_size": 1, "workers": 0, "prefetch": 1, "seed": 0, "cache_megabytes": 0}
@@ -91,6 +93,8 @@ class StreamOptions:
         if not isinstance(self.examine, bool):
             raise ConfigError(f"examine is {self.examine!r}; it must be true or false")
         require_images_expected(self.images_expected)
+        if self.classes_expected is not None:
+            require_int("classes_expected", self.classes_expected, low=1)
         if self.image_size % NETWORK_STRIDE:
             near = self.image_size - self.image_size % NETWORK_STRIDE
             choices = f"{near} or {near + NETWORK_STRIDE}" if near else str(NETWORK_STRIDE)

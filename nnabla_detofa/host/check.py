@@ -109,8 +109,22 @@ def inherited_options(network: type) -> list[str]:
     return []
 
 
-def check_batches(hparams: Mapping[str, Any], n_procs: int) -> None:
-    """Each global batch must divide evenly into processes and mini-batches."""
+def settle_batches(hparams: dict[str, Any], n_procs: int, *, validates: bool) -> None:
+    """Write a process's share of the batch for `mini_batch_train: null`; ConfigError for batches that do not divide.
+
+    Each global batch has to divide evenly into processes and mini-batches. Only the host's algorithms read that of
+    validation (`validates`); for ours one is written that the host takes.
+    """
+    batch = _positive(hparams, "batch_size_train")
+    if need({"hparams": hparams}, "hparams", "mini_batch_train") is None:
+        if batch % n_procs:
+            raise ConfigError(
+                f"hparams.batch_size_train is {batch}; it must be a multiple of the number of processes ({n_procs})"
+            )
+        hparams["mini_batch_train"] = batch // n_procs
+    if not validates:
+        _positive(hparams, "batch_size_valid")
+        hparams["batch_size_valid"] = _positive(hparams, "mini_batch_valid") * n_procs
     for split in ("train", "valid"):
         batch, mini = (_positive(hparams, f"{kind}_{split}") for kind in ("batch_size", "mini_batch"))
         if batch % (n_procs * mini):

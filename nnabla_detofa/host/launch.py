@@ -17,7 +17,6 @@ import numpy as np
 from ..errors import ConfigError, DetOFAError, unknown
 from .check import (
     check_args,
-    check_batches,
     check_hparams,
     check_keywords,
     check_name,
@@ -26,6 +25,7 @@ from .check import (
     mapping,
     need,
     only_entry,
+    settle_batches,
     without_effect,
 )
 from .device import open_device
@@ -75,11 +75,12 @@ def launch(config: dict[str, Any], *, plan: bool = False) -> None:
     args["comm"], args["event"] = open_device(
         **{key: args[key] for key in ("context", "device_id", "type_config") if key in args}
     )
-    check_batches(hparams, args["comm"].n_procs)
+    settle_batches(hparams, args["comm"].n_procs, validates=not hasattr(algorithm, "plan"))
     _seed(hparams.get("seed"))
     folder = Path(get_output_path()) / args["output_path"]
     with sole_session(folder) if args["comm"].rank == 0 else nullcontext():
         parts, missing = _parts(config, network_options.get("n_classes"), plan=plan)  # data first, then the rest
+        _settle_classes(config, network_options, parts.dataloader["train"])
         run = algorithm(
             network(**network_options),
             optimizer=parts.optimizer,
@@ -101,6 +102,15 @@ def _parts(config: dict[str, Any], n_classes: int | None, *, plan: bool) -> tupl
     if plan:
         return parts_for_plan(lambda: _for_the_host(config), BLANK_LOADER, n_classes)
     return Configuration(_for_the_host(config)), None
+
+
+def _settle_classes(config: dict[str, Any], options: dict[str, Any], loader: Any) -> None:
+    """Write what the data have for `n_classes: null` of a network, among its `options` and in the run's identity."""
+    if "n_classes" in options and options["n_classes"] is None:
+        settled = {"n_classes": loader.n_classes}
+        options.update(settled)
+        for own in config["hparams"].get("identity", {}).get("network", {}).values():
+            own.update(settled)
 
 
 def _algorithm(name: str) -> type:

@@ -42,13 +42,13 @@ def parts_for_plan(
 ) -> tuple[Configuration, DataError | None]:
     """The host's parts of `config()`, and what is wrong with the data where blank images had to stand in.
 
-    Raises the DataError where the configuration does not say how many images it expects.
+    Raises the DataError where the configuration does not say how many images and classes it expects.
     """
     try:
         return Configuration(config()), None
     except DataError as error:
         ((name, options),) = config()["dataloader"].items()
-        loader = blank(vars(dataset)[name].DataLoader)
+        loader, n_classes = blank(vars(dataset)[name].DataLoader), n_classes or options.get("classes_expected")
         if loader is None or n_classes is None or not options.get("images_expected"):
             raise
         return _WithoutData(config(), lambda **own: loader(n_classes=n_classes, **own)), error

@@ -12,6 +12,10 @@ from .plan import Work, plan_lines
 from .tables import MeasuredPaths, PathTable
 from .trainer import SupernetTrainer
 
+EVALUATION = "evaluation_bn_images"
+# numbers of images below `path_filter`, and the part of the data that each is of
+IMAGES = {"bn_images": "train", EVALUATION: "train", "validation_images": "valid"}
+
 
 class SupernetRunner(SupernetTrainer):
     """Trains, measures and evaluates paths of a supernet; subclasses say in which order."""
@@ -36,11 +40,15 @@ class SupernetRunner(SupernetTrainer):
         steps, batch = epochs * self.one_epoch_train, self.bs_train * self.comm.n_procs
         return Work(stage, f"{epochs} epochs, {steps:,} steps of {batch:,} images", steps=steps, batch=batch)
 
-    def planned_measuring(self, stage: str, n_paths: int, images: int) -> Work:
+    def planned_measuring(self, stage: str, n_paths: int, images: int, *, bn: str = "bn_images") -> Work:
         """BN re-estimation of so many paths, and so many images for each."""
-        bn_images = self.hparams["path_filter"]["bn_images"]
+        bn_images = self.n_images(bn)
         detail = f"{n_paths:,} paths, {bn_images:,} images for BN and {images:,} more for each"
         return Work(stage, detail, images=n_paths * (bn_images + images))
+
+    def planned_evaluation(self, stage: str, n_paths: int) -> Work:
+        """The metric of so many paths on the test split."""
+        return self.planned_measuring(stage, n_paths, len(self.dataloader["test"].dataset), bn=EVALUATION)
 
     # -- costs --------------------------------------------------------------------------------------------------------
 
@@ -56,17 +64,34 @@ class SupernetRunner(SupernetTrainer):
 
     # -- measuring (Algorithm 1, line 3) ------------------------------------------------------------------------------
 
-    def measurer(self, part: int = 0) -> PathMeasurer:
-        """Measures paths on the `part`-th disjoint set of BN and validation images; needs enough of them."""
+    def n_images(self, key: str) -> int:
+        """The images that `path_filter.KEY` asks for; where the data have fewer, as many as there are.
+
+        Those of a ranking are half of them where there is a second measurement, whose images are others. ConfigError
+        where that leaves none.
+        """
+        options, dataset = self.hparams["path_filter"], self.dataloader[IMAGES[key]].dataset
+        sets = 2 if options["second_measurement"] and key != EVALUATION else 1
+        if not (there := len(dataset) // sets):
+            raise ConfigError(
+                f"the {IMAGES[key]} part of {dataset.name} has {len(dataset)} image, and path_filter.second_measurement"
+                f" asks for {sets} disjoint sets; leave it out or hold out more"
+            )
+        return min(options[key], there)
+
+    def say_fewer_images(self) -> None:
+        """A line for each number of images that the data do not have."""
+        for key, split in IMAGES.items():
+            if (n := self.n_images(key)) < (asked := self.hparams["path_filter"][key]):
+                name = self.dataloader[split].dataset.name
+                self.say(f"path_filter.{key} is {asked}; the {split} part of {name} has {n}, which are all used")
+
+    def measurer(self, part: int = 0, *, bn: str = "bn_images") -> PathMeasurer:
+        """Measures paths on the `part`-th disjoint set of validation images and of those that `bn` counts."""
         sets = []
-        for split, key in (("train", "bn_images"), ("valid", "validation_images")):
-            loader, n = self.dataloader[split], self.hparams["path_filter"][key]
-            if (part + 1) * n > len(loader.dataset):
-                raise ConfigError(
-                    f"path_filter.{key} is {n}, and {part + 1} disjoint sets of it are asked for;"
-                    f" the {split} part of {loader.dataset.name} has {len(loader.dataset)} images"
-                )
-            sets.append(FixedImages(loader, np.arange(part * n, (part + 1) * n)))
+        for key in (bn, "validation_images"):
+            n = self.n_images(key)
+            sets.append(FixedImages(self.dataloader[IMAGES[key]], np.arange(part * n, (part + 1) * n)))
         return PathMeasurer(self.model, self.hparams.get("loss_weights"), bn_images=sets[0], validation_images=sets[1])
 
     def measured(
@@ -122,14 +147,14 @@ class SupernetRunner(SupernetTrainer):
         """What decides a figure of a path beside the weights."""
         return {
             "metric": self.hparams["metric"],
-            "bn_images": self.hparams["path_filter"]["bn_images"],
+            EVALUATION: self.n_images(EVALUATION),
             "mini_batch_valid": self.mbs_valid,  # BN re-estimation normalises by batches
             "test_digest": self.dataloader["test"].split_digest,
         }
 
     def on_test_split(self, paths: np.ndarray) -> np.ndarray:
         """The metric of each path on the test split, after BN re-estimation and without fine-tuning; (n,) in 0–1."""
-        loader, measurer = self.dataloader["test"], self.measurer()
+        loader, measurer = self.dataloader["test"], self.measurer(bn=EVALUATION)
         figures = np.zeros(len(paths))
         for start in self.progress(range(0, len(paths), self.comm.n_procs), "evaluate"):
             if (mine := start + self.comm.rank) < len(paths):

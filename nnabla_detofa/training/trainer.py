@@ -117,7 +117,8 @@ class SupernetTrainer(PathStep):
     def identity(self) -> dict:
         """What decides the first stage, and so whether a run folder is this run's."""
         train = self.dataloader["train"]
-        irrelevant = {"workers", "prefetch", "cache_megabytes", "examine", "images_expected", "root"}
+        expected = {"images_expected", "classes_expected"}
+        irrelevant = {"workers", "prefetch", "cache_megabytes", "examine", "root", *expected}
         name, dataloader = next(iter(self.hparams["identity"]["dataloader"].items()))
         dataloader = {key: value for key, value in dataloader.items() if key not in irrelevant}
         network = dict(self.hparams["identity"]["network"])

@@ -5,7 +5,6 @@ import pytest
 from nnabla_detofa.errors import ConfigError
 from nnabla_detofa.host.check import (
     check_args,
-    check_batches,
     check_hparams,
     check_keywords,
     check_name,
@@ -13,6 +12,7 @@ from nnabla_detofa.host.check import (
     inherited_options,
     need,
     only_entry,
+    settle_batches,
     without_effect,
 )
 
@@ -158,25 +158,44 @@ def test_options_of_a_network_are_those_of_its_bases_too():
     ) == ("unknown key in network.toy: 'heads'; known: head, n_classes, seed, width_scale (did you mean 'head'?)")
 
 
+def settled(n_procs=1, *, validates=True, **changed):
+    hparams = {**BATCHES, **changed}
+    settle_batches(hparams, n_procs, validates=validates)
+    return hparams
+
+
 def test_batches_divide_into_processes_and_mini_batches():
-    check_batches(BATCHES, n_procs=1)
-    assert message(check_batches, BATCHES, n_procs=2) == (
+    assert settled() == BATCHES
+    assert message(settled, 2) == (
         "hparams.batch_size_valid is 8; it must be a multiple of hparams.mini_batch_valid (8) x processes (2)"
     )
-    assert message(check_batches, {**BATCHES, "batch_size_train": 18}, n_procs=1) == (
+    assert message(settled, batch_size_train=18) == (
         "hparams.batch_size_train is 18; it must be a multiple of hparams.mini_batch_train (4) x processes (1)"
+    )
+
+
+def test_batches_of_validation_divide_only_where_something_validates_in_batches():
+    assert settled(4, validates=False) == {**BATCHES, "batch_size_valid": 4 * BATCHES["mini_batch_valid"]}
+    assert "hparams.batch_size_valid is 0" in message(settled, validates=False, batch_size_valid=0)
+
+
+@pytest.mark.parametrize(("n_procs", "share"), [(1, 16), (2, 8), (16, 1)])
+def test_a_mini_batch_of_null_is_the_processes_share(n_procs, share):
+    assert settled(n_procs, validates=False, mini_batch_train=None)["mini_batch_train"] == share
+    assert message(settled, 3, mini_batch_train=None) == (
+        "hparams.batch_size_train is 16; it must be a multiple of the number of processes (3)"
     )
 
 
 @pytest.mark.parametrize("value", [0, -4, 2.5, "16", True, None])
 def test_batch_sizes_are_whole_numbers(value):
-    assert message(check_batches, {**BATCHES, "batch_size_train": value}, n_procs=1) == (
+    assert message(settled, batch_size_train=value) == (
         f"hparams.batch_size_train is {value!r}; it must be a whole number, 1 or more"
     )
 
 
-def test_batch_size_left_out():
-    assert message(check_batches, {}, n_procs=1) == "the configuration lacks hparams.batch_size_train"
+def test_batch_sizes_are_there():
+    assert message(settle_batches, {}, 1, validates=True) == "the configuration lacks hparams.batch_size_train"
 
 
 def optimizer(hparams=None, **options):

@@ -35,6 +35,7 @@ TINY = {
     "path_filter": {
         "paths_per_bucket": 4,
         "bn_images": 8,
+        "evaluation_bn_images": 8,
         "validation_images": 8,
         "folds": 2,
         "second_measurement": True,

@@ -70,18 +70,7 @@ VALUES = [
     ("path_filter.paths_per_bucket", 3, f"path_filter.paths_per_bucket is 3; {A_COUNT} 4"),
     ("path_filter.bn_images", 0, f"path_filter.bn_images is 0; {A_COUNT} 1"),
     ("path_filter.validation_images", 0.5, f"path_filter.validation_images is 0.5; {A_COUNT} 1"),
-    (
-        "path_filter.bn_images",
-        23,
-        "path_filter.bn_images is 23, and 2 disjoint sets of it are asked for; the train part of VOC2007 trainval has"
-        " 44 images",
-    ),
-    (
-        "path_filter.validation_images",
-        9,
-        "path_filter.validation_images is 9, and 2 disjoint sets of it are asked for; the valid part of VOC2007"
-        " trainval has 16 images",
-    ),
+    ("path_filter.evaluation_bn_images", None, f"path_filter.evaluation_bn_images is None; {A_COUNT} 1"),
     ("warmup", -1, f"hparams.warmup is -1; {A_COUNT} 0"),
     ("finetune", 1.5, f"hparams.finetune is 1.5; {A_COUNT} 0"),
     ("loss_weights", [1, 1], "hparams.loss_weights is [1, 1]; it must be a list of 3 finite numbers"),

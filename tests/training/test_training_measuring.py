@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from nnabla_detofa.errors import ConfigError
 from nnabla_detofa.training import measuring
 from nnabla_detofa.training.measuring import FixedImages, PathMeasurer
 
@@ -81,3 +82,35 @@ def test_fixed_images_are_the_same_every_time(loader, monkeypatch, limit):
         for x, y in zip(a[1], b[1], strict=True):
             np.testing.assert_array_equal(x, y)
     assert len(reads) == (1 if limit else 2)
+
+
+def test_images_that_are_not_there_are_not_asked_for(ready, monkeypatch):
+    said, options = [], ready.hparams["path_filter"]
+    monkeypatch.setattr(ready, "say", said.append)
+    asked = {"bn_images": 1000, "validation_images": 8, "evaluation_bn_images": 1000}
+    for second, images in ((True, [22, 8, 44]), (False, [44, 8, 44])):  # a second measurement is on others
+        monkeypatch.setitem(ready.hparams, "path_filter", {**options, **asked, "second_measurement": second})
+        assert [ready.n_images(key) for key in asked] == images
+    ready.say_fewer_images()
+    assert said == [
+        "path_filter.bn_images is 1000; the train part of VOC2007 trainval has 44, which are all used",
+        "path_filter.evaluation_bn_images is 1000; the train part of VOC2007 trainval has 44, which are all used",
+    ]
+
+
+def test_two_measurements_share_no_image(ready, monkeypatch):
+    options = {"bn_images": 1000, "validation_images": 1000, "second_measurement": True}
+    monkeypatch.setitem(ready.hparams, "path_filter", {**ready.hparams["path_filter"], **options})
+    first, second = (ready.measurer(part) for part in range(2))
+    for images in ("_bn_images", "_validation_images"):
+        one, other = (getattr(measurer, images)._indices for measurer in (first, second))
+        assert len(one) == len(other) > 0
+        assert not set(one) & set(other)
+
+
+def test_one_image_makes_no_two_measurements(ready, monkeypatch):
+    monkeypatch.setattr(ready.dataloader["valid"], "dataset", ready.dataloader["valid"].dataset.subset([0]))
+    with pytest.raises(
+        ConfigError, match="valid part of VOC2007 trainval has 1 image, and .* asks for 2 disjoint sets"
+    ):
+        ready.n_images("validation_images")

@@ -8,13 +8,15 @@ import pytest
 
 from nnabla_detofa import cli
 from nnabla_detofa.algorithm import DetOFASearcher
+from nnabla_detofa.host import launch
+from nnabla_detofa.host.device import NoStreamEvent
 from nnabla_detofa.supernet import elastic
 from nnabla_detofa.training import plan
 from nnabla_detofa.training.plan import FewImages, Pace, Work
 
 FULL_SCALE = [name for name in cli.shipped_configs() if "demo" not in name]
 WITHOUT_DATA = ["~dataloader.voc.generate", "dataloader.voc.root=nowhere"]
-EXPECTED = "+dataloader.voc.images_expected={train: 60, test: 12}"
+EXPECTED = ["+dataloader.voc.images_expected={train: 60, test: 12}", "+dataloader.voc.classes_expected=3"]
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +32,12 @@ def rows(answer):
     """The lines of a plan behind the first, as pairs of name and text."""
     lines = [line for line in answer.out if line.startswith("  ")]
     return [(line[:20].strip(), line[21:]) for line in lines]
+
+
+@pytest.mark.parametrize("name", FULL_SCALE)
+def test_processes_of_the_headers_are_tried(name):
+    header = (cli.SHIPPED / name).read_text()
+    assert set(re.findall(r"mpirun -n (\d+)", header)) <= {"2", "4", "8"}
 
 
 def test_a_plan_says_what_the_run_does_and_leaves_nothing(command, scratch):
@@ -62,7 +70,7 @@ def test_the_stages_of_a_plan_are_those_of_the_run(ready, finished):
 
 
 def test_a_plan_needs_no_data(command):
-    with_data, without = command("plan=true"), command("plan=true", EXPECTED, *WITHOUT_DATA)
+    with_data, without = command("plan=true"), command("plan=true", *EXPECTED, *WITHOUT_DATA)
     assert without.code == 2
     assert without.err == [
         f"nnabla_detofa: no VOC2007 in {command.start}/nowhere: put VOCdevkit/VOC2007 with Annotations, ImageSets/Main"
@@ -85,11 +93,27 @@ def test_without_data_and_without_numbers_there_is_no_plan(command):
     assert answer.err[0].startswith("nnabla_detofa: no VOC2007 in ")
 
 
+class Processes:
+    """Stands in for the host's communicator of so many processes, of which this is the first."""
+
+    rank = 0
+
+    def __init__(self, n_procs):
+        self.n_procs, self.comm = n_procs, self
+
+    def barrier(self):
+        """None to wait for."""
+
+
+@pytest.mark.parametrize("n_procs", [1, 2, 4, 8])  # `mpirun -n` of every header is among them
 @pytest.mark.parametrize("name", FULL_SCALE)
-def test_every_full_scale_configuration_has_a_plan_without_its_data(command, monkeypatch, name):
-    monkeypatch.setattr(elastic, "normal", lambda *_: elastic.constant(0.0))  # drawing weights is most of building
+def test_every_full_scale_configuration_has_a_plan_without_its_data(command, monkeypatch, name, n_procs):
+    for draws in ("normal", "uniform"):
+        monkeypatch.setattr(elastic, draws, lambda *_: elastic.constant(0.0))  # drawing weights is most of building
     monkeypatch.setattr(plan, "measure_pace", lambda *_: Pace(training=1.0, forward=1.0, n=1))
+    monkeypatch.setattr(launch, "open_device", lambda **_: (Processes(n_procs), NoStreamEvent()))
     answer = command.run("-c", name, "plan=true", "args.context=cpu")
+    assert any(f"(cpu, float, {n_procs} process" in line for line in answer.out)
     assert (answer.code, len(answer.err)) == (2, 1)
     assert re.search(r"/data/(VOC|COCO|ImageNet)", answer.err[0])  # where to put it
     told = dict(rows(answer))
