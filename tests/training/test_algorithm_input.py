@@ -24,7 +24,7 @@ UNKNOWN = [
     ("metric", "map", "unknown metric 'map'; known: coco, voc, voc07"),
     ("schedule.name", "steps", "unknown learning-rate schedule 'steps'; known: constant, cosine, step"),
     ("pruning.ratio", 1, "unknown key in pruning: 'ratio'; known: operation_ratio, operation_ratio_all, operation_r"),
-    ("path_filter.paths", 1, "unknown key in path_filter: 'paths'; known: bn_images, fit, folds, n_buckets, network"),
+    ("path_filter.paths", 1, "unknown key in path_filter: 'paths'; known: bn_images, evaluation_bn_images, fit, folds"),
     ("path_filter.network.dims", 1, "unknown key in path_filter.network: 'dims'; known: block_encoding, budget_con"),
     ("path_filter.fit.epoch", 1, "unknown key in path_filter.fit: 'epoch'; known: batch, binary_ratio, bounded, epo"),
     ("search.budget", 1, "unknown key in search: 'budget'; known: budgets, generations, mutation_probability"),

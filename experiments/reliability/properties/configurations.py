@@ -74,7 +74,13 @@ TINY = {
     "dataloader.voc": {"image_size": 32, "held_out": 16, "workers": 0, "generate.n_train": 60, "generate.n_test": 12}
     | {"generate.image_size": 32, "generate.scale": [0.35, 0.6]},
     "hparams": {"batch_size_train": 16, "mini_batch_train": 16, "batch_size_valid": 8, "mini_batch_valid": 8},
-    "path_filter": {"paths_per_bucket": 4, "bn_images": 8, "validation_images": 8, "folds": 2},
+    "path_filter": {
+        "paths_per_bucket": 4,
+        "bn_images": 8,
+        "evaluation_bn_images": 8,
+        "validation_images": 8,
+        "folds": 2,
+    },
     "args": {"context": "cpu"},
 }
 
