@@ -77,7 +77,8 @@ class AcceptedPaths:
     """Lines 10-13 as a stream: drawn paths with score at least the δ of their bucket.
 
     Drawn and scored in batches, accepted ones queued in order, so their distribution is that of the loop.
-    `seconds` holds the time spent drawing and scoring.
+    `seconds` holds the time spent drawing and scoring; `drawn` and `rejected` (n_buckets,) count paths. Thresholds are
+    of paths uniform within a bucket: of draws that are not, another share than `path_ratio` is rejected.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class AcceptedPaths:
         self._thresholds, self._rng, self._batch = thresholds, rng, batch
         self._draw: Draw = draw or space.sample
         self._queue = np.empty((0, space.structure.n_genes), np.int8)
+        self.drawn, self.rejected = np.zeros((2, len(budgets)), np.int64)
         self.seconds = 0.0
 
     def next(self) -> np.ndarray:
@@ -118,7 +120,10 @@ class AcceptedPaths:
     def _refill(self) -> np.ndarray:
         for _ in range(MOST_BATCHES):
             paths = self._draw(self._batch, self._rng)
-            accepted = path_scores(self._score, paths) >= self._thresholds[self._budgets.bucket(self._cost(paths))]
+            bucket = self._budgets.bucket(self._cost(paths))
+            accepted = path_scores(self._score, paths) >= self._thresholds[bucket]
+            self.drawn += np.bincount(bucket, minlength=len(self._budgets))
+            self.rejected += np.bincount(bucket[~accepted], minlength=len(self._budgets))
             if accepted.any():
                 return paths[accepted]
         raise SpaceError(
@@ -127,7 +132,8 @@ class AcceptedPaths:
 
     def state(self) -> dict[str, object]:
         """What a resumed run needs to go on with the same paths, as JSON holds it."""
-        return {"rng": self._rng.bit_generator.state, "queue": self._queue.tolist(), "seconds": self.seconds}
+        counts = {"drawn": self.drawn.tolist(), "rejected": self.rejected.tolist(), "seconds": self.seconds}
+        return {"rng": self._rng.bit_generator.state, "queue": self._queue.tolist(), **counts}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` gave; ConfigError where it is of another space or generator."""
@@ -135,8 +141,9 @@ class AcceptedPaths:
             queue = np.array(state["queue"], np.int8).reshape(-1, self._space.structure.n_genes)
             if not self._space.contains(queue).all():
                 raise ValueError("a queued path is not of this space")
+            drawn, rejected = np.array([state["drawn"], state["rejected"]], np.int64).reshape(2, len(self._budgets))
             self._rng.bit_generator.state = state["rng"]
             self.seconds = float(state["seconds"])
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigError(f"this state of the accepted paths cannot be restored: {error}") from None
-        self._queue = queue
+        self._queue, self.drawn, self.rejected = queue, drawn, rejected

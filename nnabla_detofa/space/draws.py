@@ -1,4 +1,13 @@
-"""Distributions from which training draws its paths (Algorithm 1, lines 2 and 10): uniform, or something else first."""
+"""Distributions from which training draws its paths (Algorithm 1, lines 2 and 10).
+
+What they reach of the five buckets of the paper's space (384 px, 20 classes), in per cent of the draws:
+
+    genes       14.1   69.9   15.6    .27    .0002    each choice equally often: as OFA and NNablaNAS train
+    uniform      3.8   60.8   33.8   1.56    .0016    each path equally often
+    balanced    20     20     20     20      20       each bucket equally often
+
+A path of many blocks is one of many that differ in an expand alone, so what is uniform over paths prefers deep stages.
+"""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -17,15 +26,14 @@ Draw = Callable[[int, np.random.Generator], np.ndarray]  # n and a generator to 
 
 
 def uniform(space: "SearchSpace", cost: "CostModel", budgets: "Budgets") -> Draw:  # noqa: ARG001
-    """a ~ U(𝒜): every path of the space equally often."""
+    """Every path of the space equally often, and so the depths of a stage as often as there are expands for them."""
     return space.sample
 
 
 def balanced(space: "SearchSpace", cost: "CostModel", budgets: "Budgets") -> Draw:
     """A bucket first, each that holds a path equally often, then each of its paths equally often (not in the paper).
 
-    Of the paper's space, uniform draws reach the buckets in 3.8, 60.9, 33.8, 1.4 and 0.0 % of the steps, so the
-    dearest paths stay as the initial weights made them.
+    The other draws hardly ever reach the dearest paths, which stay as the initial weights made them.
     """
     ranges = [budgets.range(bucket) for bucket in budgets.reachable(space, cost)]
 
@@ -41,10 +49,12 @@ def balanced(space: "SearchSpace", cost: "CostModel", budgets: "Budgets") -> Dra
 
 
 def genes(space: "SearchSpace", cost: "CostModel", budgets: "Budgets") -> Draw:  # noqa: ARG001
-    """Each stage's depth and width first, each pair equally often, then each block's expand: how OFA trains.
+    """Each choice equally often: the stem, a stage's depth and width, and then the expand of each of its blocks.
 
-    Of the paper's space, uniform paths give a stage its largest depth nine times as often as its smallest, because nine
-    times as many expands go with it; here they are as frequent.
+    This is a ~ U(𝒜) of the paper as its framework reads it. In the whole space all choices are independent. Of a space
+    that lacks operations, a stage takes each pair of depth and width for which every block has an expand left equally
+    often, and then each block each of the expands that are left to it under that pair: all of it stays inside the
+    space, and nothing is drawn again.
     """
     structure, stems = space.structure, space.stem_rows
     pairs = [np.argwhere(space.allowed[stage, 0].any(axis=-1)) for stage in range(len(structure.stage_columns))]

@@ -109,6 +109,33 @@ def test_a_stream_goes_on_where_its_state_was_taken() -> None:
     resumed.restore(state)
     assert resumed.seconds == stream.seconds
     assert np.array_equal([stream.next() for _ in range(200)], [resumed.next() for _ in range(200)])
+    assert stream.drawn.sum() > state["drawn"][2] > 0
+    assert np.array_equal([stream.drawn, stream.rejected], [resumed.drawn, resumed.rejected])
+
+
+@pytest.mark.parametrize("name", PROPOSALS)
+def test_a_stream_counts_what_it_drew_and_rejected_in_each_bucket(name: str) -> None:
+    delta = path_thresholds(SPACE, score, COST, BUDGETS, rng=np.random.default_rng(0)).at(0.25)
+    draw, seen = PROPOSALS[name](SPACE, COST, BUDGETS), []
+    stream = AcceptedPaths(
+        SPACE,
+        score,
+        COST,
+        BUDGETS,
+        thresholds=delta,
+        rng=np.random.default_rng(5),
+        draw=lambda n, rng: seen.append(draw(n, rng)) or seen[-1],
+    )
+    assert stream.drawn.tolist() == stream.rejected.tolist() == [0] * 5
+    for _ in range(3000):
+        stream.next()
+    paths = np.concatenate(seen)
+    bucket = BUDGETS.bucket(COST(paths))
+    assert np.array_equal(stream.drawn, np.bincount(bucket, minlength=5))
+    assert np.array_equal(stream.rejected, np.bincount(bucket[score(paths) < delta[bucket]], minlength=5))
+    if name != "genes":  # which are not uniform in a bucket
+        deviation = np.sqrt(stream.drawn * 0.25 * 0.75) + 0.02 * stream.drawn  # of the draws, and of the quantiles
+        assert (abs(stream.rejected - 0.25 * stream.drawn) < 4 * deviation).all()
 
 
 def test_the_random_score_is_fixed_spread_and_follows_its_seed() -> None:
@@ -138,6 +165,11 @@ def test_bad_input() -> None:
         accepted(np.full(5, 2.0)).next()
     stream = accepted(np.zeros(5))
     good = stream.state()
-    for bad in ({}, {**good, "queue": [[9] * SPACE.structure.n_genes]}, {**good, "rng": {"bit_generator": "MT"}}):
+    for bad in (
+        {},
+        {**good, "queue": [[9] * SPACE.structure.n_genes]},
+        {**good, "rng": {"bit_generator": "MT"}},
+        {**good, "rejected": [0] * 4},
+    ):
         with pytest.raises(ConfigError, match="this state of the accepted paths cannot be restored"):
             stream.restore(bad)

@@ -79,3 +79,49 @@ def test_genes_are_drawn_equally_often(choices):
 def test_coupled_genes_stay_coupled():
     space = SearchSpace.comp_ofa(base_depths=(1, 1, 1, 1))
     assert space.contains(PROPOSALS["genes"](space, COST, BUDGETS)(500, np.random.default_rng(0))).all()
+
+
+def probability(space, stage, rows):
+    """Of each row of a stage's genes, where every choice that is left is taken equally often."""
+    pairs = {tuple(pair) for pair in rows[:, :2].tolist()}
+    found = np.full(len(rows), 1 / len(pairs))
+    for number, (depth, width, *expands) in enumerate(rows.tolist()):
+        used = [layer for layer, expand in enumerate(expands) if expand >= 0]
+        found[number] /= np.prod([space.allowed[stage, layer, depth, width].sum() for layer in used])
+    return found
+
+
+@pytest.mark.parametrize("lost", [0.0, 0.2, 0.5])
+def test_genes_of_a_pruned_space_are_what_is_left_equally_often_and_nothing_else(lost):
+    """Pairs of depth and width that have no complete path are never drawn; each stage by itself, by its definition."""
+    whole, n = SearchSpace.ofa_resnet50(base_depths=(1, 1, 1, 1), depths=(0, 1)), 40_000
+    keep = np.random.default_rng(3).random(int(whole.allowed.sum())) >= lost
+    space = whole.restrict(keep)
+    assert (space.size() < whole.size()) == (lost > 0)
+    paths = PROPOSALS["genes"](space, COST, BUDGETS)(n, np.random.default_rng(0))
+    assert space.contains(paths).all()
+    for stage, columns in enumerate(whole.structure.stage_columns):
+        rows = space.stage_rows[stage]
+        place = {tuple(row): number for number, row in enumerate(rows.tolist())}
+        observed = np.bincount([place[tuple(row)] for row in paths[:, columns].tolist()], minlength=len(rows))
+        expected = probability(space, stage, rows)
+        assert expected.sum() == pytest.approx(1)
+        assert is_uniform(observed, n * expected), stage
+
+
+@pytest.mark.parametrize(
+    ("name", "shares"),
+    [
+        ("genes", [14.1, 69.9, 15.6, 0.27, 0.0002]),
+        ("uniform", [3.80, 60.83, 33.82, 1.56, 0.0016]),
+        ("balanced", [20] * 5),
+    ],
+)
+def test_what_draws_reach_of_the_papers_buckets(name, shares):
+    """The figures that the documentation gives, in per cent, at five standard deviations."""
+    space, n = SearchSpace.ofa_resnet50(), 50_000
+    cost = CostModel.flops(space, image_size=384, n_classes=20)
+    budgets = Budgets.equal_width(cost)
+    drawn = PROPOSALS[name](space, cost, budgets)(n, np.random.default_rng(0))
+    observed, expected = np.bincount(budgets.bucket(cost(drawn)), minlength=5), n * np.array(shares) / 100
+    assert (abs(observed - expected) <= 5 * np.sqrt(expected) + 1).all(), 100 * observed / n
