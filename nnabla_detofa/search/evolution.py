@@ -15,8 +15,9 @@ from .protocols import Cost, Space
 class Found(NamedTuple):
     """The best path that a search met under one budget.
 
-    limit, bucket: the budget τ and its bucket. path: (genes,). cost, score: the path's.
-    evaluations: distinct paths met under this budget; one that two budgets share is counted for both, scored once.
+    limit: the budget τ. bucket: where it was searched, that of τ or a lower one where τ's has no path of at most τ.
+    path: (genes,). cost, score: the path's.
+    evaluations: distinct paths met in that search; one that two searches share is counted for both, scored once.
     history: best score before the first and after each generation, (generations + 1,).
     """
 
@@ -46,8 +47,11 @@ def evolve(
 ) -> list[Found]:
     """For each limit τ the path of best score among those in the bucket of τ that cost at most τ (Eq. 2).
 
+    Where there is none, between a bucket's edge and its first path, the next bucket below that holds one is searched.
+    Limits that allow the same part of the same bucket share one search, and so its result.
+
     Each generation keeps the best `parent_ratio` of a population, no path twice, and fills it up with their children.
-    `score` is called at most once a generation, for the new paths of all limits together.
+    `score` is called at most once a generation, for the new paths of all searches together.
 
     Parameters:
         score: paths (n, genes) to scores (n,), higher is better; only scores of one bucket are compared.
@@ -58,20 +62,18 @@ def evolve(
 
     Raises:
         ConfigError: options that make no search.
-        SpaceError: a limit below the cheapest path, or no path in its part of the bucket; names the nearest costs.
+        SpaceError: a limit below the cheapest path; names its cost.
     """
     _require_counts(generations=(generations, 0), population=(population, 2))
     _require_shares(parent_ratio=parent_ratio, mutation_probability=mutation_probability, mutation_ratio=mutation_ratio)
     if not parent_ratio:
         raise ConfigError(f"search: parent_ratio is {parent_ratio!r}; it must be a number above 0 and at most 1")
-    buckets = [_bucket(space, cost, budgets, limit) for limit in limits]
-    ranges = [_range(budgets, bucket, limit) for bucket, limit in zip(buckets, limits, strict=True)]
-    if not ranges:
+    places = [_place(space, cost, budgets, limit, rng) for limit in limits]
+    if not places:
         raise ConfigError("limits is empty; give the search at least one budget")
-    breeding = Breeding(
-        space, cost, np.array(ranges), rng, probability=mutation_probability, mutation_ratio=mutation_ratio
-    )
-    memory = ScoreMemory(score, searches=len(limits))
+    ranges, searches = np.unique([place[1:] for place in places], axis=0, return_inverse=True)
+    breeding = Breeding(space, cost, ranges, rng, probability=mutation_probability, mutation_ratio=mutation_ratio)
+    memory = ScoreMemory(score, searches=len(ranges))
     n_parents = min(max(round(parent_ratio * population), 1), population - 1)
     people, history = breeding.founders(population), []
     for generation in range(generations + 1):  # the founders, then the generations
@@ -84,27 +86,35 @@ def evolve(
         history.append(memory.scores[np.take_along_axis(numbers, fittest[:, :1], axis=1)[:, 0]])
         if generation and progress is not None:
             progress(generation - 1)
-    best = people[:, 0]
-    found = zip(limits, buckets, best, cost(best), history[-1], memory.met, np.transpose(history), strict=True)
+    best, curves = people[:, 0], np.transpose(history)
+    costs, evaluations = cost(best), memory.met
     return [
-        Found(float(limit), bucket, path, float(path_cost), float(path_score), n, curve)
-        for limit, bucket, path, path_cost, path_score, n, curve in found
+        Found(float(limit), bucket, best[one], float(costs[one]), float(curves[one, -1]), evaluations[one], curves[one])
+        for limit, (bucket, *_), one in zip(limits, places, searches, strict=True)
     ]
 
 
-def _bucket(space: Space, cost: Cost, budgets: Budgets, limit: float) -> int:
-    """The bucket of a limit; one on the edge of two belongs to the lower, whose paths it allows."""
+def _place(
+    space: Space, cost: Cost, budgets: Budgets, limit: float, rng: np.random.Generator
+) -> tuple[int, float, float]:
+    """Where to search under a limit: the highest bucket that holds a path of at most `limit`, and (low, high) of the
+    costs that are meant there, low <= cost < high. A limit on the edge of two buckets belongs to the lower."""
     cheapest, _ = cost.range(space)
     if not limit >= cheapest:
         amount = f"{cheapest:,.12g} {getattr(cost, 'unit', '')}".rstrip()
         raise SpaceError(f"no path costs at most {limit:,.12g}; the cheapest path of this space costs {amount}")
-    return int(np.searchsorted(budgets.edges[1:-1], limit, side="left"))
-
-
-def _range(budgets: Budgets, bucket: int, limit: float) -> tuple[float, float]:
-    """(low, high) of the costs in `bucket` that are at most `limit`, low <= cost < high."""
-    low, high = budgets.range(bucket)
-    return low, min(high, float(np.nextafter(limit, np.inf)))
+    bucket = int(np.searchsorted(budgets.edges[1:-1], limit, side="left"))
+    while True:
+        low, high = budgets.range(bucket)
+        high = min(high, float(np.nextafter(limit, np.inf)))
+        try:
+            space.sample(1, rng, cost=cost, low=low, high=high)  # a draw proves that there is a path
+        except SpaceError:
+            if not bucket:
+                raise
+            bucket -= 1
+        else:
+            return bucket, low, high
 
 
 def _fittest(numbers: np.ndarray, scores: np.ndarray) -> np.ndarray:

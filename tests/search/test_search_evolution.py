@@ -119,12 +119,41 @@ def test_a_limit_below_the_cheapest_path_names_its_cost():
         search(SMALL, planted(SMALL), [float("nan")])
 
 
-def test_a_part_of_a_bucket_without_paths_names_the_nearest_costs():
-    cost = flops(SMALL)
+def test_a_part_of_a_bucket_without_paths_falls_back_to_the_bucket_below():
+    cost, score = flops(SMALL), planted(SMALL)
+    costs = np.unique(cost(SMALL.enumerate()))
+    budgets = Budgets([costs[0], costs[10] + 1, costs[10] + 2, costs[-1]])
+    limits = [costs[10] + 3, costs[10], costs[10] + 1.5]
+    options = {"generations": 100, "population": 100}
+    found = evolve(SMALL, score, cost, limits, budgets=budgets, rng=np.random.default_rng(0), **options)
+    everything = SMALL.enumerate()
+    best = score(everything[cost(everything) <= costs[10]]).max()
+    assert [(one.limit, one.bucket) for one in found] == [(limit, 0) for limit in limits]
+    assert all(one.score == pytest.approx(best) for one in found)
+
+
+def test_limits_that_allow_the_same_paths_share_one_search():
+    """A limit below the first path of its bucket, and the edge itself."""
+    cost, seen = flops(SMALL), []
     costs = np.unique(cost(SMALL.enumerate()))
     budgets = Budgets([costs[0], costs[10] + 1, costs[-1]])
+    limits = [costs[10] + 2, costs[10] + 1, costs[10] + 2]
+
+    def score(paths):
+        seen.append(len(paths))
+        return planted(SMALL)(paths)
+
+    first, second, third = evolve(SMALL, score, cost, limits, budgets=budgets, rng=np.random.default_rng(0))
+    assert first.evaluations == second.evaluations == third.evaluations == sum(seen)
+    assert np.array_equal(first.path, second.path) and np.array_equal(first.history, second.history)
+
+
+def test_buckets_that_do_not_hold_the_cheapest_path_name_the_nearest_costs():
+    cost = flops(SMALL)
+    costs = np.unique(cost(SMALL.enumerate()))
+    budgets = Budgets([costs[10], costs[11], costs[-1]])
     with pytest.raises(SpaceError, match=r"no path costs from .* the nearest costs are"):
-        evolve(SMALL, planted(SMALL), cost, [costs[10] + 2], budgets=budgets, rng=np.random.default_rng(0))
+        evolve(SMALL, planted(SMALL), cost, [costs[9]], budgets=budgets, rng=np.random.default_rng(0))
 
 
 @pytest.mark.parametrize(
