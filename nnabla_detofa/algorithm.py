@@ -11,14 +11,16 @@ from .pruning import (
     prune_operations,
     pruning_score,
 )
-from .ranking import PathRanker, Score
-from .search import evolve, pareto_front
+from .ranking import Score
+from .search import pareto_front
+from .searching import PathSearcher
 from .space import PROPOSALS, SearchSpace
 from .training import FINETUNE, FULLNET, PathSampler, ShrinkingRunner, path_sampler
 from .training.costs import cost_summary
 from .training.plan import Work
-from .training.report import pareto_table, quality_table, write_pareto
-from .training.settings import keywords, require_count, require_keys, require_name, require_numbers
+from .training.report import largest_path, pareto_table, pruning_line, quality_table, write_pareto
+from .training.runner import HELD_OUT
+from .training.settings import keywords, require_count, require_keys, require_name
 from .training.tables import read_column
 
 PATH_PRUNING_KEYS = (
@@ -28,7 +30,7 @@ PATH_PRUNING_KEYS = (
 )  # those of operation pruning are the other keys of `pruning`
 
 
-class DetOFASearcher(PathRanker, ShrinkingRunner):
+class DetOFASearcher(PathSearcher, ShrinkingRunner):
     """Trains a supernet on the part of its search space that a path filter leaves, and searches it under budgets.
 
     A stage leaves its files in the run folder, and is not run again while they are there from the same inputs.
@@ -80,7 +82,8 @@ class DetOFASearcher(PathRanker, ShrinkingRunner):
         if not self.trains_one:
             again = ["paths_final_again"] if self.hparams["path_filter"]["second_measurement"] else []
             stages += [self.planned_paths(name) for name in ("paths_final", *again)]
-        found = 0 if self.trains_one else len(self.limits(self.hparams["search"]["budgets"]))
+            stages.append(self.planned_evaluation("search", self.n_winners, "valid"))
+        found = 0 if self.trains_one else len(self.limits)
         return [*stages, self.planned_evaluation("evaluate", found + 1)]
 
     @property
@@ -101,7 +104,7 @@ class DetOFASearcher(PathRanker, ShrinkingRunner):
     def check_settings(self) -> None:
         """Everything that can be known to be wrong before hours of training; raises ConfigError or SpaceError."""
         super().check_settings()
-        pruning, search = self.hparams["pruning"], self.hparams["search"]
+        pruning = self.hparams["pruning"]
         known = keywords(prune_operations, "rng", "flops") | {*PATH_PRUNING_KEYS}
         require_keys("pruning", pruning, known, needed=["strategy", *PATH_PRUNING_KEYS])
         require_name("path strategy", pruning["path_strategy"], PATH_STRATEGIES)
@@ -119,22 +122,9 @@ class DetOFASearcher(PathRanker, ShrinkingRunner):
                 f" '{pruning['strategy']}', path_ratio {pruning['path_ratio']}) takes parts of it away;"
                 " choose one, as method=ofa_ps and method=detofa do"
             )
-        require_keys("search", search, keywords(evolve, "budgets", "rng", "progress") | {"budgets"}, needed=["budgets"])
-        require_count("search.generations", search.get("generations", 0), least=0)
-        self.rehearse()
-
-    def rehearse(self) -> None:
-        """Prune and search by random scores; each says what is wrong with its options."""
-        rng = self.rng("rehearsal")
-
-        def score(paths: np.ndarray) -> np.ndarray:
-            return rng.random(len(paths))
-
-        pruning = {**self.operation_pruning, "paths_per_operation": 1}
-        prune_operations(self.space, score, self.cost, self.budgets, rng=rng, **pruning)
-        search = {**self.hparams["search"], "generations": 0}
-        limits = self.limits(search.pop("budgets"))
-        evolve(self.space, score, self.cost, limits, budgets=self.budgets, rng=rng, **search)
+        rng, options = self.rng("rehearsal"), {**self.operation_pruning, "paths_per_operation": 1}
+        # by random scores, which says what is wrong with its options
+        prune_operations(self.space, lambda paths: rng.random(len(paths)), self.cost, self.budgets, rng=rng, **options)
 
     @property
     def operation_pruning(self) -> dict:
@@ -187,39 +177,11 @@ class DetOFASearcher(PathRanker, ShrinkingRunner):
         draw = PROPOSALS[self.hparams["sampler"]["name"]](space, self.cost, self.budgets)
         return AcceptedPaths(space, score, self.cost, self.budgets, thresholds=thresholds, draw=draw, rng=rng)
 
-    def search(self, space: SearchSpace, score: Score) -> list[dict]:
-        """The path of best score under each budget."""
-        options = dict(self.hparams["search"])
-        limits = self.limits(options.pop("budgets"))
-
-        def work() -> None:
-            with self.bar("search", total=options.get("generations")) as step:
-                own = {"rng": self.rng("search"), "progress": step}
-                found = evolve(space, score, self.cost, limits, budgets=self.budgets, **own, **options)
-            self.folder.write(
-                "search.json",
-                [
-                    {"budget": one.limit, **self.priced(one.path), "score": float(one.score), "path": one.path.tolist()}
-                    for one in found
-                ],
-            )
-
-        self.folder.stage("search", {**options, "budgets": limits}, ["search.json"], work)
-        return self.folder.read("search.json")
-
-    def limits(self, budgets: list[float] | None) -> list[float]:
-        """The budgets to search under: those given, or the upper edge of each bucket that holds a path."""
-        if budgets is None:
-            reachable = self.budgets.reachable(self.space, self.cost)
-            return self.budgets.edges[1:][reachable].tolist()
-        if not require_numbers("search.budgets", budgets):
-            raise ConfigError(f"search.budgets is empty; give {self.cost.unit}, or null for one budget a bucket")
-        return [float(budget) for budget in budgets]
-
     def only_detector(self) -> dict:
         """What full-network training leaves, as if it were found: its own cost is its budget, no filter scores it."""
         path = self.space.largest()
-        return {"budget": float(self.cost(path[None])[0]), **self.priced(path), "score": None, "path": path.tolist()}
+        cost, own = self.cost(path[None]), {"path": path.tolist(), "score": None, HELD_OUT: None}
+        return {"budget": float(cost[0]), **self.priced(path), "bucket": int(self.budgets.bucket(cost)[0]), **own}
 
     def evaluate(self, space: SearchSpace, found: list[dict]) -> dict:
         """The found detectors (`pareto`) and the `largest` path with their AP."""
@@ -230,23 +192,30 @@ class DetOFASearcher(PathRanker, ShrinkingRunner):
             distinct, place = np.unique(paths, axis=0, return_inverse=True)
             aps = self.on_test_split(distinct)[place].tolist()
             pareto = [{**one, "ap": ap} for one, ap in zip(found, aps[:-1], strict=True)]
-            self.folder.write(
-                "detectors.json",
-                {"pareto": pareto, "largest": {**self.priced(largest), "ap": aps[-1], "path": largest.tolist()}},
-            )
+            of = {"name": largest_path(pruned=space != self.space), **self.priced(largest)}
+            content = {"pareto": pareto, "largest": {**of, "ap": aps[-1], "path": largest.tolist()}}
+            self.folder.write("detectors.json", content)
 
         settings = {**self.evaluation_identity, "cost": self.cost_identity}
         self.folder.stage("evaluate", settings, ["detectors.json"], work)
         return self.folder.read("detectors.json")
+
+    def path_pruning(self) -> dict:
+        """Of fine-tuning: the share of its time that drawing and scoring paths took, and of the drawn paths that their
+        thresholds rejected, of all and in each bucket; None where none was drawn."""
+        if not self.prunes:
+            return {"path_pruning_share": 0.0, "rejected_share": None, "rejected_share_per_bucket": None}
+        state = self.sampler_state(FINETUNE)
+        rejected = [[sum(state["rejected"]), *state["rejected"]], [sum(state["drawn"]), *state["drawn"]]]
+        in_all, *per_bucket = [lost / drawn if drawn else None for lost, drawn in zip(*rejected, strict=True)]
+        share = state["seconds"] / max(self.folder.seconds[FINETUNE], 1e-9)
+        return {"path_pruning_share": share, "rejected_share": in_all, "rejected_share_per_bucket": per_bucket}
 
     def report(self, space: SearchSpace, quality: dict | None, *, pareto: list[dict], largest: dict) -> None:
         """`summary.json`, `pareto.csv` and `pareto.png`, and the tables for the user."""
 
         def work() -> None:
             seconds, test = self.folder.seconds, self.dataloader["test"]
-            pruning_share = (
-                self.sampler_state(FINETUNE)["seconds"] / max(seconds[FINETUNE], 1e-9) if self.prunes else 0.0
-            )
             summary = {
                 "seed": self.hparams["seed"],
                 "dataset": self.dataloader["train"].dataset.name,
@@ -260,7 +229,7 @@ class DetOFASearcher(PathRanker, ShrinkingRunner):
                 "space_size": self.space.size(),
                 "pruned_space_size": space.size(),
                 "seconds": seconds,
-                "path_pruning_share": pruning_share,
+                **self.path_pruning(),
                 "filter": quality and quality["filter"],
                 "filter_quality": quality,
                 "metric": self.hparams["metric"],
@@ -285,5 +254,5 @@ class DetOFASearcher(PathRanker, ShrinkingRunner):
         if quality is not None:
             self.say(quality_table(quality))
         if self.prunes:
-            self.say(f"drawing and scoring paths took {summary['path_pruning_share']:.2%} of the fine-tuning stage")
+            self.say(pruning_line(summary))
         self.say(pareto_table(summary))

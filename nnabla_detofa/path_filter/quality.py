@@ -34,7 +34,8 @@ def cross_validate(
 
     Returns:
         {"filter": metrics of the path filter across measurements, or on the same images without `again`,
-        "same_images": {ranker: metrics}, "other_images": the same against `again`, if it was given}.
+        "same_images": {ranker: metrics}, "other_images": the same against `again`, if it was given}. A metric is None
+        where no fold defines it: where none has a bucket with two paths of different loss.
     """
     judges = {"same_images": losses} | ({} if again is None else {"other_images": again})
     figures: dict[str, dict[str, list]] = {images: {} for images in judges}
@@ -64,8 +65,7 @@ def _folds(buckets: np.ndarray, folds: int, rng: np.random.Generator) -> np.ndar
     return fold
 
 
-def _mean(figures: list[dict[str, float]]) -> dict[str, float]:
-    """Mean of each figure over the folds in which it is defined; 0 where it is in none."""
-    names = figures[0]
-    columns = {name: np.array([one[name] for one in figures], float) for name in names}
-    return {name: float(np.nanmean(v)) if np.isfinite(v).any() else 0.0 for name, v in columns.items()}
+def _mean(figures: list[dict[str, float]]) -> dict[str, float | None]:
+    """Mean of each figure over the folds in which it is defined; None where it is in none."""
+    columns = {name: np.array([one[name] for one in figures], float) for name in figures[0]}
+    return {name: None if np.isnan(v).all() else float(np.nanmean(v)) for name, v in columns.items()}

@@ -68,6 +68,11 @@ METRICS = {"voc07": voc_metric("11-point"), "voc": voc_metric("area"), COCO: coc
 TASKS = {"detection": tuple(METRICS), "classification": ("top1",)}  # the names of each task's figures
 
 
+def is_defined(loader) -> bool:
+    """Whether paths have a figure on a loader's images: to a detector's, these must show an object that counts."""
+    return loader.task == "classification" or not loader.dataset.ground_truth().difficult.all()
+
+
 def figure(name: str, network: OFAResNet50, loader) -> float:
     """The named figure, in 0–1, of the active path on all images of a loader of the network's task."""
     batches = loader.batches(np.arange(len(loader.dataset)))

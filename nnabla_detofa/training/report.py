@@ -59,7 +59,7 @@ def _picture(pareto: list[dict], largest: dict, front: np.ndarray, metric: str, 
         axes.axvline(row["budget"] / 1e6, color="0.85", linewidth=1)
     axes.plot(*points[front].T, "o-", color="C0", label="Pareto front")
     axes.plot(*np.delete(points, front, axis=0).T, "o", color="C0", alpha=0.3, label="dominated")
-    axes.plot(*points[-1], "s", color="C1", fillstyle="none", markersize=10, label="largest path")
+    axes.plot(*points[-1], "s", color="C1", fillstyle="none", markersize=10, label=largest["name"])
     axes.set(xlabel=f"{MILLIONS[cost][1]}; budgets in grey", ylabel=f"AP (%), {metric}")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
@@ -74,13 +74,31 @@ def pareto_table(summary: dict) -> str:
     unit, _ = MILLIONS[summary.get("cost", {"name": "flops"})["name"]]
     keys = {"flops": "MMAC"} if unit == "MMAC" else {"cost": unit, "flops": "MMAC"}
     titles = " ".join(f"{title:>9}" for title in keys.values())
-    lines = [f"{f'budget ({unit})':>14} {titles} {'score':>7} {'AP (%)':>7}"]
-    for row in (*summary["pareto"], summary["largest"]):
-        first = f"{_millions(row['budget']):>14}" if "budget" in row else f"{'largest path':>14}"
+    largest = summary["largest"]
+    width = max(14, len(largest["name"]))
+    lines = [f"{f'budget ({unit})':>{width}} {titles} {'score':>7} {'AP (%)':>7}"]
+    for row in (*summary["pareto"], largest):
+        first = f"{_millions(row['budget']) if 'budget' in row else largest['name']:>{width}}"
         costs = " ".join(f"{_millions(row[key]):>9}" for key in keys)
         score = f"{'':>7}" if row.get("score") is None else f"{row['score']:7.3f}"
         lines.append(f"{first} {costs} {score} {100 * row['ap']:7.2f}")
     return "\n".join(lines)
+
+
+def largest_path(*, pruned: bool) -> str:
+    """What the largest path is called: where operations left the space, not its largest but that of what is left."""
+    return "largest path of the pruned space" if pruned else "largest path"
+
+
+def pruning_line(summary: dict) -> str:
+    """What path pruning rejected and took."""
+    shares = [summary["rejected_share"], *summary["rejected_share_per_bucket"]]
+    in_all, *per_bucket = ["–" if share is None else f"{100 * share:.1f}" for share in shares]
+    return (
+        f"path pruning rejected {in_all} % of the draws ({summary['sampler']}; in the buckets"
+        f" {' / '.join(per_bucket)} %); drawing and scoring them took {summary['path_pruning_share']:.2%} of the"
+        " fine-tuning stage"
+    )
 
 
 def _millions(value: float) -> str:
@@ -92,6 +110,13 @@ def quality_table(quality: dict) -> str:
     lines = ["ranking of held-out measured paths, inside a bucket: Kendall tau / precision on the weakest 25 %"]
     for images in [key for key in quality if key != "filter"]:
         rows = quality[images].items()
-        cells = [f"{name} {row['kendall_tau']:+.2f} / {row['precision']:.2f}" for name, row in rows]
+        cells = [
+            f"{name} {_figure(row['kendall_tau'], '+.2f')} / {_figure(row['precision'], '.2f')}" for name, row in rows
+        ]
         lines.append(f"  {images.replace('_', ' ')}: {', '.join(cells)}")
     return "\n".join(lines)
+
+
+def _figure(value: float | None, form: str) -> str:
+    """A figure of ranking quality, which is not defined where no bucket has two paths of different loss to rank."""
+    return "undefined" if value is None else format(value, form)

@@ -1,12 +1,13 @@
 """The host's runner for supernets: training, and what Algorithm 1 asks of a device besides."""
 
 from abc import abstractmethod
+from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import numpy as np
 
 from ..errors import ConfigError, NumericError
-from .evaluation import figure
+from .evaluation import figure, is_defined
 from .measuring import FixedImages, PathMeasurer
 from .plan import Work, plan_lines
 from .tables import MeasuredPaths, PathTable
@@ -15,6 +16,7 @@ from .trainer import SupernetTrainer
 EVALUATION = "evaluation_bn_images"
 # numbers of images below `path_filter`, and the part of the data that each is of
 IMAGES = {"bn_images": "train", EVALUATION: "train", "validation_images": "valid"}
+HELD_OUT = "held_out_ap"  # the figure that decides between paths of different buckets
 
 
 class SupernetRunner(SupernetTrainer):
@@ -46,9 +48,9 @@ class SupernetRunner(SupernetTrainer):
         detail = f"{n_paths:,} paths, {bn_images:,} images for BN and {images:,} more for each"
         return Work(stage, detail, images=n_paths * (bn_images + images))
 
-    def planned_evaluation(self, stage: str, n_paths: int) -> Work:
-        """The metric of so many paths on the test split."""
-        return self.planned_measuring(stage, n_paths, len(self.dataloader["test"].dataset), bn=EVALUATION)
+    def planned_evaluation(self, stage: str, n_paths: int, split: str = "test") -> Work:
+        """The metric of so many paths on all images of a split."""
+        return self.planned_measuring(stage, n_paths, len(self.dataloader[split].dataset), bn=EVALUATION)
 
     # -- costs --------------------------------------------------------------------------------------------------------
 
@@ -105,16 +107,19 @@ class SupernetRunner(SupernetTrainer):
         self.folder.stage(name, settings, [f"{name}.csv"], work, branch=branch)
         return self._table(name).read()
 
-    def _table(self, name: str) -> PathTable:
+    def _table(self, name: str, value: str = "loss") -> PathTable:
         genes, with_cost = self.space.structure.gene_names, self.cost is not self.flops
-        return PathTable(self.folder / f"{name}.csv", genes, with_cost=with_cost)
+        return PathTable(self.folder / f"{name}.csv", genes, value=value, with_cost=with_cost)
 
     def measure(self, name: str, paths: np.ndarray, *, part: int = 0) -> None:
         """Validation loss of every path, in `name`.csv; rows that an interrupted measurement left are not repeated.
 
         NumericError, on all processes, for a loss that is not finite.
         """
-        table = self._table(name)
+        self._fill(self._table(name), name, paths, self.measurer(part).loss)
+
+    def _fill(self, table: PathTable, name: str, paths: np.ndarray, value: Callable[[np.ndarray], float]) -> np.ndarray:
+        """The value of every path, (n,), in a table that grows row by row and goes on where it was interrupted."""
         done = table.read()
         self._barrier()  # all have read it before one writes it
         n_done = len(done.loss)
@@ -125,40 +130,79 @@ class SupernetRunner(SupernetTrainer):
         measured.loss[:n_done] = done.loss[:n_done]
         if self.folder.writes:
             table.start(measured.at(slice(n_done)))
-        measurer, ranks = self.measurer(part), self.comm.n_procs
-        for start in self.progress(range(n_done, len(paths), ranks), name):
-            losses = np.zeros(ranks)
-            if (mine := start + self.comm.rank) < len(paths):
-                losses[self.comm.rank] = measurer.loss(paths[mine])
-            some = slice(start, min(start + ranks, len(paths)))
-            measured.loss[some] = self.sum_over_ranks(losses)[: some.stop - some.start]
-            for path, loss in zip(paths[some], measured.loss[some], strict=True):
-                if not np.isfinite(loss):
-                    raise NumericError(f"the validation loss of path {path.tolist()} is {loss}; the training diverged")
+        for some, values in self._shared(name, paths, value, first=n_done):
+            measured.loss[some] = values
+            for path, one in zip(paths[some], values, strict=True):
+                if not np.isfinite(one):
+                    raise NumericError(
+                        f"the validation {table.value} of path {path.tolist()} is {one}; the training diverged"
+                    )
             if self.folder.writes:
                 table.append(measured.at(some))
-                self.folder.count_seconds()
+        return measured.loss
+
+    def _shared(
+        self, name: str, paths: np.ndarray, value: Callable[[np.ndarray], float], *, first: int = 0
+    ) -> Iterator[tuple[slice, np.ndarray]]:
+        """Which paths, from the `first` on, and their values: one path at a time for each process. The session may be
+        stopped behind each time."""
+        ranks = self.comm.n_procs
+        for start in self.progress(range(first, len(paths), ranks), name):
+            values = np.zeros(ranks)
+            if (mine := start + self.comm.rank) < len(paths):
+                values[self.comm.rank] = value(paths[mine])
+            some = slice(start, min(start + ranks, len(paths)))
+            yield some, self.sum_over_ranks(values)[: some.stop - some.start]
+            self.folder.count_seconds()
             self.pause()
 
     # -- evaluation (Section 4.1) -------------------------------------------------------------------------------------
 
     @property
-    def evaluation_identity(self) -> dict:
-        """What decides a figure of a path beside the weights."""
+    def figure_identity(self) -> dict:
+        """What decides a figure of a path beside the weights and the images that it is of."""
         return {
             "metric": self.hparams["metric"],
             EVALUATION: self.n_images(EVALUATION),
             "mini_batch_valid": self.mbs_valid,  # BN re-estimation normalises by batches
-            "test_digest": self.dataloader["test"].split_digest,
         }
 
+    @property
+    def evaluation_identity(self) -> dict:
+        """What decides the figures of `on_test_split` beside the weights."""
+        return {**self.figure_identity, "test_digest": self.dataloader["test"].split_digest}
+
+    @property
+    def selection_identity(self) -> dict:
+        """What decides the figures of `on_held_out` beside the weights."""
+        return {**self.figure_identity, "held_out_digest": self.dataloader["valid"].dataset.digest}
+
+    def figure_on(self, split: str) -> Callable[[np.ndarray], float]:
+        """The metric of a path on all images of a split, in 0–1, after BN re-estimation and without fine-tuning."""
+        loader, measurer = self.dataloader[split], self.measurer(bn=EVALUATION)
+
+        def of(path: np.ndarray) -> float:
+            measurer.prepare(path)
+            return figure(self.hparams["metric"], self.model, loader)
+
+        return of
+
     def on_test_split(self, paths: np.ndarray) -> np.ndarray:
-        """The metric of each path on the test split, after BN re-estimation and without fine-tuning; (n,) in 0–1."""
-        loader, measurer = self.dataloader["test"], self.measurer(bn=EVALUATION)
+        """The metric of each path on the test split; (n,)."""
         figures = np.zeros(len(paths))
-        for start in self.progress(range(0, len(paths), self.comm.n_procs), "evaluate"):
-            if (mine := start + self.comm.rank) < len(paths):
-                measurer.prepare(paths[mine])
-                figures[mine] = figure(self.hparams["metric"], self.model, loader)
-            self.pause()
-        return self.sum_over_ranks(figures)
+        for some, values in self._shared("evaluate", paths, self.figure_on("test")):
+            figures[some] = values
+        return figures
+
+    def on_held_out(self, name: str, paths: np.ndarray) -> np.ndarray:
+        """The metric of each path on all held-out images, (n,), in `name`.csv, which grows as that of `measure`.
+
+        Not defined, so nan, and the table without rows, where these images have no object to find.
+        """
+        table = self._table(name, HELD_OUT)
+        if is_defined(self.dataloader["valid"]):
+            return self._fill(table, name, paths, self.figure_on("valid"))
+        if self.folder.writes:
+            none = np.empty(0)
+            table.start(MeasuredPaths(paths[:0], none, none, none, none))
+        return np.full(len(paths), np.nan)

@@ -52,7 +52,7 @@ class NumberTable:
 
 
 class MeasuredPaths(NamedTuple):
-    """paths (n, genes) int8, flops (n,), bucket (n,) int, loss (n,): the mean validation loss.
+    """paths (n, genes) int8, flops (n,), bucket (n,) int, loss (n,): the mean validation loss, or what the table names.
 
     cost (n,): what the buckets are of, where that is not FLOPs.
     """
@@ -69,11 +69,12 @@ class MeasuredPaths(NamedTuple):
 
 
 class PathTable:
-    """Measured paths in a `NumberTable`; with the column `cost` where buckets are not of FLOPs."""
+    """Measured paths in a `NumberTable`; `value` names the column of what was measured, and the column `cost` is there
+    where buckets are not of FLOPs."""
 
-    def __init__(self, file: Path, genes: Sequence[str], *, with_cost: bool = False):
-        self._fields = ["bucket", "flops", *(["cost"] if with_cost else []), "loss"]
-        self._file, self._table = file, NumberTable(file, [*self._fields, *genes])
+    def __init__(self, file: Path, genes: Sequence[str], *, value: str = "loss", with_cost: bool = False):
+        self.value, self._fields = value, ["bucket", "flops", *(["cost"] if with_cost else []), "loss"]
+        self._file, self._table = file, NumberTable(file, [*self._fields[:-1], value, *genes])
 
     def read(self) -> MeasuredPaths:
         """What is there, see `NumberTable.read`."""

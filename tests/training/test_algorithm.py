@@ -25,7 +25,7 @@ FILES = {
     *("paths_warmup.csv", "paths_final.csv", "paths_final_again.csv", "operations.csv", "pareto.csv", "pareto.png"),
     *("path_filter_warmup.h5", "path_filter_final.h5", "weights.h5", "pruned_space.json", "thresholds.json"),
     "data.json",
-    *("search.json", "detectors.json", "filter_quality.json", "summary.json", "stages.json"),
+    *("winners.csv", "search.json", "detectors.json", "filter_quality.json", "summary.json", "stages.json"),
     *(f"{checkpoint}/{file}" for checkpoint in CHECKPOINTS for file in ("weights.h5", "solver.h5", "state.json")),
 }
 OPERATION = ("stage", "layer", "depth", "width", "expand")
@@ -140,7 +140,7 @@ def test_a_run_tells_its_stages_and_leaves_its_files(finished):
     assert set(command.results()) == FILES
     assert any(line.startswith("  same images: path filter") for line in answer.out)
     assert any(line.startswith("  other images: path filter") for line in answer.out)
-    assert answer.out[-1].split()[:2] == ["largest", "path"]
+    assert answer.out[-1].startswith("largest path of the pruned space ")
 
 
 @pytest.mark.parametrize("name", ["paths_warmup.csv", "paths_final.csv", "paths_final_again.csv"])
@@ -195,7 +195,7 @@ def test_found_paths_keep_their_budgets_and_the_pruned_space(finished, space, pr
         assert pruned.contains(path).all()
         flops = cost(path)[0]
         assert float(row["flops"]) == entry["flops"] == flops <= entry["budget"]
-        assert budgets.bucket(flops) == bucket
+        assert budgets.bucket(flops) == entry["bucket"] <= bucket
         assert (float(row["score"]), float(row["ap"])) == (entry["score"], entry["ap"])
 
 
@@ -210,10 +210,25 @@ def test_summary(finished, space, pruned, cost):
     assert all(0 <= summary["filter"][name] <= 1 for name in ("precision", "accuracy", "recall"))
     assert -1 <= summary["filter"]["kendall_tau"] <= 1
     assert set(summary["filter_quality"]["other_images"]) == {"path filter", "FLOPs", "ridge regression"}
-    assert all(set(row) == {"budget", "flops", "score", "ap", "path"} for row in summary["pareto"])
+    contract = {"budget", "flops", "score", "ap", "path"}
+    assert all(set(row) == contract | {"bucket", "held_out_ap"} for row in summary["pareto"])
     assert all(type(row["flops"]) is int and 0 <= row["ap"] <= 1 and 0 < row["score"] < 1 for row in summary["pareto"])
     assert summary["largest"]["flops"] == cost.range(pruned)[1]
+    assert summary["largest"]["name"] == "largest path of the pruned space"
     assert 0 <= summary["largest"]["ap"] <= 1
+
+
+def test_the_share_of_draws_that_thresholds_reject(finished):
+    command, answer = finished
+    summary, state = command.json("summary.json"), command.json(f"{CHECKPOINTS[-1]}/state.json")["sampler"]
+    assert sum(state["drawn"]) == 256 and len(state["queue"]) + 4 == 256 - sum(state["rejected"])  # of four steps
+    assert summary["rejected_share"] == sum(state["rejected"]) / 256
+    for share, drawn, rejected in zip(
+        summary["rejected_share_per_bucket"], state["drawn"], state["rejected"], strict=True
+    ):
+        assert share == (rejected / drawn if drawn else None)
+    (line,) = [line for line in answer.out if line.startswith("path pruning rejected ")]
+    assert line.startswith(f"path pruning rejected {100 * summary['rejected_share']:.1f} % of the draws (genes; in ")
 
 
 def test_the_weights_are_those_of_the_last_checkpoint_and_load_by_name(finished, tiny):
@@ -235,7 +250,7 @@ def test_the_figure_takes_any_front(tmp_path, space, cost):
     rows = [{"budget": 3e6, "flops": 2e6, "score": 0.5, "ap": ap, "path": space.smallest().tolist()} for ap in (0.1, 0)]
     pictures = set()
     for front in ([0], [0, 2], [0, 1, 2]):
-        largest = {"flops": 4e6, "ap": 0.2}
+        largest = {"name": "largest path", "flops": 4e6, "ap": 0.2}
         write_pareto(tmp_path, space, rows, largest, front=np.array(front), metric="voc07", cost=cost)
         pictures.add((tmp_path / "pareto.png").read_bytes())
     assert len(pictures) == 3
@@ -279,7 +294,15 @@ def test_other_budgets_search_and_evaluate_alone(again, budgets):
     found = again.json("summary.json")["pareto"]
     assert [one["budget"] for one in found] == limits
     assert all(one["flops"] <= one["budget"] for one in found)
-    changed = {"search.json", "detectors.json", "summary.json", "pareto.csv", "pareto.png", "stages.json"}
+    changed = {
+        "winners.csv",
+        "search.json",
+        "detectors.json",
+        "summary.json",
+        "pareto.csv",
+        "pareto.png",
+        "stages.json",
+    }
     after = again.results()
     assert {name for name in before if after[name] != before[name]} == changed
     aside = again.folder / "previous" / "1"

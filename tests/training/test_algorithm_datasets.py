@@ -74,6 +74,6 @@ def test_the_papers_configurations_build_and_pass_their_check(command, monkeypat
     (searcher,) = ready
     assert [len(searcher.dataloader[part]) for part in ("train", "valid", "test")] == sizes
     assert len(searcher.budgets) == 5
-    assert len(searcher.limits(None)) == 5
+    assert len(searcher.limits) == 5
     assert searcher.dataloader["train"].n_classes == shape[0]
     assert tuple(searcher.placeholder["train"]["targets"][0].shape[1:]) == shape

@@ -52,7 +52,9 @@ def test_ofa_trains_the_whole_space_without_a_filter_and_is_searched_as_detofa(c
     answer = command("method=ofa", "path_filter.second_measurement=false")
     assert (answer.code, ran(answer)) == (0, ["warmup", "finetune", *SEARCH])
     ours, theirs = command.json("summary.json"), finished[0].json("summary.json")
-    assert (ours["strategy"], ours["sampler"], ours["path_pruning_share"]) == ("none", "uniform", 0.0)
+    assert (ours["strategy"], ours["sampler"], ours["path_pruning_share"]) == ("none", "genes", 0.0)
+    assert ours["rejected_share"] is ours["rejected_share_per_bucket"] is None
+    assert ours["largest"]["name"] == "largest path"
     assert ours["pruned_space_size"] == ours["space_size"] == theirs["space_size"]
     assert [row["budget"] for row in ours["pareto"]] == [row["budget"] for row in theirs["pareto"]]
     for key in ("dataset", "test", "metric", "cost"):
@@ -93,7 +95,8 @@ def test_full_network_training_leaves_one_detector(command, finished, tiny, trai
     assert (found["path"], found["flops"], found["ap"]) == (alone["path"], alone["flops"], alone["ap"])
     assert found["path"] == largest.tolist()
     assert found["budget"] == found["flops"] == tiny().flops(32)(largest[None])[0]
-    assert found["score"] is summary["filter"] is summary["filter_quality"] is None
+    assert found["bucket"] == 4
+    assert found["score"] is found["held_out_ap"] is summary["filter"] is summary["filter_quality"] is None
     with (command.folder / "pareto.csv").open(newline="") as stream:
         (row,) = csv.DictReader(stream)
     assert (row["score"], float(row["ap"])) == ("", found["ap"])

@@ -1,6 +1,8 @@
 """A network that answers with its targets has an AP of 1, whatever the metric."""
 
 import json
+from dataclasses import replace
+from types import SimpleNamespace
 
 import cv2
 import nnabla.functions as F  # noqa: N812
@@ -9,7 +11,7 @@ import pytest
 
 from nnabla_detofa.data.coco import DataLoader as CocoLoader
 from nnabla_detofa.errors import ConfigError
-from nnabla_detofa.training.evaluation import METRICS, average_precision, detect
+from nnabla_detofa.training.evaluation import METRICS, average_precision, detect, is_defined
 
 
 class Echo:
@@ -47,7 +49,7 @@ def perfect(loader):
 
 @pytest.fixture
 def coco(tmp_path):
-    """A loader of five images in the COCO layout, their ids and those of the two classes with gaps."""
+    """Builds a loader of five images in the COCO layout, their ids and those of the two classes with gaps."""
     (tmp_path / "images").mkdir()
     images, annotations = [], []
     for i in range(5):
@@ -60,7 +62,8 @@ def coco(tmp_path):
     content = {"images": images, "annotations": annotations, "categories": categories}
     (tmp_path / "test.json").write_text(json.dumps(content))
     split = ["images", "test.json"]
-    return CocoLoader(False, False, 2, root=tmp_path, train=split, test=split, image_size=64, workers=0)
+    options = {"root": tmp_path, "train": split, "test": split, "image_size": 64, "workers": 0, "held_out": 2}
+    return lambda searching, training: CocoLoader(searching, training, 2, **options)
 
 
 @pytest.mark.parametrize("metric", ["voc07", "voc"])
@@ -71,8 +74,32 @@ def test_perfect_answers_on_voc(loader, metric):
 
 
 def test_perfect_answers_on_coco(coco):
-    found = detect(Echo(2), perfect(coco))
-    assert average_precision("coco", found, coco.dataset) == pytest.approx(1)
+    test_split = coco(False, False)
+    found = detect(Echo(2), perfect(test_split))
+    assert average_precision("coco", found, test_split.dataset) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("metric", ["voc07", "coco"])
+def test_perfect_answers_on_held_out_images(loader, coco, metric):
+    """The objects of the images that are trained on are not to be found."""
+    held_out = coco(True, False) if metric == "coco" else loader(True, False)
+    assert 0 < len(held_out.dataset) < len((coco if metric == "coco" else loader)(False, True).dataset)
+    found = detect(Echo(held_out.n_classes), perfect(held_out))
+    assert average_precision(metric, found, held_out.dataset) == pytest.approx(1)
+    assert is_defined(held_out)
+
+
+def test_without_an_object_that_counts_there_is_no_figure(loader):
+    held_out = loader(True, False)
+    nobody = [image._replace(difficult=np.ones(len(image.labels), bool)) for image in held_out.dataset.images]
+    crowds = [image._replace(crowd=np.ones(len(image.labels), bool)) for image in held_out.dataset.images]
+    for images in (nobody, crowds, [], [*crowds[:-1], nobody[-1]]):
+        assert not is_defined(
+            SimpleNamespace(task="detection", dataset=replace(held_out.dataset, images=tuple(images)))
+        )
+    images = (*nobody[:-1], held_out.dataset.images[-1])
+    assert is_defined(SimpleNamespace(task="detection", dataset=replace(held_out.dataset, images=images)))
+    assert is_defined(SimpleNamespace(task="classification"))
 
 
 def test_empty_answers(loader):

@@ -18,7 +18,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from experiments.reliability.ends import end_of
-from nnabla_detofa import algorithm
+from nnabla_detofa import searching
 from nnabla_detofa.host.lock import sole_session
 from nnabla_detofa.training.interruption import STOP, StopRequest
 from nnabla_detofa.training.measuring import PathMeasurer
@@ -116,18 +116,18 @@ def test_a_run_that_was_stopped_everywhere_ends_as_one_that_was_not(command, fin
 
 
 def stop_in_search(monkeypatch):
-    evolve = algorithm.evolve
+    winners = searching.winners
 
-    @wraps(evolve)
+    @wraps(winners)
     def stopped(*arguments, progress=None, **options):
         def step(generation):
             if generation == 1:
                 terminate()
             progress(generation)
 
-        return evolve(*arguments, progress=progress and step, **options)
+        return winners(*arguments, progress=progress and step, **options)
 
-    monkeypatch.setattr(algorithm, "evolve", stopped)
+    monkeypatch.setattr(searching, "winners", stopped)
 
 
 def test_a_damaged_end_of_a_stage_is_made_again(again, finished):

@@ -49,6 +49,7 @@ def test_a_plan_says_what_the_run_does_and_leaves_nothing(command, scratch):
     assert told["warmup"].startswith("1 epochs, 2 steps of 16 images: about ")
     assert told["finetune"].startswith("2 epochs, 4 steps of 16 images: about ")
     assert told["paths_warmup"].startswith("20 paths, 8 images for BN and 8 more for each: about ")
+    assert told["search"].startswith("5 paths, 8 images for BN and 16 more for each: about ")
     assert told["evaluate"].startswith("6 paths, 8 images for BN and 12 more for each: about ")
     assert re.fullmatch(r"[\d,]+ to [\d,]+ MACs a path", told["FLOPs"])
     assert not (command.start / "log").exists()
@@ -67,6 +68,8 @@ def test_the_stages_of_a_plan_are_those_of_the_run(ready, finished):
     for stage in ("paths_warmup", "paths_final", "paths_final_again"):
         measured = len((command.folder / f"{stage}.csv").read_text().splitlines()) - 1
         assert measured * 16 <= planned[stage].images == 20 * 16  # a path that is drawn twice is measured once
+    winners = len((command.folder / "winners.csv").read_text().splitlines()) - 1
+    assert 0 < winners * (8 + 16) <= planned["search"].images == 5 * (8 + 16)
 
 
 def test_a_plan_needs_no_data(command):
