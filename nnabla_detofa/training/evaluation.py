@@ -1,4 +1,4 @@
-"""How good the active path of a network is on the test split: average precision, or top-1 accuracy (Section 4.1)."""
+"""How good the active path of a network is on some images: average precision, or top-1 accuracy (Section 4.1)."""
 
 from collections.abc import Iterable, Iterator
 
@@ -44,7 +44,7 @@ def detect(network: OFAResNet50, batches: Iterable, *, top: int = 100) -> Detect
 
 
 def voc_metric(interpolation: str):
-    """Mean AP at IoU 0.5 over the classes that the test split has."""
+    """Mean AP at IoU 0.5 over the classes that the images have."""
 
     def mean_ap(detections: Detections, dataset) -> float:
         aps = voc_ap(

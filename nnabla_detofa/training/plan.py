@@ -56,7 +56,7 @@ def plan_lines(run: "SupernetRunner", stages: Iterable[Work]) -> Iterator[str]:
         "in all",
         f"about {_duration(sum(seconds))}, from {TIMED_STEPS} steps of {_count(pace.n, 'image')} on this machine:"
         f" {pace.training:.3g} s an image in training, {pace.forward:.3g} s in measuring; path filters, pruning and"
-        " search come on top",
+        " evolution come on top",
     )
 
 

@@ -96,7 +96,7 @@ def pruning_line(summary: dict) -> str:
     in_all, *per_bucket = ["–" if share is None else f"{100 * share:.1f}" for share in shares]
     return (
         f"path pruning rejected {in_all} % of the draws ({summary['sampler']}; in the buckets"
-        f" {' / '.join(per_bucket)} %); drawing and scoring them took {summary['path_pruning_share']:.2%} of the"
+        f" {' / '.join(per_bucket)} %); drawing and scoring them took {100 * summary['path_pruning_share']:.2f} % of the"
         " fine-tuning stage"
     )
 
