@@ -92,12 +92,11 @@ def largest_path(*, pruned: bool) -> str:
 
 def pruning_line(summary: dict) -> str:
     """What path pruning rejected and took."""
-    shares = [summary["rejected_share"], *summary["rejected_share_per_bucket"]]
-    in_all, *per_bucket = ["–" if share is None else f"{100 * share:.1f}" for share in shares]
+    shares = [summary["path_pruning_share"], summary["rejected_share"], *summary["rejected_share_per_bucket"]]
+    time, in_all, *per_bucket = ["–" if share is None else f"{100 * share:.3g}" for share in shares]
     return (
         f"path pruning rejected {in_all} % of the draws ({summary['sampler']}; in the buckets"
-        f" {' / '.join(per_bucket)} %); drawing and scoring them took {100 * summary['path_pruning_share']:.2f} % of the"
-        " fine-tuning stage"
+        f" {' / '.join(per_bucket)} %); drawing and scoring them took {time} % of the fine-tuning stage"
     )
 
 

@@ -228,7 +228,7 @@ def test_the_share_of_draws_that_thresholds_reject(finished):
     ):
         assert share == (rejected / drawn if drawn else None)
     (line,) = [line for line in answer.out if line.startswith("path pruning rejected ")]
-    assert line.startswith(f"path pruning rejected {100 * summary['rejected_share']:.1f} % of the draws (genes; in ")
+    assert line.startswith(f"path pruning rejected {100 * summary['rejected_share']:.3g} % of the draws (genes; in ")
 
 
 def test_the_weights_are_those_of_the_last_checkpoint_and_load_by_name(finished, tiny):
