@@ -119,7 +119,9 @@ def test_what_a_run_measured_is_what_it_chose_from(finished, ready):
     assert f"search: under {lower} of 5 budgets the best path on 16 held-out images is of a lower bucket" in answer.out
 
 
-@pytest.mark.parametrize("change", ["hparams.metric=voc", "search.generations=2"])
+@pytest.mark.parametrize(
+    "change", ["hparams.metric=voc", "search.generations=2", "path_filter.evaluation_bn_images=12"]
+)
 def test_what_decides_the_winners_has_them_found_and_measured_anew(again, change):
     answer = again(change)
     assert (answer.code, ran(answer)) == (0, SEARCH)
