@@ -15,6 +15,7 @@ import nnabla as nn
 import numpy as np
 
 from .errors import ConfigError
+from .precision import single_precision
 from .ranking import PathRanker
 from .space import SearchSpace
 from .supernet import ClassifierNet, load_weights
@@ -160,7 +161,8 @@ class OFAPretrainer(PathRanker, ShrinkingRunner):
         with nn.no_grad():
             answer = self.teacher(*placeholder["inputs"])
         terms["distillation"] = self.model.kd_loss(outputs, answer)
-        return loss + weight * terms["distillation"], terms
+        with single_precision():
+            return loss + weight * terms["distillation"], terms
 
     # -- figures ------------------------------------------------------------------------------------------------------
 

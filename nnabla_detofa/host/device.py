@@ -45,8 +45,10 @@ def open_device(
     cuda = None if context == "cpu" else _cuda(required=context == "cudnn")
     if cuda is None and type_config == "mixed_half":
         raise ConfigError("args.type_config is 'mixed_half', which only CUDA has; a CPU takes float, or slowly half")
-    asked = get_extension_context("cudnn" if cuda else "cpu", device_id="0", type_config=type_config)
-    communicator = _communicator(asked)
+    extension = "cudnn" if cuda else "cpu"
+    communicator = _communicator(get_extension_context(extension, device_id="0"))  # sums in single precision
+    if type_config != "float":
+        communicator.ctx.backend = get_extension_context(extension, device_id="0", type_config=type_config).backend
     nn.set_default_context(communicator.ctx)
     event = cuda.StreamEventHandler(int(communicator.ctx.device_id)) if cuda else NoStreamEvent()
     return communicator, event

@@ -1,6 +1,7 @@
 """OFA-ResNet50 (Section 4.1, the paper's [22]): the elastic backbone, with the host's parameter names."""
 
 from collections import OrderedDict
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import nnabla as nn
@@ -9,6 +10,7 @@ import numpy as np
 
 from ..errors import ConfigError, unknown
 from ..host import Mo, Model
+from ..precision import single_precision
 from ..space import CostModel, SearchSpace
 from .architecture import Layers, layers
 from .elastic import RELU, RELU6, Bottleneck, ConvNorm, ElasticBatchNorm
@@ -92,6 +94,11 @@ class OFAResNet50(Model):
         if self._only is not None and not np.array_equal(path, self._only):
             raise ConfigError(f"path {path.tolist()} is not the one that this network holds, {self._only.tolist()}")
         return path.astype(np.int8)
+
+    def __call__(self, *inputs):
+        """The network's outputs; its CPU kernels know single precision alone, and so all between them is."""
+        with single_precision() if self.works_channel_major() else nullcontext():
+            return super().__call__(*inputs)
 
     def features(self, images):
         """Backbone's last map for images (B, 3, S, S), in the layout that the network's layers work in."""

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..errors import ConfigError, require_ratio
 from ..host import Mo
+from ..precision import single_precision
 from ..space import ClassifierLayers, SearchSpace
 from .backbone import OFAResNet50
 from .building import require_known, search_space
@@ -85,19 +86,24 @@ class ClassifierNet(OFAResNet50):
 
     def call(self, images):
         """Logits (B, n_classes) of images (B, 3, H, W)."""
-        x = F.mean(self.batch_first(self.features(images)), axis=(2, 3))
+        x = self.batch_first(self.features(images))
+        with single_precision():
+            x = F.mean(x, axis=(2, 3))
         return self.classifier.modules["0"](x)
 
+    @single_precision()
     def loss(self, outputs, targets, loss_weights=None, *_):  # noqa: ARG002 - the host's protocol
         """Mean cross entropy to the class numbers `targets[0]` (B, 1), smoothed in training."""
         share = self._label_smoothing if self.training else 0.0
         wanted = F.one_hot(targets[0], shape=(self.n_classes,)) * (1 - share) + share / self.n_classes
         return cross_entropy(_first(outputs), wanted)
 
+    @single_precision()
     def kd_loss(self, outputs, teacher_outputs, *_):
         """Mean cross entropy to a teacher's answer to the same images, whose weights get no gradient (the host's)."""
         return cross_entropy(_first(outputs), F.softmax(_first(teacher_outputs)).apply(need_grad=False))
 
+    @single_precision()
     def metrics(self, outputs, targets):
         """Top-1 error (the host's protocol: lower is better)."""
         return {"error": F.mean(F.top_n_error(_first(outputs), targets[0]))}

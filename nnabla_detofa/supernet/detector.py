@@ -6,6 +6,7 @@ import numpy as np
 
 from ..errors import ConfigError
 from ..host import Mo
+from ..precision import single_precision
 from ..space import DetectorLayers, SearchSpace
 from .backbone import OFAResNet50
 from .building import require_known, search_space
@@ -140,6 +141,7 @@ class CenterNet(OFAResNet50):
             x = layer(x)
         return tuple(self.batch_first(getattr(self.heads, name)(x)) for name in HEADS)
 
+    @single_precision()
     def loss(self, outputs, targets, loss_weights=None, terms=None):
         """Weighted sum of the three losses, a scalar; `terms` where `metrics` has already built them."""
         terms = terms or self.metrics(outputs, targets)

@@ -5,11 +5,14 @@ functions on (B, C, H, W). A network says which to all its layers with `apply(ch
 activation treat the two leading axes alike and need not know.
 """
 
+from contextlib import nullcontext
+
 import nnabla as nn
 import nnabla.functions as F  # noqa: N812
 import numpy as np
 
 from ..host import Mo
+from ..precision import single_precision
 from . import kernels
 from .kernels import Window
 from .normalization import BatchNormalization
@@ -79,12 +82,12 @@ class ElasticBatchNorm(Mo.Module):
 
     While `recording`, every forward pass appends its batch's (mean, variance) to `records` and leaves the running
     statistics alone; see `statistics.py`. With NNabla's functions the statistics of a pass arrive with `flush()`;
-    until then they are `pending` in the graph that was built last.
+    until then they are `pending` in the graph that was built last: variables, and the values a channel had.
     """
 
     channel_major = False
     recording = False
-    pending: list[nn.Variable] | None = None
+    pending: tuple[nn.Variable, nn.Variable, int] | None = None
 
     def __init__(self, n_features: int, gamma: float = 1.0):
         super().__init__()
@@ -113,28 +116,26 @@ class ElasticBatchNorm(Mo.Module):
         self.records.append((mean, variance))
 
     def _nnabla(self, x):
-        bn, n = self.bn, x.shape[1]
-        beta, gamma, mean, variance = (corner(p, 1, n) for p in (bn._beta, bn._gamma, bn._mean, bn._var))
-        if self.recording:
-            y, *self.pending = F.batch_normalization(
-                x, beta, gamma, None, None, eps=bn._eps, batch_stat=True, output_stat=True
+        bn, n, batch_stat = self.bn, x.shape[1], self.training or self.recording
+        with single_precision():
+            beta, gamma, mean, variance = (corner(p, 1, n) for p in (bn._beta, bn._gamma, bn._mean, bn._var))
+        if batch_stat:  # NNabla moves no slice of a statistic, so a copy moves and `flush` writes it back
+            mean, variance = (nn.Variable.from_numpy_array(p.d[:, :n]) for p in (bn._mean, bn._var))
+            self.pending = mean, variance, x.size // n
+        decay_rate = 0.0 if self.recording else bn._decay_rate  # at 0 what moves becomes the batch's own; cuDNN has
+        with _exact_sums():  # no function that hands it over, and NNabla's own launches kernels channel by channel
+            return F.batch_normalization(
+                x, beta, gamma, mean, variance, decay_rate=decay_rate, eps=bn._eps, batch_stat=batch_stat
             )
-            for statistic in self.pending:
-                statistic.apply(persistent=True)
-            return y
-        if self.training:  # NNabla moves no slice of a statistic, so a copy moves and `flush` writes it back
-            mean, variance = self.pending = [nn.Variable.from_numpy_array(p.d[:, :n]) for p in (bn._mean, bn._var)]
-        return F.batch_normalization(
-            x, beta, gamma, mean, variance, decay_rate=bn._decay_rate, eps=bn._eps, batch_stat=self.training
-        )
 
     def flush(self) -> None:
         """Take over the statistics of the last forward pass; nothing to do on a CPU."""
         if self.pending is None:
             return
-        mean, variance = (statistic.d.reshape(-1).copy() for statistic in self.pending)
-        if self.recording:
-            self._record(mean, variance)
+        *statistics, count = self.pending
+        mean, variance = (statistic.d.reshape(-1).copy() for statistic in statistics)
+        if self.recording:  # without Bessel's correction, which is 1 / 0 for one value
+            self._record(mean, variance * np.float32((count - 1) / count) if count > 1 else np.zeros_like(variance))
             return
         self.bn._mean.d[0, : len(mean), 0, 0] = mean
         self.bn._var.d[0, : len(mean), 0, 0] = variance
@@ -181,6 +182,12 @@ class Bottleneck(Mo.Module):
         if self._stride > 1:  # an odd map's last row and column are averages of fewer, as MIT's
             x = F.average_pooling(x, (self._stride,) * 2, (self._stride,) * 2, ignore_border=False, including_pad=False)
         return self.downsample(x, n_out=n_out)
+
+
+def _exact_sums():
+    """Where a normalisation sums in single precision: cuDNN does so in half too, NNabla's CPU function does not."""
+    cudnn = nn.get_current_context().backend[0].startswith("cudnn")
+    return nullcontext() if cudnn else single_precision()
 
 
 def corner(parameter, n_first: int, n_second: int):

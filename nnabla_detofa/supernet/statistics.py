@@ -53,6 +53,6 @@ def _write(layer: ElasticBatchNorm, sizes: np.ndarray) -> None:
     weights = sizes / sizes.sum()
     means, variances = (np.array(values, np.float64) for values in zip(*layer.records, strict=True))
     mean = weights @ means
-    variance = weights @ (variances + means**2) - mean**2
+    variance = weights @ (variances + (means - mean) ** 2)
     layer.bn._mean.d[0, : len(mean), 0, 0] = mean
-    layer.bn._var.d[0, : len(mean), 0, 0] = np.maximum(variance, 0)
+    layer.bn._var.d[0, : len(mean), 0, 0] = variance

@@ -78,6 +78,19 @@ def test_no_extension(monkeypatch):
     assert isinstance(open_device(context="auto")[1], NoStreamEvent)
 
 
+@pytest.mark.parametrize("type_config", ["float", "half"])
+def test_processes_add_up_in_single_precision_whatever_they_compute_in(monkeypatch, type_config):
+    """NNabla chooses the communicator's precision by its context."""
+    made, chosen = [], []
+    wrapper = device.CommunicatorWrapper
+    monkeypatch.setattr(device, "CommunicatorWrapper", lambda context: made.append(context.backend) or wrapper(context))
+    monkeypatch.setattr(device.nn, "set_default_context", chosen.append)
+    communicator, _ = open_device(context="cpu", type_config=type_config)
+    assert made == [["cpu:float"]]
+    assert chosen == [communicator.ctx]
+    assert communicator.ctx.backend[0] == f"cpu:{type_config}"
+
+
 def test_unknown_names():
     with pytest.raises(ConfigError, match="unknown args.context 'cuda'; known: auto, cpu, cudnn"):
         open_device(context="cuda")
