@@ -34,7 +34,7 @@ class PathRanker(SupernetRunner):
         path_filter = self.hparams["path_filter"]
         require_keys("path_filter", path_filter, PATH_FILTER_KEYS, needed=PATH_FILTER_KEYS)
         require_keys("path_filter.network", path_filter["network"], keywords(PathFilter, "rng"))
-        require_keys("path_filter.fit", path_filter["fit"], keywords(fit, "rng", "progress"))
+        require_keys("path_filter.fit", path_filter["fit"], keywords(fit, "rng", "progress", "agree"))
         require_fit_options(**path_filter["fit"])
         least = {"n_buckets": 1, "folds": 2, "paths_per_bucket": 4, **dict.fromkeys(IMAGES, 1)}
         for key, count in least.items():  # of 4 paths, folds leave 2 to compare
@@ -77,7 +77,8 @@ class PathRanker(SupernetRunner):
             if pretrained is not None:
                 self.say(f"{name}: starting from {pretrained}")
             with self.bar(name, total=options.get("epochs")) as step:
-                fit(path_filter, *self.filter_inputs(measured), rng=self.rng(name), progress=step, **options)
+                options = {**options, "progress": step, "agree": self.first_process}  # or processes wait for each other
+                fit(path_filter, *self.filter_inputs(measured), rng=self.rng(name), **options)
             if self.folder.writes:
                 path_filter.save(file, space=self.scored_space)
 
@@ -124,6 +125,7 @@ class PathRanker(SupernetRunner):
                     folds=options["folds"],
                     rng=self.rng("filter_quality"),
                     progress=step,
+                    agree=self.first_process,
                     **options["fit"],
                 )
             self.folder.write("filter_quality.json", quality)

@@ -8,6 +8,7 @@ import nnabla.solvers as S  # noqa: N812
 import numpy as np
 
 from ..errors import ConfigError, NumericError
+from ..precision import single_precision
 from .baselines import main_effects
 from .fit_options import require_fit_options
 from .metrics import evaluate
@@ -52,6 +53,7 @@ def fit(
     valid_ratio: float = 0.2,
     bounded: bool = True,
     progress: Callable[[int], None] | None = None,
+    agree: Callable[[bool], bool] = bool,
 ) -> FitReport:
     """Trains `path_filter` in place from the weights it has (so pre-training and fine-tuning are two calls).
 
@@ -69,6 +71,8 @@ def fit(
         bounded: paths compare with those of their bucket (the FLOPs-bounded loss); False compares all (Table 2's first
             row).
         progress: called with each finished epoch.
+        agree: where `patience` is given, called behind each epoch with whether it is at its end here, for what then is
+            done: several processes that fit side by side must all stop, or none.
 
     Raises:
         ConfigError: input that does not fit, or no two paths of a bucket with different losses.
@@ -112,7 +116,7 @@ def fit(
                 best, best_epoch, kept = history[-1][1], epoch, path_filter.weights
             if progress is not None:
                 progress(epoch)
-            if patience is not None and epoch - best_epoch >= patience:
+            if patience is not None and agree(epoch - best_epoch >= patience):
                 break
     finally:
         path_filter.weights = kept
@@ -152,20 +156,20 @@ def _batches(members: np.ndarray, size: int, rng: np.random.Generator) -> np.nda
 
 
 class _Step:
-    """One step of Adam on a batch of fixed size; the graph is built once."""
+    """One step of Adam on a batch of fixed size, in single precision; the graph is built once."""
 
     def __init__(
         self, path_filter: PathFilter, aim: Objective, size: int, *, learning_rate: float, weight_decay: float
     ) -> None:
         self._aim = aim
-        with nn.auto_forward(False):
+        with nn.auto_forward(False), single_precision():
             self._rows = nn.Variable((size, path_filter.row_length))
             self._targets = nn.Variable(aim.targets(np.zeros(size), np.zeros(size)).shape)
             scores = score_graph(path_filter.variables, path_filter.design, path_filter.positions, self._rows)
             self._loss = aim.graph(scores, self._targets)
-        self._decay = weight_decay
-        self._solver = S.Adam(learning_rate)
+            self._solver = S.Adam(learning_rate)
         self._solver.set_parameters(path_filter.variables)
+        self._decay = weight_decay
 
     def __call__(self, rows: np.ndarray, groups: np.ndarray, truth: np.ndarray) -> float:
         self._rows.d, self._targets.d = rows, self._aim.targets(groups, truth)

@@ -91,7 +91,8 @@ class RunSession(Runner):
             self.comm.comm.barrier()
 
     def sum_over_ranks(self, values: np.ndarray) -> np.ndarray:
-        """Element-wise sum of an array over all processes; in single precision, however many there are."""
+        """Element-wise sum of an array over all processes; in single precision, whatever the context and their
+        number."""
         array = nn.NdArray.from_numpy_array(values.astype(np.float32))
         if self.comm.n_procs > 1:
             self.comm.all_reduce([array], division=False, inplace=False)
@@ -100,6 +101,10 @@ class RunSession(Runner):
     def any_process(self, *wishes: bool) -> list[bool]:
         """Whether any process has each wish, the same on all of them; all have to ask at the same place."""
         return list(wishes) if self.comm.n_procs == 1 else (self.sum_over_ranks(np.array(wishes, float)) > 0).tolist()
+
+    def first_process(self, wish: bool) -> bool:
+        """Whether the first process has the wish, the same on all of them; all have to ask at the same place."""
+        return self.any_process(wish and self.comm.rank == 0)[0]
 
     def pause(self) -> None:
         """End the session, on all processes, if one was asked to stop; called where nothing would be lost."""

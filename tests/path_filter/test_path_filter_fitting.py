@@ -3,6 +3,7 @@
 import nnabla as nn
 import numpy as np
 import pytest
+from nnabla.ext_utils import get_extension_context
 
 from nnabla_detofa.errors import ConfigError, NumericError
 from nnabla_detofa.path_filter import PathFilter, TokenLayout, fit, kendall_tau
@@ -94,6 +95,20 @@ def test_two_fits_of_one_seed_are_equal_and_leave_no_global_parameter():
     assert dict(nn.get_parameters(grad_only=False)) == before
 
 
+@pytest.mark.parametrize("main_effects", [False, True])
+@pytest.mark.parametrize("objective", ["ranking", "binary"])
+def test_a_fit_is_the_same_whatever_precision_networks_are_trained_in(main_effects, objective):
+    weights = []
+    for type_config in ("float", "half"):
+        with nn.context_scope(get_extension_context("cpu", type_config=type_config)):
+            path_filter = small_filter(main_effects=main_effects)
+            options = {"epochs": 3, "batch": 32, "weight_decay": 1e-4, "objective": objective}
+            fit(path_filter, *measured(), rng=np.random.default_rng(1), **options)
+        weights.append(path_filter.weights)
+    for name, value in weights[0].items():
+        np.testing.assert_array_equal(weights[1][name], value, err_msg=name)
+
+
 def test_fit_goes_on_from_the_weights_it_finds():
     path_filter, data = small_filter(), measured()
     options = {"epochs": 20, "learning_rate": 1e-2}
@@ -125,6 +140,22 @@ def test_patience_stops_and_progress_counts():
     )
     assert len(seen) == len(report.valid_loss) == report.best_epoch + 4 < 200
     assert seen == list(range(len(seen)))
+
+
+def test_processes_that_fit_side_by_side_stop_together():
+    """One whose own patience is not at its end stops where it is told to, and one whose is goes on."""
+
+    def epochs(agree, patience):
+        options = {"epochs": 30, "learning_rate": 0.05, "patience": patience, "agree": agree}
+        return len(fit(small_filter(), *measured(60), rng=np.random.default_rng(1), **options).valid_loss)
+
+    wishes = []
+    alone = epochs(lambda wish: wishes.append(wish) or wish, 3)
+    assert alone < 30
+    assert wishes == [False] * (alone - 1) + [True]
+    decided = iter(wishes)
+    assert epochs(lambda _: next(decided), 29) == alone
+    assert epochs(lambda _: False, 3) == 30
 
 
 def test_a_held_out_part_without_pairs_is_judged_on_the_training_part():
