@@ -6,7 +6,9 @@ import nnabla as nn
 import numpy as np
 
 from ..errors import NumericError
+from ..precision import single_precision
 from .checkpoint import lost_parameter
+from .gradients import PathGradients
 from .loss_scale import LossScale
 from .replay import save_step
 from .session import RunSession
@@ -48,36 +50,31 @@ class PathStep(RunSession):
         loss = self.sum_over_ranks(np.array([losses["loss"]]))[0] / self.comm.n_procs  # so that all stop, or none
         if not np.isfinite(loss):
             self.diverged(f"the training loss is {loss} at step {self._step}", ~np.isfinite(shares))
-        if self.comm.n_procs > 1:
-            gradients = [p.grad for p in self.model.get_parameters(grad_only=True).values()]
-            self.comm.all_reduce(gradients, division=True, inplace=False)
+        gradients = self.gradients()
+        if self.comm.n_procs > 1:  # all processes train the same path
+            self.comm.all_reduce(gradients.arrays, division=True, inplace=False)
         self.event.add_default_stream_event()
-        solver = self.optimizer["train"]._solver
-        if not self.loss_scale.dynamic and self._gradient_lost():  # ReLU may have made zeros of NaN before the loss
+        if not self.loss_scale.dynamic and gradients.check_inf_or_nan_grad():  # ReLU may hide NaN from the loss
             self.diverged(f"a gradient is not finite at step {self._step}")
-        if self._unscaled(solver):
+        if self._unscaled(gradients):
             if self._grad_clip:
-                solver.clip_grad_by_norm(self._grad_clip)
-            self.decay_weights()
+                self.optimizer["train"]._solver.clip_grad_by_norm(self._grad_clip)
+            if self._weight_decay:
+                gradients.decay(self._weight_decay)
             self.optimizer["train"].update()
         return losses
 
-    def _unscaled(self, solver) -> bool:
+    def gradients(self) -> PathGradients:
+        """Those of the last backward pass."""
+        parameters, solver = self.model.get_parameters(grad_only=True), self.optimizer["train"]._solver
+        return PathGradients(parameters, solver, on_device=not self.model.works_channel_major())
+
+    def _unscaled(self, gradients: PathGradients) -> bool:
         """Whether the gradients, their scale taken away, are to be used."""
         try:
-            return self.loss_scale.unscale(solver)
+            return self.loss_scale.unscale(gradients)
         except NumericError as error:
             self.diverged(f"{error} at step {self._step}")
-
-    def _gradient_lost(self) -> bool:
-        """Whether a gradient is not finite."""
-        exactly = self.optimizer["train"]._solver.check_inf_or_nan_grad
-        if not nn.get_current_context().backend[0].startswith("cpu"):
-            return exactly()
-        # NNabla's look takes five times as long on a CPU as sums of squares, which overflow above 1e19 too
-        parameters = self.model.get_parameters(grad_only=True).values()
-        gradients = (p.g for p in parameters if not p.grad.zeroing)  # touched, the others would be updated as well
-        return not all(np.isfinite(np.vdot(gradient, gradient)) for gradient in gradients) and exactly()
 
     def diverged(self, what: str, lost: np.ndarray | None = None) -> NoReturn:
         """NumericError that says `what` happened in the last step, and on which path and images; the step is kept.
@@ -114,23 +111,14 @@ class PathStep(RunSession):
         """What beside weights and solver decides how training goes on, as JSON holds it."""
         return {"loss_scale": self.loss_scale.state()}
 
-    def decay_weights(self) -> None:
-        """Add `optimizer.train.weight_decay` times the weights to their gradients, as a solver does.
-
-        Those of convolutions and linear layers alone: what normalises, and biases, are not drawn to 0.
-        """
-        if self._weight_decay:
-            for name, parameter in self.model.get_parameters(grad_only=True).items():
-                if name.endswith("/_W"):
-                    parameter.grad += self._weight_decay * parameter.data
-
     def update_graph(self, key="train"):
         """Build the graph of the active path on the placeholders of `key`."""
         placeholder = self.placeholder[key]
         self.model.apply(training=key == "train")
         loss, terms = self.losses(self.model(*placeholder["inputs"]), placeholder)
         placeholder["terms"] = {name: term.apply(persistent=True) for name, term in terms.items()}
-        placeholder["loss"] = (loss / self.accum_train).apply(persistent=True)
+        with single_precision():
+            placeholder["loss"] = (loss / self.accum_train).apply(persistent=True)
         return placeholder["loss"]
 
     def losses(self, outputs, placeholder):

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from nnabla_detofa.supernet import reestimate
+from nnabla_detofa.supernet.elastic import ElasticBatchNorm
+from nnabla_detofa.supernet.statistics import _write
 
 KERNELS = pytest.mark.parametrize("kernels", ["numpy", "nnabla"])
 
@@ -136,3 +138,44 @@ def test_no_images_change_nothing(small, kernels):
     before = statistics(network)
     assert reestimate(network, []) == 0
     assert all(np.array_equal(before[name], value) for name, value in statistics(network).items())
+
+
+def recorded(kernels, x):
+    """Mean and variance that one normalisation records of a map (B, C, H, W), and its output."""
+    layer = ElasticBatchNorm(x.shape[1])
+    layer.apply(recording=True, channel_major=kernels == "numpy")
+    y = nn.Variable.from_numpy_array(x)
+    y = F.transpose(layer(F.transpose(y, (1, 0, 2, 3))), (1, 0, 2, 3)) if layer.channel_major else layer(y)
+    y.forward()
+    layer.flush()
+    ((mean, variance),) = layer.records
+    return mean, variance, y
+
+
+@KERNELS
+@pytest.mark.parametrize("shape", [(3, 4, 5, 6), (2, 3, 1, 1), (1, 2, 1, 1)])
+def test_a_batchs_variance_is_that_of_its_values_not_an_estimate_from_them(close, kernels, shape):
+    """Of one value too, where Bessel's correction is 1 / 0."""
+    x = (0.5 + 2 * np.random.default_rng(0).standard_normal(shape)).astype(np.float32)
+    mean, variance, _ = recorded(kernels, x)
+    close(mean, x.mean((0, 2, 3)))
+    close(variance, x.astype(np.float64).var((0, 2, 3)).astype(np.float32), 1e-5)
+
+
+def test_nnablas_function_records_with_one_output():
+    """cuDNN has none that hands statistics over; the one that does launches kernels channel by channel."""
+    *_, y = recorded("nnabla", np.ones((2, 3, 4, 4), np.float32))
+    names = []
+    y.visit(lambda f: names.append((f.info.type_name, len(f.outputs))))
+    assert ("BatchNormalization", 1) in names
+
+
+def test_variances_are_pooled_without_cancellation():
+    """Batches of a variance that is a 10¹⁸th of their squared mean, which differs from one to the next or not."""
+    for apart in (0.0, 0.25):
+        layer = ElasticBatchNorm(1)
+        means = 1e6 + np.array([0.0, apart], np.float32)
+        layer.records = [(np.array([mean], np.float32), np.array([1e-6], np.float32)) for mean in means]
+        _write(layer, np.array([3.0, 1.0]))
+        assert layer.bn._mean.d.item() == pytest.approx(1e6 + apart / 4)
+        assert layer.bn._var.d.item() == pytest.approx(1e-6 + 3 / 16 * apart**2, rel=1e-5)

@@ -6,8 +6,10 @@ import logging
 import shutil
 import sys
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from types import SimpleNamespace
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
@@ -162,6 +164,22 @@ def ready(tmp_path_factory, pictures):
         patch.setattr(DetOFASearcher, "algorithm", lambda self: seen.append(self))
         assert Command(tmp_path_factory.mktemp("ready"), pictures)().code == 0
     return seen[0]
+
+
+@pytest.fixture
+def second_process(ready, monkeypatch):
+    """Makes the searcher the first of two processes; the other one adds the given value to every sum."""
+
+    def join(adds):
+        def all_reduce(arrays, **_):
+            for array in arrays:
+                array.data = array.data + np.float32(adds)
+
+        comm = SimpleNamespace(n_procs=2, rank=0, all_reduce=all_reduce, comm=SimpleNamespace(barrier=lambda: None))
+        monkeypatch.setattr(ready, "comm", comm)
+        return ready
+
+    return join
 
 
 @pytest.fixture

@@ -255,11 +255,10 @@ def test_the_size_of_a_step_is_the_loaders_and_dropout_is_the_steps_own(ready):
 
 
 def test_only_weights_decay(ready):
-    ready._weight_decay = 0.5
     parameters = ready.model.get_parameters(grad_only=True)
     for parameter in parameters.values():
         parameter.g = 1.0
-    ready.decay_weights()
+    ready.gradients().decay(0.5)
     decayed = {name for name, p in parameters.items() if not (p.g == 1).all()}
     assert {name.rsplit("/", 1)[1] for name in decayed} == {"_W"}
     weight = parameters["classifier/0/linear/linear/_W"]

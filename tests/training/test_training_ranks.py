@@ -1,27 +1,9 @@
 """Several processes: what one of them meets, all of them know; their number changes no figure."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
 from nnabla_detofa.errors import NumericError
-
-
-@pytest.fixture
-def second_process(ready, monkeypatch):
-    """Makes the searcher the first of two processes; the other one adds the given value to every sum."""
-
-    def join(adds):
-        def all_reduce(arrays, **_):
-            for array in arrays:
-                array.data = array.data + np.float32(adds)
-
-        comm = SimpleNamespace(n_procs=2, rank=0, all_reduce=all_reduce, comm=SimpleNamespace(barrier=lambda: None))
-        monkeypatch.setattr(ready, "comm", comm)
-        return ready
-
-    return join
 
 
 def test_a_training_loss_that_another_process_lost_stops_this_one_too(second_process):
@@ -57,6 +39,17 @@ def test_a_wish_to_stop_reaches_all_processes(second_process):
     searcher = second_process(0.0)
     assert searcher.any_process(False, True) == [False, True]
     searcher.pause()
+
+
+def test_the_first_process_decides_alone(second_process, monkeypatch):
+    first = second_process(0.0)
+    assert (first.first_process(True), first.first_process(False)) == (True, False)
+    other = second_process(0.0)
+    monkeypatch.setattr(other.comm, "rank", 1)
+    assert (other.first_process(True), other.first_process(False)) == (False, False)
+    other = second_process(1.0)
+    monkeypatch.setattr(other.comm, "rank", 1)
+    assert (other.first_process(True), other.first_process(False)) == (True, True)
 
 
 def test_a_parameter_that_another_process_lost_stops_this_one_too(second_process):

@@ -4,6 +4,8 @@ import nnabla.solvers as S  # noqa: N812
 import numpy as np
 import pytest
 
+from nnabla_detofa.training.loss_scale import LossScale
+
 RATE = 1.0
 
 
@@ -82,3 +84,36 @@ def test_what_a_path_does_not_use_stays_whatever_moments_it_has(ready, monkeypat
     ready.dataloader["train"].seek(0)
     assert any("blocks/1/" in name for name in stayed)
     assert not any("blocks/0/" in name for name in stayed)
+
+
+def test_decay_adds_its_share_of_the_weights_and_no_more(change, ready):
+    decay = 0.5
+    weights = {name: p.d.copy() for name, p in ready.model.get_parameters(grad_only=True).items()}
+    free, decayed = change(), change(weight_decay=decay)
+    for name, gradient in decayed.items():
+        expected = free[name] + (decay * weights[name] if name.endswith("/_W") else 0)
+        np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-6, err_msg=name)
+    assert any(not np.array_equal(decayed[name], free[name]) for name in free)
+
+
+@pytest.mark.parametrize("precision", ["float", "half"])
+def test_what_a_path_does_not_use_neither_decays_nor_moves(ready, monkeypatch, second_process, precision):
+    """With moments of an earlier path, a limit of gradients, loss scaling or none, on one of several processes."""
+    second_process(0.0)
+    parameters, everything = ready.model.get_parameters(grad_only=True), ready.model.get_parameters()
+    before = {name: p.d.copy() for name, p in everything.items()}
+    solver = S.Adam(1e-3)
+    solver.set_parameters(parameters)
+    monkeypatch.setattr(ready.optimizer["train"], "_solver", solver)
+    monkeypatch.setattr(ready, "_weight_decay", 0.1)
+    monkeypatch.setattr(ready, "loss_scale", LossScale.of(precision))
+    ready.train_on_batch(path=ready.space.largest())
+    between = {name: p.d.copy() for name, p in parameters.items()}
+    ready.train_on_batch(path=ready.space.smallest())
+    skipped = [block for block in range(8) if f"blocks/{block}/conv1/conv/conv/_W" in parameters][1::2]
+    for name, p in parameters.items():
+        inside = not name.startswith(tuple(f"blocks/{block}/" for block in skipped)) and "input_stem/1/" not in name
+        assert (p.d != between[name]).any() == inside, name
+    for name, p in everything.items():
+        p.d = before[name]
+    ready.dataloader["train"].seek(0)
