@@ -19,22 +19,40 @@ class Peaks(NamedTuple):
     scores: np.ndarray
 
 
-def decode(heatmap: np.ndarray, size: np.ndarray, offset: np.ndarray, *, top: int = 100) -> Peaks:
+def decode(heatmap: np.ndarray, size: np.ndarray, offset: np.ndarray, *, top: int = 100, logits: bool = False) -> Peaks:
     """The `top` highest peaks of each image over all classes, without a score threshold.
 
-    `heatmap` (B, C, h, w) holds probabilities (not logits), `size` and `offset` (B, 2, h, w) x first, in cells. A peak
-    is a cell that none of its eight neighbours exceeds. Equal scores are ordered by class, then row, then column.
+    `heatmap` (B, C, h, w) holds probabilities, or their `logits`, `size` and `offset` (B, 2, h, w) x first, in cells. A
+    peak is a cell that none of its eight neighbours exceeds. Equal scores are ordered by class, then row, then column.
     """
-    batch, _, height, width = heatmap.shape
-    scores = np.where(heatmap == _max3(_max3(heatmap, 2), 3), heatmap, 0).reshape(batch, -1)
-    best = _top(scores, min(top, scores.shape[1]))
-    labels, cell = np.divmod(best, height * width)
+    batch, _, *sides = heatmap.shape
+    peak, nothing = heatmap == _max3(_max3(heatmap, 2), 3), -np.inf if logits else 0
+    scores = np.where(peak, heatmap, nothing).reshape(batch, -1)
+    index = _top(scores, min(top, scores.shape[1]))
+    best = np.take_along_axis(scores, index, axis=1)
+    cells = (index % (sides[0] * sides[1]))[:, None]
     size, offset = (
-        np.take_along_axis(one.reshape(batch, 2, -1), cell[:, None], axis=2).swapaxes(1, 2) for one in (size, offset)
+        np.take_along_axis(one.reshape(batch, 2, -1), cells, axis=2).swapaxes(1, 2) for one in (size, offset)
     )
-    centre = np.stack([cell % width, cell // width], axis=-1).astype(offset.dtype) + offset
-    boxes = np.concatenate([centre - size / 2, centre + size / 2], axis=-1)
-    return Peaks(boxes, labels, np.take_along_axis(scores, best, axis=1))
+    return as_peaks(index, sigmoid(best) if logits else best, size, offset, (sides[0], sides[1]))
+
+
+def as_peaks(
+    index: np.ndarray, scores: np.ndarray, size: np.ndarray, offset: np.ndarray, shape: tuple[int, int]
+) -> Peaks:
+    """Peaks (B, K) at the places `index` of heat maps (C, h, w) laid flat, `size` and `offset` (B, K, 2) there."""
+    height, width = shape
+    labels, cell = np.divmod(index, height * width)
+    kind = np.result_type(offset, np.float32)  # half precision would round centres to sixteenths of a cell
+    size, offset = size.astype(kind), offset.astype(kind)
+    centre = np.stack([cell % width, cell // width], axis=-1).astype(kind) + offset
+    return Peaks(np.concatenate([centre - size / 2, centre + size / 2], axis=-1), labels, scores)
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Probabilities of logits, at least in single precision, to a relative error of some units in the last place."""
+    logits = logits.astype(np.result_type(logits, np.float32))
+    return np.exp(-np.logaddexp(0, -logits))
 
 
 def to_detections(peaks: Peaks, image: np.ndarray, matrix: np.ndarray) -> Detections:

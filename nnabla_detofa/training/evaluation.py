@@ -1,45 +1,70 @@
 """How good the active path of a network is on some images: average precision, or top-1 accuracy (Section 4.1)."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import nnabla as nn
 import numpy as np
 
-from ..detection import Detections, coco_ap, decode, to_coco, to_detections, voc_ap
+from ..detection import Detections, Peaks, coco_ap, decode, to_coco, to_detections, voc_ap
 from ..errors import DataError, unknown
 from ..supernet import OFAResNet50
+from .peaks import PeakGraph
 
 
-def answers(network: OFAResNet50, batches: Iterable) -> Iterator[tuple]:
-    """Each batch of a loader with what the network's active path says of its images, one array an output."""
+def answers(network: OFAResNet50, batches: Iterable, read: Callable) -> Iterator[tuple]:
+    """Each batch of a loader with what the network's active path says of its images.
+
+    `read` makes of the network's outputs for a batch a callable, which runs the graph and gives what it says.
+    """
     network.apply(training=False)
     graph = None
     for batch in batches:
         if graph is None or graph[0].shape != batch.images.shape:
             placeholder = nn.Variable(batch.images.shape)
-            outputs = network(placeholder)
-            graph = placeholder, list(outputs) if isinstance(outputs, tuple) else [outputs]
-        placeholder, outputs = graph
+            graph = placeholder, read(network(placeholder))
+        placeholder, answer = graph
         placeholder.d = batch.images
-        nn.forward_all(outputs, clear_buffer=True)
-        yield batch, [output.d[: batch.n_valid] for output in outputs]
+        yield batch, answer()
 
 
 def top1(network: OFAResNet50, batches: Iterable) -> float:
     """The share of images whose own class gets the largest logit."""
+
+    def read(logits: nn.Variable) -> Callable[[], np.ndarray]:
+        def answer() -> np.ndarray:
+            logits.forward(clear_buffer=True)
+            return logits.d
+
+        return answer
+
     right = images = 0
-    for batch, (logits,) in answers(network, batches):
-        right += int((logits.argmax(axis=1) == batch.targets[0][: batch.n_valid, 0]).sum())
-        images += batch.n_valid
+    for batch, logits in answers(network, batches, read):
+        n = batch.n_valid
+        right += int((logits[:n].argmax(axis=1) == batch.targets[0][:n, 0]).sum())
+        images += n
     return right / images
 
 
-def detect(network: OFAResNet50, batches: Iterable, *, top: int = 100) -> Detections:
-    """What the network's active path finds in the batches of a loader, in the images' own pixels."""
+def detect(network: OFAResNet50, batches: Iterable, *, top: int = 100, on_device: bool | None = None) -> Detections:
+    """What the network's active path finds in the batches of a loader, in the images' own pixels.
+
+    Peaks are looked for `on_device`, so that maps need not leave it, or in memory; where it is None, in memory on a CPU
+    alone.
+    """
+    if on_device is None:
+        on_device = not nn.get_current_context().backend[0].startswith("cpu")
+
+    def read(outputs: tuple[nn.Variable, ...]) -> Callable[[], Peaks]:
+        def answer() -> Peaks:
+            nn.forward_all(outputs, clear_buffer=True)
+            return decode(*(output.d for output in outputs), top=top, logits=True)
+
+        return PeakGraph(*outputs, top=top) if on_device else answer
+
     found: list[Detections] = []
-    for batch, (logits, size, offset) in answers(network, batches):
-        peaks = decode(0.5 + 0.5 * np.tanh(0.5 * logits), size, offset, top=top)
-        found.append(to_detections(peaks, batch.indices[: batch.n_valid], batch.matrix[: batch.n_valid]))
+    for batch, peaks in answers(network, batches, read):
+        n = batch.n_valid
+        found.append(to_detections(Peaks(*(one[:n] for one in peaks)), batch.indices[:n], batch.matrix[:n]))
     return Detections(*(np.concatenate(column) for column in zip(*found, strict=True)))
 
 
@@ -78,7 +103,8 @@ def figure(name: str, network: OFAResNet50, loader) -> float:
     batches = loader.batches(np.arange(len(loader.dataset)))
     if loader.task == "classification":
         return top1(network, batches)
-    return average_precision(name, detect(network, batches), loader.dataset)
+    found = detect(network, batches, on_device=not network.works_channel_major())
+    return average_precision(name, found, loader.dataset)
 
 
 def average_precision(name: str, detections: Detections, dataset) -> float:

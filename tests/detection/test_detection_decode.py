@@ -79,6 +79,29 @@ def test_peaks_and_their_order_equal_the_oracle_also_among_equal_scores(seed, le
     assert not peaks.scores[0, len(want) :].any()
 
 
+def test_logits_have_the_peaks_of_their_probabilities_and_scores_far_from_all_doubt():
+    rng = np.random.default_rng(0)
+    logits, size, offset = random_maps(rng, 2)
+    logits = 20 * logits - 30  # in single precision, 1 - (1 - p) is 0 or 6e-8
+    exact = 1 / (1 + np.exp(-logits.astype(np.float64)))
+    ours, theirs = decode(logits, size, offset, logits=True), decode(exact, size, offset)
+    np.testing.assert_array_equal(ours.labels, theirs.labels)
+    np.testing.assert_array_equal(ours.boxes, theirs.boxes)
+    np.testing.assert_allclose(ours.scores, theirs.scores, rtol=1e-5)
+    assert ours.scores.dtype == np.float32
+    few = decode(np.where(logits == logits.max(), 100, -100), size, offset, top=20, logits=True)
+    assert (few.scores[:, 1:] < 1e-40).all()
+
+
+def test_boxes_of_half_precision_maps_are_as_fine_as_their_offsets():
+    """Sixteenths of a cell beyond the 64th were pixels of an image."""
+    heatmap = np.zeros((1, 1, 2, 128), np.float16)
+    heatmap[0, 0, 1, 120] = 1
+    offset = np.full((1, 2, 2, 128), 0.28, np.float16)
+    ((box,),) = decode(heatmap, np.zeros_like(offset), offset, top=1).boxes
+    np.testing.assert_allclose(box, [120.28, 1.28] * 2, atol=2e-4)
+
+
 def test_a_batch_equals_its_images():
     maps = random_maps(np.random.default_rng(0), 4, levels=20)
     together = decode(*maps, top=20)

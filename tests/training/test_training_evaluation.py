@@ -5,13 +5,17 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import cv2
+import nnabla as nn
 import nnabla.functions as F  # noqa: N812
 import numpy as np
 import pytest
+from nnabla.ext_utils import get_extension_context
 
 from nnabla_detofa.data.coco import DataLoader as CocoLoader
 from nnabla_detofa.errors import ConfigError
+from nnabla_detofa.training import evaluation
 from nnabla_detofa.training.evaluation import METRICS, average_precision, detect, is_defined
+from nnabla_detofa.training.peaks import PeakGraph
 
 
 class Echo:
@@ -115,3 +119,26 @@ def test_unknown_metric(loader):
     assert set(METRICS) == {"voc07", "voc", "coco"}
     with pytest.raises(ConfigError, match="unknown metric 'voc12'; known: coco, voc, voc07 .did you mean 'voc'"):
         average_precision("voc12", detect(Echo(3), perfect(test_split)), test_split.dataset)
+
+
+@pytest.mark.parametrize("context", ["float", "half"])
+def test_detections_are_the_same_in_memory_and_on_the_device(loader, tiny, context):
+    network = tiny()
+    test_split = loader(False, False, batch_size=5)
+    with nn.context_scope(get_extension_context("cpu", type_config=context)):
+        in_memory, on_device = (
+            detect(network, test_split.batches(), top=20, on_device=on_device) for on_device in (False, True)
+        )
+        assert len(in_memory.score) == 20 * len(test_split.dataset)
+        for ours, theirs in zip(on_device, in_memory, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+        by_default = detect(network, test_split.batches(), top=20)
+        np.testing.assert_array_equal(by_default.box, in_memory.box)
+
+
+def test_kernels_decide_where_peaks_are_looked_for(loader, tiny, monkeypatch):
+    asked = []
+    monkeypatch.setattr(evaluation, "PeakGraph", lambda *maps, top: asked.append(top) or PeakGraph(*maps, top=top))
+    figures = [evaluation.figure("voc", tiny(kernels=kernels), loader(False, False)) for kernels in ("numpy", "nnabla")]
+    assert asked == [100]
+    assert figures[0] == pytest.approx(figures[1], abs=0.02)
