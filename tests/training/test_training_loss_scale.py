@@ -133,3 +133,10 @@ def test_a_scaled_warm_up_ends_with_the_same_weights_and_keeps_its_scale(command
             np.testing.assert_array_equal(ours[name][()], theirs[name][()], err_msg=name)
     state = command.json("checkpoint_warmup/000000002/state.json")
     assert state["loss_scale"] == {"value": 2.0**7, "good": 0, "skipped": 0}
+
+
+def test_a_run_in_half_precision_on_a_cpu_finds_the_same_detectors(command, finished):
+    """Its kernels compute in single precision, and the loss is scaled by powers of two."""
+    assert command("args.type_config=half").code == 0
+    for file in ("paths_warmup.csv", "operations.csv", "pareto.csv"):
+        assert (command.folder / file).read_text() == (finished[0].folder / file).read_text()
