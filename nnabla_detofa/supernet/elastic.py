@@ -120,13 +120,19 @@ class ElasticBatchNorm(Mo.Module):
         with single_precision():
             beta, gamma, mean, variance = (corner(p, 1, n) for p in (bn._beta, bn._gamma, bn._mean, bn._var))
         if batch_stat:  # NNabla moves no slice of a statistic, so a copy moves and `flush` writes it back
-            mean, variance = (nn.Variable.from_numpy_array(p.d[:, :n]) for p in (bn._mean, bn._var))
+            mean, variance = (nn.Variable.from_numpy_array(self._start(p, n)) for p in (bn._mean, bn._var))
             self.pending = mean, variance, x.size // n
-        decay_rate = 0.0 if self.recording else bn._decay_rate  # at 0 what moves becomes the batch's own; cuDNN has
-        with _exact_sums():  # no function that hands it over, and NNabla's own launches kernels channel by channel
+        # At a decay of 0 what moves becomes the batch's own. `output_stat` would say the same, but cuDNN has no such
+        # function, and NNabla's own launches its kernels channel by channel.
+        decay_rate = 0.0 if self.recording else bn._decay_rate
+        with _exact_sums():
             return F.batch_normalization(
                 x, beta, gamma, mean, variance, decay_rate=decay_rate, eps=bn._eps, batch_stat=batch_stat
             )
+
+    def _start(self, statistic, n: int) -> np.ndarray:
+        """What moves in a pass: a copy of the running statistic, or nothing that a batch's own could depend on."""
+        return np.zeros((1, n, 1, 1), np.float32) if self.recording else statistic.d[:, :n]
 
     def flush(self) -> None:
         """Take over the statistics of the last forward pass; nothing to do on a CPU."""

@@ -179,3 +179,14 @@ def test_variances_are_pooled_without_cancellation():
         _write(layer, np.array([3.0, 1.0]))
         assert layer.bn._mean.d.item() == pytest.approx(1e6 + apart / 4)
         assert layer.bn._var.d.item() == pytest.approx(1e-6 + 3 / 16 * apart**2, rel=1e-5)
+
+
+@KERNELS
+def test_statistics_that_were_lost_are_found_again(small, kernels):
+    network = small.awake(small.net(kernels=kernels))
+    network.activate(network.space.largest())
+    for name, p in network.get_parameters().items():
+        if name.endswith(("_mean", "_var")):
+            p.d = np.nan
+    reestimate(network, [small.images(4)])
+    assert all(np.isfinite(value).all() for value in statistics(network).values())
