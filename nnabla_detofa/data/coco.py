@@ -1,35 +1,42 @@
 """COCO: any instances json with its image folder (4.1)."""
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ..detection import is_bbox, is_id, read_instances
-from ..errors import ConfigError, DataError, is_number, unknown
-from .dataset import DetectionDataset, Image
+from ..detection import Id, as_flag, bbox_of, has_bbox, id_order, is_bbox, is_id, read_instances
+from ..errors import ConfigError, DataError, is_number
+from .box_form import require_usual_form
+from .dataset import DetectionDataset
 from .disk import DiskLoader, DiskOptions
 from .flaws import Findings, Flaw
-from .images import MAX_PIXELS, leads_out, present
+from .images import MAX_PIXELS, SUFFIXES, image_size
+from .listing import Listing, composed, leads_out
 from .loader import DetectionLoader
-from .objects import CORNERS, Object, are_corners, sound_image
+from .objects import CORNERS, Object, Wanted, are_corners, sound_image
 from .options import LoaderOptions
 
-FIELDS = {"image_id": None, "category_id": None, "iscrowd": 0, "area": 0}  # of an annotation, beside its bbox
 ORIGIN = 0.5  # COCO measures lengths from the image's corner: the first pixel's centre is at one half
 
 
 def read_coco(
-    folder: str | Path, file: str | Path, *, classes: Sequence[Any] | None = None, strict: bool = True
+    folder: str | Path,
+    file: str | Path,
+    *,
+    classes: Sequence[Any] | None = None,
+    listed_by: str | None = None,
+    strict: bool = True,
 ) -> DetectionDataset:
     """The images in `folder` with the annotations of the instances json `file`.
 
-    `classes` gives the labels their order; without, they are the file's categories by ascending id. Ids may have gaps.
-    Images without boxes are kept. Crowds are flagged; training takes them for objects, as CenterNet does. Raises
-    DataError for whatever is missing or not of COCO's form, ConfigError for a class that the file does not define;
-    where not `strict`, what is wrong with one image or annotation only goes into the findings.
+    `classes` gives the labels their order, and objects of other classes are left out; without, they are the file's
+    categories by ascending id. `listed_by` is as in `Wanted`. Ids may have gaps, or be names. A class that the file
+    does not define has no objects. Images without boxes are kept. Crowds are flagged; training takes them for objects,
+    as CenterNet does. Raises DataError for whatever is missing or not of COCO's form; where not `strict`, what is wrong
+    with one image or annotation only goes into the findings.
     """
     file = Path(file)
     try:
@@ -37,7 +44,7 @@ def read_coco(
     except OSError as error:
         raise DataError(f"cannot read the annotations {file}: {error.strerror}") from error
     names = None if classes is None else tuple(str(one) for one in classes)
-    return _read(Path(folder), file, names, strict, (status.st_mtime_ns, status.st_size))
+    return _read(Path(folder), file, names, listed_by, strict, (status.st_mtime_ns, status.st_size))
 
 
 @lru_cache(maxsize=2)  # the loaders for training and for validation share one: COCO takes half a minute to read
@@ -45,134 +52,175 @@ def _read(
     folder: Path,
     file: Path,
     classes: tuple[str, ...] | None,
+    listed_by: str | None,
     strict: bool,
     stamp: tuple[int, int],  # noqa: ARG001
 ) -> DetectionDataset:
     content, findings = read_instances(file), Findings(strict=strict)
     categories = _categories(content, file, findings)
-    names = tuple(categories.values()) if classes is None else classes
-    for name in names:
-        if name not in categories.values():
-            raise DataError(unknown(f"class for {file.name}", name, categories.values()))
-    ids = {name: number for number, name in categories.items()}
-    rows = _rows_of_images(content, file, findings)
-    grouped = _group(content, rows, categories, names, file, findings)
-    files = present(folder)
-    images = [_image(row, grouped[key], folder, files, file, findings) for key, row in rows.items()]
+    wanted = Wanted(dict.fromkeys(categories.values()) if classes is None else classes, listed_by)
+    rows = _first_of_each(content["images"], "images", ("file_name",), file, findings)
     if not rows:
-        raise DataError(f"{file} lists no image")
+        findings.add(Flaw.SPLIT_UNREADABLE, file, f"{file} lists no image")
+    files = _files(rows, folder, file, findings)
+    grouped = _group(content, rows, categories, wanted, file, findings)
+    of_boxes = Findings(strict=strict)
+    images = [
+        sound_image(folder / name, key, size, grouped[key], origin=ORIGIN, place=folder / name, findings=of_boxes)
+        for key, name in files.items()
+        if (size := _size(rows[key], folder / name, file, findings))
+    ]
+    kept = [grouped[image.id] for image in images]
+    require_usual_form(kept, [image.size for image in images], file, of_boxes, sides=True)
+    ids = {name: key for key, name in reversed(categories.items())}
     return DetectionDataset(
         file.stem,
-        names,
-        tuple(filter(None, images)),
+        wanted.names,
+        tuple(images),
         ORIGIN,
-        findings=tuple(findings),
-        category_ids=tuple(ids[name] for name in names),
+        findings=(*findings, *of_boxes),
+        category_ids=tuple(ids.get(name) for name in wanted.names),
         annotation_file=file,
     )
 
 
-def _first_of_each(rows: list[dict], what: str, key: str, file: Path, findings: Findings) -> dict[Any, dict]:
-    """Rows by the value of `key`, in the file's order."""
-    found: dict[Any, dict] = {}
+def _first_of_each(
+    rows: list[dict], what: str, same: tuple[str, ...], file: Path, findings: Findings
+) -> dict[Id, dict]:
+    """Rows by id, in the file's order; another row of an id must have the `same` values."""
+    found: dict[Id, dict] = {}
     for row in rows:
-        if row[key] in found:
-            reason = f"{file}: the {key} {row[key]!r} is of several {what}; it must be unique"
+        first = found.setdefault(row["id"], row)
+        if first is not row and any(first.get(key) != row.get(key) for key in same):
+            reason = f"{file}: the id {row['id']!r} is of several {what}; it must be unique"
             findings.add(Flaw.ID_REPEATED, file, reason, object=row["id"])
-        else:
-            found[row[key]] = row
+        elif first is not row:
+            findings.add(Flaw.LISTED_TWICE, file, object=row["id"])
     return found
 
 
-def _categories(content: dict, file: Path, findings: Findings) -> dict[int, str]:
+def _categories(content: dict, file: Path, findings: Findings) -> dict[Id, str]:
     """Names by id, ids ascending."""
     if not content["categories"]:
         raise DataError(f"{file} defines no category")
-    rows = content["categories"]
-    if not all(isinstance(row.get("name"), (str, int)) for row in rows):
+    if not all(isinstance(row.get("name"), str) for row in content["categories"]):
         raise DataError(f"{file}: a category has no name")
-    rows = _first_of_each(rows, "categories", "id", file, findings).values()
-    rows = _first_of_each([{**row, "name": str(row["name"])} for row in rows], "categories", "name", file, findings)
-    return {row["id"]: row["name"] for row in sorted(rows.values(), key=lambda row: row["id"])}
+    rows = _first_of_each(content["categories"], "categories", ("name",), file, findings)
+    names = {key: rows[key]["name"] for key in sorted(rows, key=id_order)}
+    first: dict[str, Id] = {}
+    for key, name in names.items():
+        if first.setdefault(name, key) != key:
+            findings.add(Flaw.CATEGORY_REPEATED, file, repr(name), object=key)
+    return names
 
 
-def _rows_of_images(content: dict, file: Path, findings: Findings) -> dict[int, dict]:
-    """The image entries by id, in the file's order."""
-    rows = _first_of_each(content["images"], "images", "id", file, findings)
-    for key, row in list(rows.items()):
-        if reason := _wrong_row(row):
-            findings.add(Flaw.ANNOTATION_BROKEN, file, f"{file}: image {key} {reason}", object=key)
-            del rows[key]
-    return rows
+def _files(rows: dict[Id, dict], folder: Path, file: Path, findings: Findings) -> dict[Id, str]:
+    """The file of each image, below `folder`."""
+    listing, files = Listing(folder, SUFFIXES), {}
+    taken: dict[str, Any] = {}
+    for key, row in rows.items():
+        name = str(row.get("file_name") or "")
+        found = listing.find(name) if name else None
+        if not name:
+            findings.add(Flaw.ANNOTATION_BROKEN, file, f"{file}: image {key} lacks its file_name", object=key)
+        elif found is None and leads_out(name):
+            reason = f"{file}: the name {name!r} leads out of {folder}; names must stay inside"
+            findings.add(Flaw.NAME_LEADS_OUT, file, reason, object=key)
+        elif found is None:
+            reason = f"{file} lists {name}, but {folder} does not have it"
+            findings.add(Flaw.IMAGE_MISSING, folder / name, reason, object=key)
+        elif taken.setdefault(found, name) != name:
+            reason = f"{file}: the names {taken[found]!r} and {name!r} lead to the same file, {folder / found}"
+            findings.add(Flaw.NAME_AMBIGUOUS, file, reason, object=key)
+        else:
+            files[key] = found
+            if found != name and composed(found) != composed(name):
+                findings.add(Flaw.NAME_MENDED, file, f"{name!r} is read as {found}", object=key)
+    return files
 
 
-def _wrong_row(row: dict) -> str:
-    """What an image entry lacks; empty where it is sound."""
-    width, height, name = row.get("width"), row.get("height"), row.get("file_name")
-    numbers = all(isinstance(one, (int, float)) and one == one // 1 and one > 0 for one in (width, height))
-    if not isinstance(name, str) or not name or not numbers:
-        return "lacks its file_name, width or height"
-    too_large = width * height > MAX_PIXELS  # type: ignore[operator]
-    return f"is {width}x{height}, and an image may have {MAX_PIXELS} pixels" if too_large else ""
+def _size(row: dict, image: Path, file: Path, findings: Findings) -> tuple[int, int] | None:
+    """Width and height, from the image where the entry does not say them; None for an unusable one."""
+    width, height = (_pixels(row.get(side)) for side in ("width", "height"))
+    if width is None or height is None:
+        findings.add(Flaw.SIZE_MISSING, file, object=row["id"])
+        return image_size(image, findings)
+    if width * height > MAX_PIXELS:
+        reason = f"is {width}x{height}, and an image may have {MAX_PIXELS} pixels"
+        findings.add(Flaw.ANNOTATION_BROKEN, file, f"{file}: image {row['id']} {reason}", object=row["id"])
+        return None
+    return width, height
+
+
+def _pixels(given: Any) -> int | None:
+    """A whole number of pixels above 0, however it is written; None for anything else."""
+    try:
+        number = float(given) if isinstance(given, str) else given
+    except ValueError:
+        return None
+    return int(number) if is_number(number) and number > 0 and number == number // 1 else None
 
 
 def _group(
-    content: dict,
-    images: dict[int, dict],
-    categories: dict[int, str],
-    classes: tuple[str, ...],
-    file: Path,
-    findings: Findings,
-) -> dict[int, list[Object]]:
+    content: dict, images: dict[Id, dict], categories: dict[Id, str], wanted: Wanted, file: Path, findings: Findings
+) -> dict[Id, list[Object]]:
     """The objects of each image."""
-    labels = {number: classes.index(name) for number, name in categories.items() if name in classes}
-    grouped: dict[int, list[Object]] = {number: [] for number in images}
-    listed = {row["id"] for row in content["images"]}
-    for key, row in _first_of_each(content["annotations"], "annotations", "id", file, findings).items():
-        image, category, crowd, area = (row.get(name, usual) for name, usual in FIELDS.items())
-        if not is_id(image) or image not in listed:
-            flaw, reason = Flaw.IMAGE_UNKNOWN, f"is of image {image!r}, which the file does not list"
+    grouped: dict[Id, list[Object]] = {key: [] for key in images}
+    seen: set[Id] = set()
+    known = ", ".join(map(str, categories))
+    found = set()
+    for number, row in enumerate(content["annotations"]):
+        key, image, category = row.get("id"), row.get("image_id"), row.get("category_id")
+        if not is_id(key) or key in seen:
+            key = f"entry {number}"
+            findings.add(Flaw.ANNOTATION_ID, file, object=key)
+        seen.add(key)
+        if not is_id(image) or image not in images:
+            findings.add(Flaw.IMAGE_UNKNOWN, file, f"of image {image!r}", object=key)
         elif not is_id(category) or category not in categories:
-            known = ", ".join(map(str, categories))
-            flaw, reason = Flaw.CATEGORY_UNKNOWN, f"is of category {category!r}; known: {known}"
-        elif category not in labels:
-            flaw, reason = Flaw.CLASS_UNKNOWN, f"is of an {unknown('class', categories[category], classes)}"
-        elif (box := _box(row.get("bbox"))) is None:
-            reason = f"has the bbox {row.get('bbox')}; it must be x, y, width, height, {CORNERS}"
-            flaw = Flaw.ANNOTATION_BROKEN
-        elif crowd not in (0, 1) or not is_number(area):
-            reason = f"has iscrowd {crowd!r} and the area {area!r}; they must be 0 or 1, and a finite number"
-            flaw = Flaw.ANNOTATION_BROKEN
+            reason = f"{file}: annotation {key} is of category {category!r}; known: {known}"
+            findings.add(Flaw.CATEGORY_UNKNOWN, file, reason, object=key)
         else:
-            if image in grouped:
-                grouped[image].append(Object(key, labels[category], box, crowd=bool(crowd)))
-            continue
-        findings.add(flaw, file, f"{file}: annotation {key} {reason}", object=key)
+            found.add(categories[category])
+            label = wanted.label(categories[category], file, key, findings)
+            if label is not None and (one := _object(row, key, label, file, findings)):
+                grouped[image].append(one)
+    wanted.require_some(found, file, file.stem, findings)
     return grouped
 
 
-def _box(given: Any) -> tuple[float, float, float, float] | None:
-    """x1 y1 x2 y2 of an annotation's bbox; None where it is not one."""
-    if not is_bbox(given):
+def _object(row: dict, key: Id, label: int, file: Path, findings: Findings) -> Object | None:
+    """An annotation's object; None, and the flaw in `findings`, where it has none."""
+    bbox = bbox_of(row)
+    if bbox is None:
+        findings.add(Flaw.BOX_MISSING, file, object=key)
         return None
-    x, y, width, height = given
-    return (x, y, x + width, y + height) if are_corners(given) and are_corners((x + width, y + height)) else None
+    box = _corners(bbox)
+    if box is None:
+        reason = f"has the bbox {bbox}; it must be x, y, width, height, {CORNERS}"
+        findings.add(Flaw.ANNOTATION_BROKEN, file, f"{file}: annotation {key} {reason}", object=key)
+        return None
+    if not has_bbox(row):
+        findings.add(Flaw.BOX_FROM_OUTLINE, file, object=key)
+    if "area" in row and not (is_number(row["area"]) and row["area"] >= 0):
+        findings.add(Flaw.AREA_UNKNOWN, file, f"{row['area']!r}", object=key)
+    crowd, ignored = (_flag(row, name, key, file, findings) for name in ("iscrowd", "ignore"))
+    return Object(key, label, box, crowd=crowd, ignored=ignored)
 
 
-def _image(
-    row: dict, objects: list[Object], folder: Path, files: Collection[str], file: Path, findings: Findings
-) -> Image | None:
-    name, path = row["file_name"], folder / row["file_name"]
-    if leads_out(name):
-        reason = f"{file}: the name {name!r} leads out of {folder}; names must stay inside"
-        findings.add(Flaw.NAME_LEADS_OUT, file, reason, object=row["id"])
+def _flag(row: dict, name: str, key: Id, file: Path, findings: Findings) -> bool:
+    flag = as_flag(row.get(name))
+    if flag is None:
+        findings.add(Flaw.FLAG_UNKNOWN, file, f"{name} is {row[name]!r}", object=key)
+    return bool(flag)
+
+
+def _corners(bbox: Any) -> tuple[float, float, float, float] | None:
+    """x1 y1 x2 y2 of a bbox; None where it is not one."""
+    if not is_bbox(bbox):
         return None
-    if name not in files and not os.path.isfile(path):  # noqa: PTH113
-        reason = f"{file} lists {name}, but {folder} does not have it"
-        findings.add(Flaw.IMAGE_MISSING, path, reason, object=row["id"])
-        return None
-    size = int(row["width"]), int(row["height"])
-    return sound_image(path, row["id"], size, objects, origin=ORIGIN, place=path, findings=findings)
+    x, y, width, height = bbox
+    return (x, y, x + width, y + height) if are_corners(bbox) and are_corners((x + width, y + height)) else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,7 +245,7 @@ class CocoOptions(DiskOptions, LoaderOptions):
         for path in (folder, file):
             if not os.path.exists(path):  # noqa: PTH110
                 raise DataError(f"no {path}: put the images into {folder} and their annotations into {file}")
-        return read_coco(folder, file, classes=classes, strict=strict)
+        return read_coco(folder, file, classes=classes, listed_by=self.listed_by(split), strict=strict)
 
 
 class DataLoader(DiskLoader, DetectionLoader):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..detection import GroundTruth
+from ..detection import GroundTruth, Id
 from ..errors import DataError
 from .flaws import Finding
 from .options import require_held_out
@@ -29,6 +29,12 @@ class Image(NamedTuple):
     labels: np.ndarray
     difficult: np.ndarray
     crowd: np.ndarray
+    ignored: np.ndarray  # not trained on
+
+    @property
+    def trained(self) -> np.ndarray:
+        """Places of the objects that are trained on."""
+        return np.flatnonzero(~self.ignored)
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ class DetectionDataset:
     images: tuple[Image, ...]
     origin: float
     findings: tuple[Finding, ...] = ()
-    category_ids: tuple[int, ...] = ()  # COCO: of each class
+    category_ids: tuple[Id | None, ...] = ()  # COCO: of each class; None for one that the file does not define
     annotation_file: Path | None = None  # COCO: the instances json
 
     def __len__(self) -> int:
@@ -62,8 +68,10 @@ class DetectionDataset:
 
     @property
     def class_counts(self) -> np.ndarray:
-        """Objects of each class."""
-        return np.bincount(_flat([image.labels for image in self.images], np.int64), minlength=len(self.classes))
+        """Objects of each class, those to be ignored aside."""
+        return np.bincount(
+            _flat([image.labels[image.trained] for image in self.images], np.int64), minlength=len(self.classes)
+        )
 
     @cached_property
     def digest(self) -> str:
@@ -73,6 +81,8 @@ class DetectionDataset:
             found.update(repr((image.id, image.size, len(image.labels))).encode())
             for array in (image.boxes, image.labels, image.difficult, image.crowd):
                 found.update(array.tobytes())
+            if image.ignored.any():  # sets without any keep the digest that they had before these were known
+                found.update(image.ignored.tobytes())
         return found.hexdigest()[:16]
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> DetectionDataset:
@@ -80,13 +90,13 @@ class DetectionDataset:
         return replace(self, images=tuple(self.images[i] for i in indices))
 
     def ground_truth(self) -> GroundTruth:
-        """All objects, flat. Crowds count as difficult: finding one is neither right nor wrong."""
+        """All objects, flat. Crowds and ignored ones count as difficult: finding one is neither right nor wrong."""
         counts = [len(image.labels) for image in self.images]
         return GroundTruth(
             image=np.repeat(np.arange(len(self)), counts),
             label=_flat([image.labels for image in self.images], np.int64),
             box=_flat([image.boxes for image in self.images], np.float32).reshape(-1, 4),
-            difficult=_flat([image.difficult | image.crowd for image in self.images], np.bool_),
+            difficult=_flat([image.difficult | image.crowd | image.ignored for image in self.images], np.bool_),
         )
 
 
@@ -97,12 +107,13 @@ def _flat(arrays: list[np.ndarray], dtype: type) -> np.ndarray:
 def hold_out(dataset: Any, held_out: float | int, seed: int) -> tuple[Any, Any]:
     """A random partition into the part that is trained on and the part held out for validation.
 
-    `held_out` is a share in [0, 1) or a number of images. Depends on `seed` alone. Both parts are in random order, so
-    that the first n images of a part are a fair sample of it. A data set has `name`, a length and `subset(indices)`.
-    Raises DataError if nothing is left to train on.
+    `held_out` is a share in [0, 1) or a number of images, of which half of them are the most: what suits a large set
+    should not refuse a small one. Depends on `seed` alone. Both parts are in random order, so that the first n images
+    of a part are a fair sample of it. A data set has `name`, a length and `subset(indices)`. Raises DataError if
+    nothing is left to train on.
     """
     n, held_out = len(dataset), require_held_out(held_out)
-    share = max(1, round(n * held_out)) if 0 < held_out < 1 else int(held_out)
+    share = max(1, round(n * held_out)) if 0 < held_out < 1 else min(int(held_out), n // 2)
     if share >= n:
         raise DataError(f"held_out takes {share} of the {n} images of {dataset.name}; none is left to train on")
     order = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(HELD_OUT,))).permutation(n)

@@ -16,8 +16,8 @@ from .report import before_training
 class DiskOptions:
     """To be mixed into the options of a task.
 
-    `root` is the folder that holds the data set; `classes` gives the labels their order, null means those that the
-    training split has.
+    `root` is the folder that holds the data set. `classes` selects, and gives the labels their order: objects of other
+    classes are left out; null means those that the training split has.
     """
 
     where: ClassVar[str]  # what a configuration calls these options
@@ -28,6 +28,10 @@ class DiskOptions:
         super().__post_init__()  # type: ignore[misc]
         require_root(self.where, self.root)
         require_classes(self.classes)
+
+    def listed_by(self, split: str) -> str | None:
+        """What adds a class to those of the training split, for whoever reads another `split` by them."""
+        return f"{self.where}.classes" if split != "train" and self.classes is None else None
 
     @abstractmethod
     def read(self, split: str, classes: Sequence[Any] | None, *, strict: bool = True) -> Any:

@@ -18,6 +18,7 @@ from .dataset import DetectionDataset, hold_out
 from .flaws import Finding, Findings, Flaw, Severity
 from .images import examine_image
 from .objects import too_many_objects
+from .splits import to_test_on, to_train_on, too_many_held_out
 from .stream import in_order
 
 AHEAD = 4  # images under way for each thread
@@ -98,21 +99,23 @@ def severity(parts: Iterable[Part]) -> Severity:
     return max((finding.flaw.severity for part in parts for finding in part.findings), default=Severity.NOTED)
 
 
-def _of_the_split(split: str, dataset: DataSet, options: Options) -> Iterator[Finding]:
+def _of_the_split(split: str, dataset: DataSet, options: Options) -> Findings:
     """What is wrong with a split as what it is used for."""
-    place = Path(dataset.name)
+    found = Findings(strict=False)
+    if not len(dataset) or any(one.flaw.severity is Severity.UNUSABLE for one in dataset.findings):
+        return found  # what is missing of it is said already
     if split == "train":
+        found.extend(too_many_held_out(dataset, options.held_out))
         try:
             hold_out(dataset, options.held_out, options.seed)
         except DataError as error:
-            yield Finding(Flaw.HELD_OUT_ALL, place, None, str(error))
-    if not isinstance(dataset, DetectionDataset):
-        return
-    if split == "train":
-        yield from too_many_objects(dataset, options.max_objects)  # type: ignore[attr-defined]
-    elif len(dataset) and dataset.ground_truth().difficult.all():
-        reason = "has no object to find, so average precision is not defined; difficult ones and crowds do not count"
-        yield Finding(Flaw.NOTHING_TO_FIND, place, None, f"{dataset.name} {reason}")
+            found.add(Flaw.HELD_OUT_ALL, Path(dataset.name), str(error))
+        to_train_on(dataset, found)
+        if isinstance(dataset, DetectionDataset):
+            found.extend(too_many_objects(dataset, options.max_objects))  # type: ignore[attr-defined]
+    else:
+        to_test_on(dataset, found)
+    return found
 
 
 class _Read(NamedTuple):

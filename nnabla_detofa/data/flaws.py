@@ -3,7 +3,7 @@
 The readers record what they find as `Finding`s, in training and in `nnabla_detofa check` alike, so the two cannot
 disagree; `nnabla_detofa check --policy` prints the table below. Decided besides: a name in an annotation may not lead
 out of the data folder, but a symbolic link in it is its owner's and is followed. Damage inside a JPEG that its decoder
-bridges is not seen.
+bridges is not seen. What is harmless is mended and counted; what would be trained on wrongly, stops.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ class Severity(IntEnum):
 
 
 COCO_AP = " (COCO's AP keeps it)"  # which takes the file as it stands, so that its figures are everybody's
+NEITHER = "in AP neither right nor wrong"
 
 
 class Flaw(Enum):
@@ -38,17 +39,60 @@ class Flaw(Enum):
     IMAGE_UNREADABLE = "image unreadable or cut off", Severity.UNUSABLE, "stops"
     IMAGE_TOO_LARGE = "image of more than 2^27 pixels", Severity.UNUSABLE, "stops; it is not decoded"
     SIZE_DISAGREES = "size field that disagrees with the image", Severity.UNUSABLE, "stops: boxes would lie wrong"
-    ANNOTATION_MISSING = "annotation file missing", Severity.UNUSABLE, "stops"
+    ANNOTATION_UNREADABLE = "annotation file that cannot be read", Severity.UNUSABLE, "stops"
     ANNOTATION_BROKEN = "annotation that cannot be understood", Severity.UNUSABLE, "stops"
     NAME_LEADS_OUT = "name that leads out of the data folder", Severity.UNUSABLE, "stops; nothing there is opened"
-    CLASS_UNKNOWN = "class that is not among the classes", Severity.UNUSABLE, "stops"
+    NAME_AMBIGUOUS = "two file names that lead to one file", Severity.UNUSABLE, "stops"
+    BOXES_IN_ANOTHER_FORM = (
+        "split with boxes in another form than its kind has",
+        Severity.UNUSABLE,
+        "stops: boxes would lie wrong",
+    )
     CATEGORY_UNKNOWN = "annotation of a category that is not defined", Severity.UNUSABLE, "stops"
-    IMAGE_UNKNOWN = "annotation of an image that is not listed", Severity.UNUSABLE, "stops"
     CLASS_EMPTY = "class folder without images", Severity.UNUSABLE, "stops"
-    ID_REPEATED = "id or category name that is not unique", Severity.UNUSABLE, "stops"
+    ID_REPEATED = "id of several images or categories", Severity.UNUSABLE, "stops"
+    CLASSES_ABSENT = "split that has objects, and none of the classes", Severity.UNUSABLE, "stops"
+    NOTHING_TO_TRAIN = "training split without an object of the classes", Severity.UNUSABLE, "stops"
     NOTHING_TO_FIND = "test split without an object to find", Severity.UNUSABLE, "stops: AP would not be defined"
     HELD_OUT_ALL = "held_out that leaves nothing to train on", Severity.UNUSABLE, "stops"
 
+    HELD_OUT_MORE = "held_out of more than half the training images", Severity.MENDED, "half of them are held out"
+    SPLIT_STANDS_IN = (
+        "list or folder that stands in for a split",
+        Severity.MENDED,
+        "train, and val where there is a test, for trainval; val for test",
+    )
+    SPLIT_MADE = (
+        "folder without lists of its splits",
+        Severity.MENDED,
+        "every fifth image, in an order of their names' digests, is the test split, the others are trained on",
+    )
+    LIST_COLUMNS = "line of a list with more than a name", Severity.MENDED, "the first column is the image"
+    NAME_MENDED = (
+        "file name that is absolute, of another system, or nearly the file's",
+        Severity.MENDED,
+        "the file in the data folder that it must mean is taken",
+    )
+    ANNOTATION_MISSING = "image whose annotation file is missing or empty", Severity.MENDED, "all of it is background"
+    ANNOTATION_ALONE = "annotation file without an image", Severity.MENDED, "left out"
+    IMAGE_UNKNOWN = "annotation of an image that is not listed", Severity.MENDED, "left out"
+    ANNOTATION_ID = "annotation id that is missing or of several", Severity.MENDED, "kept: nothing goes by it"
+    CATEGORY_REPEATED = "category name of several ids", Severity.MENDED, "taken for one class"
+    CLASS_LEFT_OUT = "object of a class that is not listed", Severity.MENDED, "left out"
+    CLASS_ONLY_IN_TEST = (
+        "object of a class that the training split does not have",
+        Severity.MENDED,
+        "left out: classes come from the training split, unless dataloader.voc.classes=[...] (coco, image_folder) lists"
+        " them",
+    )
+    CLASS_UNTRAINED = "class that the training split does not have", Severity.MENDED, "kept; it is not learnt"
+    FLAG_UNKNOWN = "difficult, ignore or iscrowd that is neither yes nor no", Severity.MENDED, "taken for no"
+    AREA_UNKNOWN = "area that is no number", Severity.MENDED, "width x height is used"
+    OBJECT_ELSEWHERE = "object under another tag, or deeper than others", Severity.MENDED, "read as an object"
+    BOX_SEVERAL = "object with several boxes", Severity.MENDED, "each is an object"
+    BOX_MISSING = "object without a box", Severity.MENDED, "left out"
+    BOX_FROM_OUTLINE = "object with an outline and no box", Severity.MENDED, "the box around it is used"
+    BOX_IN_SHARES = "box that lies within 0 to 1, no pixel large", Severity.MENDED, f"left out{COCO_AP}"
     SIZE_MISSING = "size field missing", Severity.MENDED, "read from the image"
     IMAGE_GREY = "grey image", Severity.MENDED, "three equal channels"
     IMAGE_DEEP = "image of 16 bits a channel", Severity.MENDED, "the upper 8 bits are used"
@@ -86,8 +130,10 @@ class Flaw(Enum):
     SAME_NAME_IN_TEST = "same file name, another picture in test", Severity.NOTED, "kept"
     BOX_NEARLY_REPEATED = "box on another of its class (IoU of 0.9 or more)", Severity.NOTED, "kept"
     NO_BOXES = "image without boxes", Severity.NOTED, "kept: all of it is background"
-    CROWD = "crowd box", Severity.NOTED, "trained on as an object; in AP neither right nor wrong"
-    DIFFICULT = "difficult object", Severity.NOTED, "trained on; in AP neither right nor wrong"
+    CROWD = "crowd box", Severity.NOTED, f"trained on as an object; {NEITHER}"
+    DIFFICULT = "difficult object", Severity.NOTED, f"trained on; {NEITHER}"
+    IGNORED = "object marked to be ignored", Severity.NOTED, f"not trained on; {NEITHER}"
+    CLASS_UNTESTED = "class that the test split does not have", Severity.NOTED, "the mean AP is that of the others"
 
     def __init__(self, title: str, severity: Severity, policy: str) -> None:
         self.title, self.severity, self.policy = title, severity, policy
@@ -119,6 +165,11 @@ class Findings(list[Finding]):
         if self.strict and flaw.severity is Severity.UNUSABLE:
             raise DataError(detail)
         self.append(Finding(flaw, file, object, one_line(detail)))
+
+    @property
+    def unusable(self) -> bool:
+        """Whether one of them stops training."""
+        return any(finding.flaw.severity is Severity.UNUSABLE for finding in self)
 
 
 def by_flaw(findings: Iterable[Finding]) -> list[tuple[Flaw, list[Finding]]]:

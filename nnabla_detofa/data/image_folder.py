@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,10 +17,10 @@ from . import digits
 from .classification import ClassificationLoader, ClassificationOptions
 from .disk import DiskLoader, DiskOptions
 from .flaws import Finding, Findings, Flaw
-from .images import leads_out, read_list
+from .images import SUFFIXES, read_list
+from .listing import Listing, composed, leads_out
+from .objects import Wanted
 from .options import from_mapping
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 
 @dataclass(frozen=True)
@@ -70,31 +70,30 @@ def read_image_folder(
     *,
     listed: str | Path | None = None,
     classes: Sequence[Any] | None = None,
+    listed_by: str | None = None,
     strict: bool = True,
 ) -> ImageFolder:
     """The images below `root`/`part`, in one folder for each class, or those of the list, in its order.
 
     A line of the list is a file's name below `root`/`part` and, behind a space, its class; without it, the class is the
-    folder's name. `classes` gives the labels their order; without, they are numbered in the order of their names, or of
-    their numbers where all are numbers.
+    folder's name. `classes` gives the labels their order, and images of other classes are left out; without, they are
+    numbered in the order of their names, or of their numbers where all are numbers. `listed_by` is as in `Wanted`.
 
-    Raises DataError for a folder or list that is missing, a class without images, a listed file that is not there, a
-    name that leads out of the folder, and classes other than `classes`, if these are given; where not `strict`, what is
-    wrong with one class or file only goes into the findings.
+    Raises DataError for a folder or list that is missing, a class without images, a listed file that is not there, and
+    a name that leads out of the folder; where not `strict`, what is wrong with one class or file only goes into the
+    findings.
     """
     folder = Path(root).expanduser().absolute() / part
     findings = Findings(strict=strict)
     pairs = _from_list(folder, Path(listed).expanduser(), findings) if listed else _from_folders(folder, findings)
-    found = _in_order({name for _, name in pairs})
-    if classes is not None:
-        wanted = tuple(str(one) for one in classes)
-        if set(found) != set(wanted):
-            raise DataError(_other_classes(folder, found, wanted))
-        found = wanted
-    number = {name: label for label, name in enumerate(found)}
-    files = np.array([os.fsencode(file) for file, _ in pairs], np.bytes_)
-    labels = np.array([number[name] for _, name in pairs], np.int64)
-    return ImageFolder(f"{folder.parent.name}/{part}", folder, found, files, labels, tuple(findings))
+    found = {name for _, name in pairs}
+    wanted = Wanted(_in_order(found) if classes is None else classes, listed_by)
+    wanted.require_some(found, folder, f"{folder.parent.name}/{part}", findings)
+    number = {name: wanted.label(name, folder / name, None, findings) for name in sorted(found)}
+    kept = [(file, label) for file, name in pairs if (label := number[name]) is not None]
+    files = np.array([os.fsencode(file) for file, _ in kept], np.bytes_)
+    labels = np.array([label for _, label in kept], np.int64)
+    return ImageFolder(f"{folder.parent.name}/{part}", folder, wanted.names, files, labels, tuple(findings))
 
 
 def _folders(folder: Path, findings: Findings) -> list[str]:
@@ -125,9 +124,10 @@ def _from_folders(folder: Path, findings: Findings) -> list[tuple[str, str]]:
         if not images:
             reason = f"the class folder {folder / name} holds no image ({', '.join(SUFFIXES)}); fill it or remove it"
             findings.add(Flaw.CLASS_EMPTY, folder / name, reason)
-        pairs += [(f"{name}/{one}", name) for one in images]
-    if not pairs:
-        raise DataError(f"{folder} holds no folder; it must hold one folder of images for each class")
+        pairs += [(f"{name}/{one}", composed(name)) for one in images]
+    if not pairs and not findings.unusable:
+        reason = f"{folder} holds no folder; it must hold one folder of images for each class"
+        findings.add(Flaw.SPLIT_UNREADABLE, folder, reason)
     return pairs
 
 
@@ -141,29 +141,30 @@ def _files(folder: Path) -> list[str]:
 
 def _from_list(folder: Path, file: Path, findings: Findings) -> list[tuple[str, str]]:
     """(file, class) of every line of the list, each file once."""
-    lines = [line.strip() for line in read_list(file, "list of images").splitlines()]
     pairs: dict[str, str] = {}
-    content = cache(lambda below: frozenset(_files(folder / below)))
-    for name, label in (_pair(line, file) for line in lines if line):
-        below, _, own = name.rpartition("/")
-        if leads_out(name):
+    listing = Listing(folder, SUFFIXES)
+    for name, label in (_pair(line, file) for line in read_list(file, "list of images")):
+        found = listing.find(name)
+        if found is None and leads_out(name):
             findings.add(Flaw.NAME_LEADS_OUT, file, f"{file}: the name {name!r} leads out of {folder}", object=name)
             continue
-        if own not in content(below):
+        if found is None:
             reason = f"{file} lists {name}, and {folder} has no such file"
             findings.add(Flaw.IMAGE_MISSING, folder / name, reason)
             continue
-        if name in pairs:
+        if composed(found) != composed(name):
+            findings.add(Flaw.NAME_MENDED, file, f"read as {found}", object=name)
+        if found in pairs:
             findings.add(Flaw.LISTED_TWICE, file, object=name)
-        pairs[name] = label
-    if not pairs:
-        raise DataError(f"the list {file} names no image")
+        pairs[found] = label
+    if not pairs and not findings.unusable:
+        findings.add(Flaw.SPLIT_UNREADABLE, file, f"the list {file} names no image")
     return list(pairs.items())
 
 
 def _pair(line: str, file: Path) -> tuple[str, str]:
     name, _, label = line.partition(" ")
-    label = label.strip() or PurePosixPath(name).parent.name
+    label = composed(label.strip() or PurePosixPath(name).parent.name)
     if not label:
         raise DataError(
             f"{file} lists {name} without a class; a line is a file and its class, or a file in its class's folder"
@@ -175,15 +176,6 @@ def _in_order(classes: Iterable[str]) -> tuple[str, ...]:
     """By number where all are numbers, else by name."""
     names = sorted(classes)
     return tuple(sorted(names, key=int) if all(name.isascii() and name.isdigit() for name in names) else names)
-
-
-def _other_classes(folder: Path, found: Sequence[str], wanted: Sequence[str]) -> str:
-    more, fewer = ([name for name in a if name not in b] for a, b in ((found, wanted), (wanted, found)))
-    told = [f"{verb} {', '.join(names[:3])}{', …' if len(names) > 3 else ''}" for verb, names in
-            (("has also", more), ("lacks", fewer)) if names]  # fmt: skip
-    return (
-        f"{folder} has other classes than those wanted, the training images' or the given ones: it {' and '.join(told)}"
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,7 +207,8 @@ class FolderOptions(DiskOptions, ClassificationOptions):
         """As `read_image_folder`."""
         root = self.root if self.generate is None else digits.generate(self.root, self.generate, classified=True)
         part, listed = (self.train, self.train_list) if split == "train" else (self.val, self.val_list)
-        return read_image_folder(root, part, listed=listed, classes=classes, strict=strict)
+        add = self.listed_by(split)
+        return read_image_folder(root, part, listed=listed, classes=classes, listed_by=add, strict=strict)
 
 
 class DataLoader(DiskLoader, ClassificationLoader):

@@ -4,9 +4,11 @@ import io
 import os
 import stat
 import warnings
-from collections.abc import Callable, Collection
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
+from collections.abc import Callable
+from pathlib import Path
 from threading import Lock
+from typing import BinaryIO, NamedTuple
 
 import cv2
 import numpy as np
@@ -14,8 +16,11 @@ from PIL import Image as Pillow
 
 from ..errors import DataError
 from .flaws import Findings, Flaw
+from .listing import leads_out
 
-FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "JPEG2000", "PPM")
+# what files of these formats are called, in the order of preference where one name has several, whatever the case
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".jfif", ".jpe", ".jp2", ".ppm", ".pgm")
 MAX_PIXELS = 2**27  # a few kilobytes can declare an image that fills the memory
 MAX_BYTES = 2**30
 ORIENTATION = 0x0112  # EXIF's tag
@@ -47,14 +52,16 @@ def read_image(file: Path, size: tuple[int, int] | None = None) -> np.ndarray:
 def examine_image(file: Path, size: tuple[int, int] | None, findings: Findings) -> np.ndarray | None:
     """As `read_image`, with every flaw of the image in `findings`; None for an unusable one."""
     data = read_bytes(file, "image", Flaw.IMAGE_MISSING, findings)
-    turn = None if data is None else _sound_header(file, data, findings)
-    if data is None or turn is None:
+    header = None if data is None else _read_header(file, io.BytesIO(data), findings)
+    if data is None or header is None:
         return None
-    stored = _decode(data)
+    whole = ENDS.get(header.format, bool)(data)
+    stored = _decode(data, header.format) if whole else None
     if stored is None:
         findings.add(Flaw.IMAGE_UNREADABLE, file, _damaged(file))
         return None
-    turned = np.ascontiguousarray(turn(stored))
+    already = header.format == "TIFF"  # OpenCV has turned it
+    turned = stored if already else np.ascontiguousarray(TURNS.get(header.orientation, np.asarray)(stored))
     for pixels in (turned, stored):
         if size in (None, pixels.shape[1::-1]):
             return pixels
@@ -64,17 +71,31 @@ def examine_image(file: Path, size: tuple[int, int] | None, findings: Findings) 
 
 
 def image_size(file: Path, findings: Findings) -> tuple[int, int] | None:
-    """Width and height; None, and the reason in `findings`, for an unusable image."""
+    """Width and height, turned as its orientation tag says, from the header alone; None, and the reason in `findings`,
+    for an unusable image."""
+    stream = _opened(file, "image", Flaw.IMAGE_MISSING, findings, limit=MAX_BYTES)
+    if stream is None:
+        return None
     own = Findings(strict=findings.strict)  # what is only unusual about it is found when it is examined
-    pixels = examine_image(file, None, own)
-    if pixels is None:
+    with stream:
+        header = _read_header(file, stream, own)
+    if header is None:
         findings.extend(own)
         return None
-    return pixels.shape[1], pixels.shape[0]
+    return header.size[::-1] if header.orientation >= 5 else header.size
 
 
 def read_bytes(file: Path, what: str, missing: Flaw, findings: Findings, *, limit: int = MAX_BYTES) -> bytes | None:
     """The content of a regular file of at most `limit` bytes; the flaw `missing` otherwise. No device is opened."""
+    stream = _opened(file, what, missing, findings, limit=limit)
+    if stream is None:
+        return None
+    with stream:
+        return stream.read()
+
+
+def _opened(file: Path, what: str, missing: Flaw, findings: Findings, *, limit: int) -> BinaryIO | None:
+    """The file, if it is a regular one of at most `limit` bytes; the flaw `missing` otherwise."""
     try:
         status = os.stat(file)  # noqa: PTH116
         if not stat.S_ISREG(status.st_mode):
@@ -82,28 +103,35 @@ def read_bytes(file: Path, what: str, missing: Flaw, findings: Findings, *, limi
         elif status.st_size > limit:
             reason = f"it has {status.st_size} bytes, and {limit} are allowed"
         else:
-            return file.read_bytes()
+            return file.open("rb")
     except (OSError, ValueError) as error:  # a name may be none that the file system could have
         reason = getattr(error, "strerror", None) or str(error)
     findings.add(missing, file, f"cannot read the {what} {file}: {reason}")
     return None
 
 
-def read_list(file: Path, what: str) -> str:
-    """The text of a list of names; DataError for what is none."""
+def read_list(file: Path, what: str) -> list[str]:
+    """The lines of a list of names, without the empty ones; DataError for what is none."""
+    data = read_bytes(file, what, Flaw.SPLIT_UNREADABLE, Findings()) or b""
     try:
-        return (read_bytes(file, what, Flaw.SPLIT_UNREADABLE, Findings()) or b"").decode("utf-8-sig")
+        text = data.decode("utf-16" if data[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else "utf-8-sig")
     except ValueError as error:
         raise DataError(f"cannot read the {what} {file}: {error}") from error
+    return [line for line in map(str.strip, text.split("\n")) if line]
 
 
-def _sound_header(file: Path, data: bytes, findings: Findings) -> Callable[[np.ndarray], np.ndarray] | None:
-    """How to turn the decoded pixels, if the header promises an image of a bearable size that is all there, else None.
+class _Header(NamedTuple):
+    """What an image file says of itself: (width, height) as stored, and its orientation tag, 1 without one."""
 
-    Notes what is unusual about it.
-    """
+    format: str | None
+    size: tuple[int, int]
+    orientation: int
+
+
+def _read_header(file: Path, stream: BinaryIO, findings: Findings) -> _Header | None:
+    """The header, if it promises an image of a bearable size. Notes what is unusual about it."""
     try:
-        with Pillow.open(io.BytesIO(data), formats=FORMATS) as picture:
+        with Pillow.open(stream, formats=FORMATS) as picture:
             width, height = picture.size
             deep, orientation = ";16" in f"{picture.mode}{picture.tile}", picture.getexif().get(ORIENTATION)
             frames = getattr(picture, "is_animated", False)
@@ -116,9 +144,6 @@ def _sound_header(file: Path, data: bytes, findings: Findings) -> Callable[[np.n
         limit = f"an image may have {MAX_PIXELS} pixels"
         findings.add(Flaw.IMAGE_TOO_LARGE, file, f"the image {file} is too large, perhaps made to fill memory; {limit}")
         return None
-    if picture.format in ENDS and not ENDS[picture.format](data):
-        findings.add(Flaw.IMAGE_UNREADABLE, file, _damaged(file))
-        return None
     unusual = {
         Flaw.IMAGE_GREY: picture.mode in GREY_MODES,
         Flaw.IMAGE_DEEP: deep,
@@ -129,8 +154,7 @@ def _sound_header(file: Path, data: bytes, findings: Findings) -> Callable[[np.n
     }
     for flaw in (flaw for flaw, found in unusual.items() if found):
         findings.add(flaw, file)
-    turn = None if picture.format == "TIFF" else TURNS.get(orientation or 1)  # OpenCV has turned a TIFF already
-    return turn or (lambda pixels: pixels)
+    return _Header(picture.format, (width, height), orientation if orientation in TURNS else 1)
 
 
 def _damaged(file: Path) -> str:
@@ -140,11 +164,14 @@ def _damaged(file: Path) -> str:
     )
 
 
-def _decode(data: bytes) -> np.ndarray | None:
+def _decode(data: bytes, kind: str | None) -> np.ndarray | None:
     """The pixels as they are stored (h, w, 3), BGR."""
     try:
+        if kind == "GIF":  # not OpenCV's
+            with Pillow.open(io.BytesIO(data), formats=[kind]) as picture:
+                return np.ascontiguousarray(np.asarray(picture.convert("RGB"))[:, :, ::-1])
         return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error:
+    except (cv2.error, OSError, ValueError, SyntaxError):
         return None
 
 
@@ -170,14 +197,6 @@ def inside(folder: Path, name: str, where: str) -> Path:
     return folder / name
 
 
-def leads_out(name: str) -> bool:
-    """Whether a path joined with `name` may lie elsewhere, on any system."""
-    if ".." not in name and name[:1] not in ("/", "\\") and ":" not in name:
-        return False  # so that a million names need no parsing
-    kinds = PurePosixPath(name), PureWindowsPath(name)
-    return any(one.is_absolute() or one.drive or ".." in one.parts for one in kinds)
-
-
 class ImageCache:
     """Pixels by file, kept until `limit` bytes are full. Never evicts: an epoch that does not fit would only churn."""
 
@@ -196,11 +215,3 @@ class ImageCache:
                     self._room -= pixels.nbytes
                     self._pixels[file] = pixels
         return pixels
-
-
-def present(folder: Path) -> Collection[str]:
-    """The names of all files directly in `folder`: one listing instead of a question for each of 118,287 images."""
-    try:
-        return {entry.name for entry in folder.iterdir()}
-    except OSError as error:
-        raise DataError(f"cannot list the image folder {folder}: {error.strerror}") from error

@@ -37,7 +37,9 @@ class DetectionLoader(BatchStream):
     options: LoaderOptions
 
     def _findings(self, dataset: DetectionDataset) -> list[Finding]:
-        return [*dataset.findings, *(too_many_objects(dataset, self.options.max_objects) if self.training else ())]
+        """And where an image has more objects than there is room for."""
+        found = super()._findings(dataset)
+        return [*found, *(too_many_objects(dataset, self.options.max_objects) if self.training else ())]
 
     def target_shapes(self) -> list[list[int]]:
         """Shapes of one image's heat map, sizes, offsets, indices and mask."""
@@ -79,7 +81,7 @@ class DetectionLoader(BatchStream):
 
     def _targets(self, index: int, matrix: np.ndarray) -> tuple:
         image, cells = self.dataset.images[index], self.options.image_size // self.options.output_stride
-        boxes = transform_boxes(image.boxes, matrix)
+        boxes, labels = transform_boxes(image.boxes[image.trained], matrix), image.labels[image.trained]
         return encode(
-            boxes, image.labels, n_classes=self.n_classes, shape=(cells, cells), max_objects=self.options.max_objects
+            boxes, labels, n_classes=self.n_classes, shape=(cells, cells), max_objects=self.options.max_objects
         )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .dataset import DetectionDataset, Image
 from .flaws import Finding, Findings, Flaw
+from .listing import composed
 
 FURTHEST = (
     2.0**20
@@ -26,6 +27,37 @@ class Object(NamedTuple):
     box: tuple[float, float, float, float]
     difficult: bool = False
     crowd: bool = False
+    ignored: bool = False
+
+
+class Wanted:
+    """The classes whose objects are kept.
+
+    `listed_by` is what a configuration calls its list of classes where that is not given, so that they are those of the
+    training split; None where somebody chose the classes.
+    """
+
+    def __init__(self, classes: Iterable[Any], listed_by: str | None = None) -> None:
+        self.names = tuple(composed(str(one).strip()) for one in classes)
+        self._labels = {name: label for label, name in enumerate(self.names)}
+        self._listed_by = listed_by
+
+    def label(self, name: str, place: Path, key: int | str | None, findings: Findings) -> int | None:
+        """The label of a class; None, and the flaw in `findings`, for another class."""
+        label = self._labels.get(name)
+        if label is None and self._listed_by is None:
+            findings.add(Flaw.CLASS_LEFT_OUT, place, repr(name), object=key)
+        elif label is None:
+            listed = ", ".join([*(self.names if len(self.names) <= 20 else ("…",)), name])
+            findings.add(Flaw.CLASS_ONLY_IN_TEST, place, f"{name!r}; {self._listed_by}=[{listed}] adds it", object=key)
+        return label
+
+    def require_some(self, found: Iterable[str], place: Path, name: str, findings: Findings) -> None:
+        """The flaw of a split `name` that has objects, and none of these classes."""
+        found = sorted(set(found))
+        if found and not set(found) & set(self.names):
+            reason = f"{name} has no object of the classes {', '.join(self.names)}; it has {', '.join(found)}"
+            findings.add(Flaw.CLASSES_ABSENT, place, reason)
 
 
 def are_corners(numbers: Iterable[float]) -> bool:
@@ -55,6 +87,7 @@ def sound_image(
     flaws = {
         Flaw.BOX_INVERTED: (high < low).any(axis=1),
         Flaw.BOX_ZERO: (high == low).any(axis=1),
+        Flaw.BOX_IN_SHARES: ((low >= 0) & (high <= 1)).all(axis=1),
         Flaw.BOX_OUTSIDE: (high <= edge).any(axis=1) | (low >= end).any(axis=1),
         Flaw.BOX_REPEATED: _repeated(objects),
     }
@@ -71,16 +104,16 @@ def sound_image(
     kept = [one for one, keep in zip(objects, sound, strict=True) if keep]
     _note(kept, place, findings)
     labels = np.array([one.label for one in kept], np.int64)
-    difficult, crowd = (np.array([getattr(one, flag) for one in kept], bool) for flag in ("difficult", "crowd"))
-    return Image(file, name, size, boxes[sound], labels, difficult, crowd)
+    flags = (np.array([getattr(one, flag) for one in kept], bool) for flag in ("difficult", "crowd", "ignored"))
+    return Image(file, name, size, boxes[sound], labels, *flags)
 
 
 def too_many_objects(dataset: DetectionDataset, most: int) -> list[Finding]:
     """Images with more objects than the `most` that an image's targets have room for."""
     return [
-        Finding(Flaw.TOO_MANY_OBJECTS, image.file, None, f"{len(image.labels)} objects, max_objects is {most}")
+        Finding(Flaw.TOO_MANY_OBJECTS, image.file, None, f"{len(image.trained)} objects, max_objects is {most}")
         for image in dataset.images
-        if len(image.labels) > most
+        if len(image.trained) > most
     ]
 
 
@@ -109,7 +142,7 @@ def _nearly_repeated(objects: list[Object], boxes: np.ndarray, sound: np.ndarray
 def _note(objects: list[Object], place: Path, findings: Findings) -> None:
     if not objects:
         findings.add(Flaw.NO_BOXES, place)
-    for flaw, flag in ((Flaw.CROWD, "crowd"), (Flaw.DIFFICULT, "difficult")):
+    for flaw, flag in ((Flaw.CROWD, "crowd"), (Flaw.DIFFICULT, "difficult"), (Flaw.IGNORED, "ignored")):
         for one in objects:
             if getattr(one, flag):
                 findings.add(flaw, place, object=one.key)

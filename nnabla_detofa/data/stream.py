@@ -17,9 +17,10 @@ import numpy as np
 
 from ..errors import DataError
 from .dataset import ORDER, SAMPLE, hold_out
-from .flaws import Finding, count_lines, tell
+from .flaws import Finding, Findings, count_lines, tell
 from .images import ImageCache
 from .options import StreamOptions, require_int
+from .splits import to_train_on, too_many_held_out
 
 T = TypeVar("T")
 
@@ -73,7 +74,8 @@ class BatchStream(ABC):
         cv2.setNumThreads(1)  # threads work on images, not inside them
         cv2.setLogLevel(0)  # what it would say of a damaged image is in our error
         if self._rank == 0:
-            for line in count_lines(dataset.name, self._findings(dataset)):
+            held_out = too_many_held_out(dataset, options.held_out) if searching else []
+            for line in count_lines(dataset.name, [*self._findings(dataset), *held_out]):
                 tell(line)
 
     @abstractmethod
@@ -81,8 +83,12 @@ class BatchStream(ABC):
         """The batch of these images at `side` pixels, varied by these generators, or not at all."""
 
     def _findings(self, dataset: Any) -> list[Finding]:
-        """What is wrong with the data set, as far as it shows without opening its images."""
-        return list(dataset.findings)
+        """What is wrong with the data set, as far as it shows without opening its images; DataError where it has
+        nothing to train on."""
+        found = Findings()
+        if self.training:
+            to_train_on(dataset, found)
+        return [*dataset.findings, *found]
 
     @abstractmethod
     def target_shapes(self) -> list[list[int]]:

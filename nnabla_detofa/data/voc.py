@@ -1,73 +1,83 @@
-"""PASCAL VOC: any VOCdevkit folder, its years and splits chosen in the configuration (4.1)."""
+"""PASCAL VOC: any VOCdevkit folder, its years and splits chosen by the configuration, or images with xml (4.1)."""
 
-import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
-from xml.etree.ElementTree import Element, ParseError
 
-import defusedxml.ElementTree
-from defusedxml.common import DTDForbidden
-
-from ..errors import ConfigError, DataError, unknown
+from ..errors import ConfigError
 from . import digits
-from .dataset import DetectionDataset, Image
+from .box_form import require_usual_form
+from .dataset import DetectionDataset
 from .disk import DiskLoader, DiskOptions
 from .flaws import Findings, Flaw
-from .images import MAX_PIXELS, image_size, inside, leads_out, present, read_bytes, read_list
+from .images import SUFFIXES, image_size
+from .listing import composed, leads_out, split_suffix
 from .loader import DetectionLoader
-from .objects import CORNERS, Object, are_corners, sound_image
+from .objects import Object, Wanted, sound_image
 from .options import LoaderOptions, from_mapping
+from .voc_layout import Part, home_of, parts_of
+from .voc_xml import Annotation, VocObject, read_annotation
 
 ORIGIN = 1.0  # VOC counts pixels from 1
-SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
-LAYOUT = "Annotations, ImageSets/Main and JPEGImages"
-LONGEST = 2**24  # bytes of an annotation; a hundred thousand objects are fewer
-
-
-class _Object(NamedTuple):
-    name: str
-    box: tuple[float, float, float, float]
-    difficult: bool
 
 
 class _Record(NamedTuple):
-    """An annotation file as it stands."""
+    """A listed image with its annotation as it stands; `place` is the file to name where an object is flawed."""
 
     file: Path
     id: str
-    annotation: Path
+    place: Path
     size: tuple[int, int]
-    objects: list[_Object]
+    objects: list[VocObject]
 
 
 def read_voc(
-    root: str | Path, splits: Sequence[Sequence[Any]], *, classes: Sequence[Any] | None = None, strict: bool = True
+    root: str | Path,
+    splits: Sequence[Sequence[Any]],
+    *,
+    classes: Sequence[Any] | None = None,
+    listed_by: str | None = None,
+    strict: bool = True,
 ) -> DetectionDataset:
-    """The images of `splits`, a list of (year, split), in the devkit at `root`.
+    """The images of `splits`, a list of (year, split), in the devkit at `root`; see `voc_layout` for other folders.
 
-    `classes` gives the labels their order; without, they are the names found in these splits, sorted. Boxes keep VOC's
-    own coordinates: pixels counted from 1, the last one included. Difficult objects are kept and flagged. Raises
-    DataError for whatever is missing or cannot be read, and for a class that is not among `classes`; where not
-    `strict`, what is wrong with one image or object only goes into the findings.
+    `classes` gives the labels their order, and objects of other classes are left out; without, they are the names found
+    in these splits, sorted. `listed_by` is as in `Wanted`. Boxes keep VOC's own coordinates: pixels counted from 1, the
+    last one included. Difficult objects are kept and flagged. Raises DataError for whatever is missing or cannot be
+    read; where not `strict`, what is wrong with one image or object only goes into the findings.
     """
     if isinstance(splits, str) or not isinstance(splits, Sequence) or not splits:
         raise ConfigError(f"the splits are {splits!r}; they must be a list like [[2007, trainval], [2012, trainval]]")
     chosen = [_split(one) for one in splits]
-    devkit, findings = _devkit(root, chosen), Findings(strict=strict)
-    name = " + ".join(f"VOC{year} {split}" for year, split in chosen)
+    root, findings = Path(root).expanduser().absolute(), Findings(strict=strict)
+    homes = list(dict.fromkeys((home_of(root, year), split) for year, split in chosen))
+    name = " + ".join(f"{home.name} {split}" for home, split in homes)
     records: dict[Path, _Record] = {}
-    for year, split in chosen:
-        _add_records(records, devkit / f"VOC{year}", split, findings)
-    if not records:
-        raise DataError(f"{name} in {devkit} lists no image")
-    found = sorted({one.name for record in records.values() for one in record.objects})
-    names = tuple(found) if classes is None else tuple(str(one) for one in classes)
-    if not names:
-        raise DataError(f"{name} in {devkit} has no object, so no class can be discovered")
-    images = tuple(_image(record, names, findings) for record in records.values())
-    return DetectionDataset(name, names, images, ORIGIN, findings=tuple(findings))
+    for home, split in homes:
+        for part in parts_of(home, split, findings):
+            _add_records(records, part, findings)
+    if not records and not findings.unusable:
+        findings.add(Flaw.SPLIT_UNREADABLE, root, f"{name} in {root} lists no image")
+    found = {one.name for record in records.values() for one in record.objects}
+    if classes is None and not found and not findings.unusable:
+        findings.add(Flaw.NOTHING_TO_TRAIN, root, f"{name} in {root} has no object, so no class can be discovered")
+    wanted = Wanted(sorted(found) if classes is None else classes, listed_by)
+    wanted.require_some(found, root, name, findings)
+    return _dataset(name, records.values(), wanted, root, findings)
+
+
+def _dataset(
+    name: str, records: Collection[_Record], wanted: Wanted, root: Path, findings: Findings
+) -> DetectionDataset:
+    of_boxes = Findings(strict=findings.strict)
+    objects = [_objects(record, wanted, of_boxes) for record in records]
+    images = tuple(
+        sound_image(one.file, one.id, one.size, own, origin=ORIGIN, place=one.place, findings=of_boxes)
+        for one, own in zip(records, objects, strict=True)
+    )
+    require_usual_form(objects, [one.size for one in images], root, of_boxes, sides=False)
+    return DetectionDataset(name, wanted.names, images, ORIGIN, findings=(*findings, *of_boxes))
 
 
 def _split(given: Any) -> tuple[str, str]:
@@ -76,121 +86,69 @@ def _split(given: Any) -> tuple[str, str]:
     return str(given[0]).removeprefix("VOC"), str(given[1])
 
 
-def _devkit(root: str | Path, splits: list[tuple[str, str]]) -> Path:
-    """The folder that holds VOC2007 and the like: `root` itself or its VOCdevkit."""
-    root = Path(root).expanduser().absolute()
-    devkit = root / "VOCdevkit" if (root / "VOCdevkit").is_dir() else root
-    for year, _ in splits:
-        if not os.path.isdir(inside(devkit, f"VOC{year}", "the year of a split")):  # noqa: PTH112 - any name
-            raise DataError(f"no VOC{year} in {devkit}: put VOCdevkit/VOC{year} with {LAYOUT} into {root}")
-    return devkit
+def _add_records(records: dict[Path, _Record], part: Part, findings: Findings) -> None:
+    """Put what a split lists into `records`, by image file; what is there already counts once."""
+    for name in part.names:
+        found = _find(part, name, findings)
+        if found is None:
+            continue
+        file = part.images.folder / found
+        if file in records:
+            findings.add(Flaw.LISTED_TWICE, part.source, object=name)
+        elif record := _record(part, found, findings):
+            records[file] = record
 
 
-def _add_records(records: dict[Path, _Record], folder: Path, split: str, findings: Findings) -> None:
-    """Put what a split lists into `records`, by annotation file; what is there already counts once."""
-    lists, images = folder / "ImageSets" / "Main", folder / "JPEGImages"
-    file = inside(lists, f"{split}.txt", "the name of a split")
-    if not os.path.exists(file):  # noqa: PTH110 - any name
-        there = ", ".join(sorted(one.stem for one in lists.glob("*.txt"))) or "none"
-        raise DataError(f"no split '{split}' in {lists}; there: {there}")
-    ids = read_list(file, "split").split("\n")
-    names = present(images)
-    for one in filter(None, map(str.strip, ids)):
-        annotation = folder / "Annotations" / f"{one}.xml"
-        if leads_out(one):
-            findings.add(Flaw.NAME_LEADS_OUT, file, f"{file}: the name {one!r} leads out of {folder}", object=one)
-        elif annotation in records:
-            findings.add(Flaw.LISTED_TWICE, file, object=one)
-        elif (image := _image_file(images, one, names)) is None:
-            findings.add(Flaw.IMAGE_MISSING, file, f"{file} lists {one}, but {images} has no {one}.jpg", object=one)
-        elif record := _record(image, one, annotation, findings):
-            records[annotation] = record
+def _find(part: Part, line: str, findings: Findings) -> str | None:
+    """The image of a line of a list, below the folder of images: its first column is the name, where there are more."""
+    name, found = line, part.images.find(line)
+    if found is None and len(columns := line.split()) > 1:
+        name = columns[0]
+        if found := part.images.find(name):
+            findings.add(Flaw.LIST_COLUMNS, part.source, object=line)
+    if found is None and leads_out(name):
+        reason = f"{part.source}: the name {name!r} leads out of {part.images.folder}"
+        findings.add(Flaw.NAME_LEADS_OUT, part.source, reason, object=name)
+    elif found is None:
+        kinds = f"{name}{SUFFIXES[0]} or the like ({', '.join(SUFFIXES[1:])})"
+        reason = f"{part.source} lists {name}, but {part.images.folder} has no {kinds}"
+        findings.add(Flaw.IMAGE_MISSING, part.source, reason, object=name)
+    elif composed(name) not in (same := composed(found), split_suffix(same)[0]):
+        findings.add(Flaw.NAME_MENDED, part.source, f"read as {found}", object=name)
+    return found
 
 
-def _image_file(folder: Path, name: str, names: Collection[str]) -> Path | None:
-    for suffix in SUFFIXES:
-        if name + suffix in names or ("/" in name and os.path.isfile(folder / (name + suffix))):  # noqa: PTH113
-            return folder / (name + suffix)
-    return None
-
-
-def _record(image: Path, name: str, file: Path, findings: Findings) -> _Record | None:
-    data = read_bytes(file, "annotation", Flaw.ANNOTATION_MISSING, findings, limit=LONGEST)
-    if data is None:
+def _record(part: Part, found: str, findings: Findings) -> _Record | None:
+    image, name = part.images.folder / found, split_suffix(found)[0]
+    below = part.annotations.find(f"{name}.xml") or part.annotations.find(f"{name.rpartition('/')[2]}.xml")
+    if below is None:
+        findings.add(Flaw.ANNOTATION_MISSING, part.annotations.folder / f"{name}.xml")
+        annotation: Annotation | None = Annotation(None, [])
+    else:
+        annotation = read_annotation(part.annotations.folder / below, findings)
+    if annotation is None:
         return None
-    try:
-        root = defusedxml.ElementTree.fromstring(data, forbid_dtd=True)  # so neither entity bombs nor foreign files
-    except DTDForbidden:
-        findings.add(Flaw.ANNOTATION_BROKEN, file, f"{file} has a DOCTYPE, which may hold anything; remove it")
-        return None
-    except (ParseError, ValueError, LookupError) as error:  # LookupError: an encoding that there is not
-        reason = f"cannot read the annotation {file}: {error or type(error).__name__}"
-        findings.add(Flaw.ANNOTATION_BROKEN, file, reason)
-        return None
-    try:
-        objects = [_object(number, one) for number, one in enumerate(root.iterfind("object"))]
-        size = _size(root)
-    except ValueError as error:
-        findings.add(Flaw.ANNOTATION_BROKEN, file, f"{file} is not a VOC annotation: {error}")
-        return None
+    place, size = part.annotations.folder / (below or f"{name}.xml"), annotation.size
     if size is None:
-        findings.add(Flaw.SIZE_MISSING, file)
+        if annotation.objects:
+            findings.add(Flaw.SIZE_MISSING, place)
         size = image_size(image, findings)
-    return _Record(image, name, file, size, objects) if size else None
+    return _Record(image, name, place, size, annotation.objects) if size else None
 
 
-def _size(root: Element) -> tuple[int, int] | None:
-    """Width and height; None where they are missing or zero, as some tools leave them."""
-    width, height = (_pixels(side, root.findtext(f"size/{side}") or "0") for side in ("width", "height"))
-    if min(width, height) <= 0:
-        return None
-    if width * height > MAX_PIXELS:
-        raise ValueError(f"it has the size {width}x{height}, and an image may have {MAX_PIXELS} pixels")
-    return width, height
-
-
-def _pixels(side: str, text: str) -> int:
-    try:
-        pixels = int(float(text))
-    except (ValueError, OverflowError):
-        pixels = -1
-    if pixels < 0 or pixels != float(text):
-        raise ValueError(f"its {side} is {text.strip()!r}; it must be a whole number of pixels")
-    return pixels
-
-
-def _object(number: int, node: Element) -> _Object:
-    """One object; ValueError if it lacks its name or a finite corner."""
-    name = (node.findtext("name") or "").strip()
-    corners = [(node.findtext(f"bndbox/{corner}") or "").strip() for corner in ("xmin", "ymin", "xmax", "ymax")]
-    if not name or not all(corners):
-        raise ValueError(f"object {number} lacks its name or a corner of its bndbox")
-    try:
-        x1, y1, x2, y2 = map(float, corners)
-        sound = are_corners((x1, y1, x2, y2))
-    except ValueError:
-        sound = False
-    if not sound:
-        raise ValueError(f"object {number} has the bndbox {corners}; its numbers must be {CORNERS}")
-    return _Object(name, (x1, y1, x2, y2), (node.findtext("difficult") or "0").strip() not in ("0", ""))
-
-
-def _image(record: _Record, classes: tuple[str, ...], findings: Findings) -> Image:
+def _objects(record: _Record, wanted: Wanted, findings: Findings) -> list[Object]:
+    """The objects of the wanted classes."""
     objects = []
-    for number, one in enumerate(record.objects):
-        if one.name in classes:
-            objects.append(Object(number, classes.index(one.name), one.box, one.difficult))
-        else:
-            reason = f"{record.annotation}: {unknown('class', one.name, classes)}"
-            findings.add(Flaw.CLASS_UNKNOWN, record.annotation, reason, object=number)
-    return sound_image(
-        record.file, record.id, record.size, objects, origin=ORIGIN, place=record.annotation, findings=findings
-    )
+    for one in record.objects:
+        label = wanted.label(one.name, record.place, one.key, findings)
+        if label is not None:
+            objects.append(Object(one.key, label, one.box, difficult=one.difficult, ignored=one.ignored))
+    return objects
 
 
 @dataclass(frozen=True, kw_only=True)
 class VocOptions(DiskOptions, LoaderOptions):
-    """`root` holds VOCdevkit (or is it), `train` and `test` list (year, split).
+    """`root` holds VOCdevkit (or is it, or holds images with their xml), `train` and `test` list (year, split).
 
     `generate` has the digits set made below `root` first; in a configuration it is a mapping of `DigitsOptions`' keys.
     """
@@ -209,7 +167,8 @@ class VocOptions(DiskOptions, LoaderOptions):
     def read(self, split: str, classes: Sequence[Any] | None, *, strict: bool = True) -> DetectionDataset:
         """As `read_voc`."""
         root = self.root if self.generate is None else digits.generate(self.root, self.generate)
-        return read_voc(root, self.train if split == "train" else self.test, classes=classes, strict=strict)
+        splits = self.train if split == "train" else self.test
+        return read_voc(root, splits, classes=classes, listed_by=self.listed_by(split), strict=strict)
 
 
 class DataLoader(DiskLoader, DetectionLoader):

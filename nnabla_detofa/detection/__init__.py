@@ -3,7 +3,7 @@
 from .affine import affine, invert, letterbox, transform_boxes, transform_points
 from .boxes import Detections, GroundTruth
 from .coco_ap import coco_ap, to_coco
-from .coco_file import is_bbox, is_id, read_instances
+from .coco_file import Id, as_flag, bbox_of, has_bbox, id_order, is_bbox, is_id, read_instances
 from .decode import Peaks, decode, to_detections
 from .targets import Targets, encode
 from .voc_ap import voc_ap
@@ -11,12 +11,17 @@ from .voc_ap import voc_ap
 __all__ = [
     "Detections",
     "GroundTruth",
+    "Id",
     "Peaks",
     "Targets",
     "affine",
+    "as_flag",
+    "bbox_of",
     "coco_ap",
     "decode",
     "encode",
+    "has_bbox",
+    "id_order",
     "invert",
     "is_bbox",
     "is_id",

@@ -2,7 +2,7 @@
 
 import contextlib
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,92 +12,146 @@ from pycocotools.cocoeval import COCOeval
 
 from ..errors import DataError, is_number
 from .boxes import Detections, check_boxes, check_column, check_labels
-from .coco_file import is_bbox, is_id, read_instances
+from .coco_file import Id, as_flag, as_id, bbox_of, id_order, is_bbox, is_id, read_instances
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 
 
-class _Kind(NamedTuple):
-    """What a dict of this kind is called, must have and may have."""
-
-    name: str
-    needs: tuple[str, ...]
-    may_have: tuple[str, ...] = ()
-
-
-_TRUTH = _Kind("annotation", ("image_id", "category_id", "bbox"), ("area", "iscrowd"))
-_RESULT = _Kind("detection", ("image_id", "category_id", "bbox", "score"))
-
-
 def coco_ap(
-    detections: Iterable[dict[str, Any]], annotation_file: str | Path, *, image_ids: Iterable[int] | None = None
+    detections: Iterable[dict[str, Any]],
+    annotation_file: str | Path,
+    *,
+    image_ids: Iterable[Id] | None = None,
+    category_ids: Iterable[Id | None] | None = None,
 ) -> dict[str, float]:
     """COCO's twelve box metrics, in 0..1; nan where there is no object to find (of that size).
 
     `detections` are COCO's result dicts: image_id, category_id, bbox (x y width height), score; at most the best 100 of
-    an image count. `annotation_file` is an instances json; `image_ids` restricts the evaluation to these of its images.
-    Prints nothing. DataError for a file or a dict that is not of COCO's form and for ids that the file does not hold.
+    an image count. `annotation_file` is an instances json; `image_ids` and `category_ids` restrict the evaluation to
+    these of its images and categories (None is one that it lacks). Boxes count as they stand in it; objects without a
+    box or of images that it does not list are left out, those with `ignore` count as crowds do, and categories of one
+    name are one. Prints nothing. DataError for a file or a dict that is not of COCO's form and for ids that the file
+    does not hold.
     """
     content = read_instances(Path(annotation_file))
-    images, categories = ({row["id"] for row in content[key]} for key in ("images", "categories"))
-    truth = _checked(content["annotations"], _TRUTH, f"{annotation_file}: ", images, categories)
-    results = _checked(detections, _RESULT, "", images, categories)
-    wanted = images if image_ids is None else set(image_ids)
-    if wanted - images:
-        raise DataError(f"image {min(wanted - images)} is to be evaluated, but {annotation_file} does not list it")
+    ids = _Ids(_numbered(content["images"]), _numbered_by_name(content["categories"]))
+    truth = [
+        ids.renumbered(row, name, bbox) for row, name, bbox in _objects(content["annotations"], ids, annotation_file)
+    ]
+    results = [ids.renumbered(row, name, row["bbox"]) for row, name in _results(detections)]
+    images = ids.images if image_ids is None else {as_id(one) for one in image_ids}
+    if missing := [one for one in images if one not in ids.images]:
+        raise DataError(f"image {missing[0]} is to be evaluated, but {annotation_file} does not list it")
+    numbers = [ids.categories.get(as_id(one)) for one in (ids.categories if category_ids is None else category_ids)]
     with contextlib.redirect_stdout(io.StringIO()):
-        evaluation = COCOeval(_index(content, truth), _index(content, results), iouType="bbox")
-        evaluation.params.imgIds = sorted(wanted)
+        evaluation = COCOeval(ids.indexed(truth), ids.indexed(results), iouType="bbox")
+        evaluation.params.imgIds = sorted(ids.images[one] for one in images)
+        evaluation.params.catIds = sorted({one for one in numbers if one is not None})
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
     return {name: float(value) if value >= 0 else np.nan for name, value in zip(METRICS, evaluation.stats, strict=True)}
 
 
-def to_coco(detections: Detections, image_ids: Sequence[int], category_ids: Sequence[int]) -> list[dict[str, Any]]:
+def to_coco(detections: Detections, image_ids: Sequence[Id], category_ids: Sequence[Id | None]) -> list[dict[str, Any]]:
     """`detections` as COCO's result dicts: image i is `image_ids[i]`, label j is `category_ids[j]`.
 
-    A box's width is x2 − x1, as COCO has it. Scores are not rounded. DataError for an image or label outside the lists.
+    Detections of a label whose category is None, one that the annotations lack, are left out: nothing can be found of
+    it. A box's width is x2 − x1, as COCO has it. Scores are not rounded. DataError for an image or label outside the
+    lists.
     """
     box = check_boxes(detections.box, "detections.box")
     image = check_labels(detections.image, len(box), len(image_ids), "detections.image", "images")
     label = check_labels(detections.label, len(box), len(category_ids), "detections.label")
     sides = np.concatenate([box[:, :2], box[:, 2:] - box[:, :2]], axis=1)
     score = check_column(detections.score, len(box), "detections.score", np.float64)
+    images, categories = (np.asarray(ids, object).tolist() for ids in (image_ids, category_ids))  # no NumPy numbers
     return [
-        {"image_id": int(image_ids[i]), "category_id": int(category_ids[j]), "bbox": bbox, "score": one}
+        {"image_id": images[i], "category_id": categories[j], "bbox": bbox, "score": one}
         for i, j, bbox, one in zip(image, label, sides.tolist(), score.tolist(), strict=True)
+        if categories[j] is not None
     ]
 
 
-def _checked(rows: Iterable[Any], kind: _Kind, where: str, images: set[int], categories: set[int]) -> list[dict]:
-    """Copies of `rows` with what pycocotools looks up; it would mutate the rows themselves, and take any id."""
-    checked = []
-    for number, row in enumerate(rows):
-        name = f"{where}{kind.name} {number}"
-        missing = [key for key in kind.needs if not isinstance(row, dict) or key not in row]
-        if missing:
-            raise DataError(f"{name} lacks {', '.join(missing)}; it must have {', '.join(kind.needs)}")
-        if not is_id(row["image_id"]) or row["image_id"] not in images:
+class _Ids(NamedTuple):
+    """Numbers for the ids of a file's images and categories: pycocotools sorts ids, which names and numbers mixed
+    cannot be."""
+
+    images: dict[Id, int]
+    categories: dict[Id, int]
+
+    def renumbered(self, row: dict[str, Any], name: str, bbox: Any) -> dict[str, Any]:
+        """A copy of an object or a detection with what pycocotools looks up; it would mutate the row itself, and take
+        any id. DataError for a row that is not sound; `name` is what it is called."""
+        image, category = as_id(row["image_id"]), as_id(row["category_id"])
+        if image not in self.images:
             raise DataError(f"{name} is of image {row['image_id']}, which the annotations do not list")
-        if not is_id(row["category_id"]) or row["category_id"] not in categories:
-            known = ", ".join(map(str, sorted(categories)))
+        if category not in self.categories:
+            known = ", ".join(map(str, sorted(self.categories, key=id_order)))
             raise DataError(f"{name} is of category {row['category_id']}; known: {known}")
-        if not is_bbox(row["bbox"]):
-            raise DataError(f"{name} has the bbox {row['bbox']}; it must be x, y, width, height")
-        numbers = [row[key] for key in ("score", "area") if key in row]
-        if not all(map(is_number, numbers)) or row.get("iscrowd", 0) not in (0, 1):
-            raise DataError(f"{name} has a score, area or iscrowd that is no finite number: {row}")
-        # Numbered from 1: pycocotools takes an object with id 0 for not found once it is found.
-        checked.append(
-            {"id": number + 1, "area": row["bbox"][2] * row["bbox"][3], "iscrowd": 0}
-            | {key: row[key] for key in (*kind.needs, *kind.may_have) if key in row}
-        )
-    return checked
+        if not is_bbox(bbox):
+            raise DataError(f"{name} has the bbox {bbox}; it must be x, y, width, height")
+        if not is_number(row.get("score", 0)):
+            raise DataError(f"{name} has a score that is no finite number: {row}")
+        area, score = bbox[2] * bbox[3], {key: row[key] for key in ("score",) if key in row}
+        if not score and is_number(row.get("area")) and row["area"] >= 0:
+            area = row["area"]
+        crowd = not score and bool(as_flag(row.get("iscrowd")) or as_flag(row.get("ignore")))
+        return {
+            "image_id": self.images[image],
+            "category_id": self.categories[category],
+            "bbox": list(bbox),
+            "area": area,
+            "iscrowd": int(crowd),
+            **score,
+        }
+
+    def indexed(self, rows: list[dict[str, Any]]) -> COCO:
+        """The rows as pycocotools wants them, numbered from 1: it takes an object with id 0 for not found once it is
+        found."""
+        coco = COCO()
+        coco.dataset = {
+            "images": [{"id": number} for number in self.images.values()],
+            "categories": [{"id": number} for number in sorted(set(self.categories.values()))],
+            "annotations": [row | {"id": number} for number, row in enumerate(rows, start=1)],
+        }
+        coco.createIndex()
+        return coco
 
 
-def _index(content: dict, annotations: list[dict]) -> COCO:
-    coco = COCO()
-    coco.dataset = {"images": content["images"], "categories": content["categories"], "annotations": annotations}
-    coco.createIndex()
-    return coco
+def _numbered(rows: list[dict[str, Any]]) -> dict[Id, int]:
+    """Ids in their order, numbered."""
+    return {key: number for number, key in enumerate(sorted({row["id"] for row in rows}, key=id_order))}
+
+
+def _numbered_by_name(rows: list[dict[str, Any]]) -> dict[Id, int]:
+    """Ids of categories in their order, numbered; those of one name have one number."""
+    names = {row["id"]: row.get("name") for row in rows}
+    first: dict[Any, int] = {}
+    for key, name in names.items():
+        first.setdefault(name if isinstance(name, str) else (key,), len(first))
+    return {key: first[name if isinstance(name, str) else (key,)] for key, name in names.items()}
+
+
+def _objects(rows: list[dict[str, Any]], ids: _Ids, file: str | Path) -> Iterator[tuple[dict[str, Any], str, Any]]:
+    """The annotations that can be compared with, what each is called, and its box."""
+    for number, row in enumerate(rows):
+        name = f"{file}: annotation {number}"
+        _require(row, ("image_id", "category_id"), name)
+        bbox = bbox_of(row)
+        if bbox is not None and is_id(row["image_id"]) and row["image_id"] in ids.images:
+            yield row, name, bbox
+
+
+def _results(rows: Iterable[Any]) -> Iterator[tuple[dict[str, Any], str]]:
+    """Detections, and what each is called."""
+    for number, row in enumerate(rows):
+        _require(row, ("image_id", "category_id", "bbox", "score"), f"detection {number}")
+        yield row, f"detection {number}"
+
+
+def _require(row: Any, keys: tuple[str, ...], name: str) -> None:
+    """DataError for a row that lacks one of the keys."""
+    missing = [key for key in keys if not isinstance(row, dict) or key not in row]
+    if missing:
+        raise DataError(f"{name} lacks {', '.join(missing)}; it must have {', '.join(keys)}")

@@ -83,7 +83,8 @@ def voc_metric(interpolation: str):
 def coco_metric(detections: Detections, dataset) -> float:
     """COCO's AP, IoU .5 to .95."""
     results = to_coco(detections, dataset.image_ids, dataset.category_ids)
-    return float(coco_ap(results, dataset.annotation_file, image_ids=dataset.image_ids)["AP"])
+    some = {"image_ids": dataset.image_ids, "category_ids": dataset.category_ids}
+    return float(coco_ap(results, dataset.annotation_file, **some)["AP"])
 
 
 COCO = "coco"

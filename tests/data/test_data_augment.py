@@ -37,7 +37,7 @@ def painted(file, size, box):
 
 def loader(file, size, box, origin, augment, training=True):
     flags = np.zeros(1, bool)
-    image = Image(Path(file), 1, size, np.array([box], np.float32), np.zeros(1, np.int64), flags, flags)
+    image = Image(Path(file), 1, size, np.array([box], np.float32), np.zeros(1, np.int64), flags, flags, flags)
     data = DetectionDataset("one", ("thing",), (image,), origin)
     options = LoaderOptions(image_size=SIDE, workers=0, augment=augment, max_objects=3)
     return DetectionLoader(data, searching=False, training=training, batch_size=16, options=options)

@@ -17,7 +17,7 @@ from nnabla_detofa.errors import ConfigError, DataError
 
 def dataset(n):
     none, flags = np.zeros((0, 4), np.float32), np.zeros(0, bool)
-    images = tuple(Image(None, i, (9, 9), none, np.zeros(0, np.int64), flags, flags) for i in range(n))
+    images = tuple(Image(None, i, (9, 9), none, np.zeros(0, np.int64), flags, flags, flags) for i in range(n))
     return DetectionDataset("some", ("thing",), images, 1.0)
 
 

@@ -22,7 +22,7 @@ def dataset(folder: Path, n: int) -> DetectionDataset:
         corner = rng.uniform([0, 0], [500, 340], (OBJECTS, 2))
         boxes = np.hstack([corner, corner + rng.uniform(20, 140, (OBJECTS, 2))]).astype(np.float32)
         flags = np.zeros(OBJECTS, bool)
-        images.append(Image(file, number, (640, 480), boxes, rng.integers(CLASSES, size=OBJECTS), flags, flags))
+        images.append(Image(file, number, (640, 480), boxes, rng.integers(CLASSES, size=OBJECTS), flags, flags, flags))
     return DetectionDataset("noise", tuple(map(str, range(CLASSES))), tuple(images), 0.5)
 
 

@@ -1,0 +1,170 @@
+"""Where the images of a VOC split and their annotations lie, in the devkit's folders and in other people's (4.1).
+
+Read are, in this order: the lists of `ImageSets/Main` (or `ImageSets`, or beside it); a folder for each split, with
+images and xml side by side, as Roboflow exports them; and images and xml that nothing divides into splits, of which
+every fifth image is the test split. Where only `train` and `val` are there, `val` is the test split; where there is a
+`test` as well, `trainval` is both of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ..errors import DataError
+from .flaws import Findings, Flaw
+from .images import SUFFIXES, inside, read_list
+from .listing import Listing, split_suffix
+
+LAYOUT = "Annotations, ImageSets/Main and JPEGImages"
+IMAGES, ANNOTATIONS = ("JPEGImages", "images", "Images", "imgs"), ("Annotations", "annotations", "xmls", "xml")
+LISTS = ("ImageSets/Main", "ImageSets", ".")
+VALIDATION = ("val", "valid", "validation")
+TEST_SHARE = 5  # every fifth image, where nothing says which
+
+
+class Part(NamedTuple):
+    """Names of images with the folders that hold them and their annotations; `source` is what lists them."""
+
+    images: Listing
+    annotations: Listing
+    names: list[str]
+    source: Path
+
+
+def home_of(root: Path, year: str) -> Path:
+    """The folder of a year: `VOC<year>` in `root` or in its VOCdevkit, else `root` itself where it has no years."""
+    devkit = root / "VOCdevkit" if (root / "VOCdevkit").is_dir() else root
+    home = inside(devkit, f"VOC{year}", "the year of a split")
+    if os.path.isdir(home):  # noqa: PTH112 - any name
+        return home
+    years = _years(devkit)
+    if re.fullmatch(r"VOC\d{4}", devkit.name):  # the root is a year's folder itself
+        if devkit.name == home.name:
+            return devkit
+        years = [devkit.name]
+    if years or not devkit.is_dir():
+        there = f"; there: {', '.join(years)}" if years else ""
+        needed = f"put VOCdevkit/VOC{year} with {LAYOUT} into {root}, or images with their xml"
+        raise DataError(f"no VOC{year} in {devkit}{there}: {needed}")
+    return devkit
+
+
+def _years(devkit: Path) -> list[str]:
+    return sorted(one.name for one in devkit.glob("VOC[0-9]*") if one.is_dir())
+
+
+def parts_of(home: Path, split: str, findings: Findings) -> list[Part]:
+    """What a split consists of; DataError where it is not there."""
+    for find in (_listed, _in_folders):
+        if parts := find(home, split, findings):
+            return parts
+    if (there := _splits(home)) or split not in ("trainval", "train", "test"):
+        lists = next((home / one for one in LISTS[:2] if (home / one).is_dir()), home)
+        raise DataError(f"no split '{split}' in {lists}; there: {', '.join(there) or 'none'}")
+    return [_divided(home, split, findings)]
+
+
+def _listed(home: Path, split: str, findings: Findings) -> list[Part]:
+    for folder in (home / one for one in LISTS):
+        inside(folder, f"{split}.txt", "the name of a split")
+        names = _meant(split, [folder], ".txt")
+        if names:
+            images, annotations = _pair(home)
+            files = [folder / f"{one}.txt" for one in names]
+            _note(names, split, files, findings)
+            return [Part(images, annotations, read_list(one, "split"), one) for one in files]
+    return []
+
+
+def _in_folders(home: Path, split: str, findings: Findings) -> list[Part]:
+    """Folders of the splits, each with its images and annotations; or those below the folders of both."""
+    images, annotations = _folders(home)
+    if names := _meant(split, [home], "/"):
+        pairs = [_pair(home / one) for one in names]
+    elif names := _meant(split, [images, annotations], "/"):
+        pairs = [_open(images / one, annotations / one) for one in names]
+    sources = [pair[0].folder for pair in pairs] if names else []
+    _note(names, split, sources, findings)
+    return [_whole(*pair, source, findings) for pair, source in zip(pairs, sources, strict=True)] if names else []
+
+
+def _meant(split: str, places: Sequence[Path], end: str) -> Sequence[str]:
+    """The names of lists or folders that are a split, with this `end` in all `places`; empty where none is."""
+
+    def there(name: str) -> bool:
+        return all(os.path.exists(f"{place}/{name}{end}") for place in places)  # noqa: PTH110 - any name
+
+    if there(split):
+        return (split,)
+    val = next(filter(there, VALIDATION), None)
+    if split == "trainval" and there("train"):
+        return ("train", val) if val and there("test") else ("train",)
+    return (val,) if val and split in ("test", *VALIDATION) and there("train") else ()
+
+
+def _note(names: Sequence[str], split: str, sources: Sequence[Path], findings: Findings) -> None:
+    if tuple(names) != (split,):
+        for source in sources:
+            findings.add(Flaw.SPLIT_STANDS_IN, source, f"for {split}")
+
+
+def _splits(home: Path) -> list[str]:
+    """Names of the lists, and of folders that are called as splits are."""
+    lists = {one.stem for folder in LISTS[:2] for one in (home / folder).glob("*.txt")}
+    return sorted(lists | {one for one in ("train", "trainval", "test", *VALIDATION) if (home / one).is_dir()})
+
+
+def _pair(folder: Path) -> tuple[Listing, Listing]:
+    return _open(*_folders(folder))
+
+
+def _open(images: Path, annotations: Path) -> tuple[Listing, Listing]:
+    return Listing(images, SUFFIXES), Listing(annotations, (".xml",), "annotation")
+
+
+def _folders(folder: Path) -> tuple[Path, Path]:
+    """The folders of images and annotations in this one; side by side where there are none of their own."""
+    images, annotations = (
+        next((folder / one for one in names if (folder / one).is_dir()), None) for names in (IMAGES, ANNOTATIONS)
+    )
+    if images is None and annotations is None:
+        return folder, folder
+    if images is None:
+        return (folder if _holds(folder, SUFFIXES) else folder / IMAGES[0]), annotations or folder
+    if annotations is None:
+        beside = next((one for one in (images, folder) if _holds(one, (".xml",))), folder / ANNOTATIONS[0])
+        return images, beside
+    return images, annotations
+
+
+def _holds(folder: Path, suffixes: tuple[str, ...]) -> bool:
+    return any(split_suffix(one)[1] in suffixes for one in os.listdir(folder))  # noqa: PTH208 - names alone
+
+
+def _whole(images: Listing, annotations: Listing, source: Path, findings: Findings) -> Part:
+    """All images of a folder, those without an annotation too."""
+    names = images.names()
+    stems = {split_suffix(one)[0] for one in names}
+    for one in annotations.names():
+        if split_suffix(one)[0] not in stems:
+            findings.add(Flaw.ANNOTATION_ALONE, annotations.folder / one)
+    return Part(images, annotations, names, source)
+
+
+def _divided(home: Path, split: str, findings: Findings) -> Part:
+    """The test or the training images of a folder that nothing divides: images that are added later move no other
+    from one to the other, but for the last few."""
+    images, annotations = _pair(home)
+    if not images.names():
+        raise DataError(f"{home} has no image ({', '.join(SUFFIXES)}); put {LAYOUT} into it, or images with their xml")
+    part = _whole(images, annotations, home, findings if split != "test" else Findings(strict=False))
+    findings.add(Flaw.SPLIT_MADE, home)
+    order = sorted(part.names, key=lambda name: hashlib.blake2b(os.fsencode(name), digest_size=8).digest())
+    edge = -(-len(order) // TEST_SHARE)
+    chosen = set(order[:edge] if split == "test" else order[edge:])
+    return part._replace(names=[name for name in part.names if name in chosen])
