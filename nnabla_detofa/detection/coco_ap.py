@@ -39,14 +39,14 @@ def coco_ap(
         ids.renumbered(row, name, bbox) for row, name, bbox in _objects(content["annotations"], ids, annotation_file)
     ]
     results = [ids.renumbered(row, name, row["bbox"]) for row, name in _results(detections)]
-    images = ids.images if image_ids is None else {as_id(one) for one in image_ids}
-    if missing := [one for one in images if one not in ids.images]:
+    images = ids.images if image_ids is None else {one if (key := as_id(one)) is None else key for one in image_ids}
+    if missing := [one for one in images if ids.images.get(one) is None]:
         raise DataError(f"image {missing[0]} is to be evaluated, but {annotation_file} does not list it")
-    numbers = [ids.categories.get(as_id(one)) for one in (ids.categories if category_ids is None else category_ids)]
+    wanted = ids.categories if category_ids is None else {as_id(one) for one in category_ids} & set(ids.categories)
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation = COCOeval(ids.indexed(truth), ids.indexed(results), iouType="bbox")
         evaluation.params.imgIds = sorted(ids.images[one] for one in images)
-        evaluation.params.catIds = sorted({one for one in numbers if one is not None})
+        evaluation.params.catIds = sorted({number for one, number in ids.categories.items() if one in wanted})
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()

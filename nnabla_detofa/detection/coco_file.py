@@ -36,11 +36,10 @@ def read_instances(file: Path) -> dict[str, list[dict[str, Any]]]:
         if not isinstance(rows, list):
             raise DataError(f"{file} is not a COCO instances file: it has no list of {key}")
         for number, row in enumerate(rows):
-            if not isinstance(row, dict):
-                raise DataError(f"{file}: entry {number} of {key} is {row!r}; it must be an object with an id")
-            _normalise_ids(row, IDS[key])
-            if key != "annotations" and not is_id(row.get("id")):
-                given = f"the id {row['id']!r}" if "id" in row else "no id"
+            if isinstance(row, dict):
+                _normalise_ids(row, IDS[key])
+            if not isinstance(row, dict) or (key != "annotations" and not is_id(row.get("id"))):
+                given = f"the id {row['id']!r}" if isinstance(row, dict) and "id" in row else "no id"
                 raise DataError(f"{file}: entry {number} of {key} has {given}; it must be a whole number or a name")
     for row in content["categories"]:
         if isinstance(row.get("name"), (str, int)):

@@ -12,6 +12,7 @@ from nnabla_detofa.data import DetectionDataset, Image, LoaderOptions, hold_out
 from nnabla_detofa.data.flaws import Findings, Flaw
 from nnabla_detofa.data.images import ImageCache, examine_image, read_image
 from nnabla_detofa.data.options import from_mapping
+from nnabla_detofa.data.splits import too_many_held_out
 from nnabla_detofa.errors import ConfigError, DataError
 
 
@@ -39,9 +40,16 @@ def test_held_out_part_depends_on_the_seed_and_may_be_a_number():
     assert all(len(part) == 7 for part in parts)
 
 
+@pytest.mark.parametrize(("n", "asked", "held"), [(5, 5, 2), (5, 3, 2), (6, 3, 3), (300, 1000, 150), (1, 1, 0)])
+def test_held_out_numbers_are_half_of_the_images_at_most(n, asked, held):
+    train, valid = hold_out(dataset(n), asked, 0)
+    assert (len(train), len(valid)) == (n - held, held)
+    assert bool(too_many_held_out(dataset(n), asked)) == (asked > held)
+
+
 def test_held_out_part_must_leave_something():
-    with pytest.raises(DataError, match="held_out takes 5 of the 5 images of some; none is left to train on"):
-        hold_out(dataset(5), 5, 0)
+    with pytest.raises(DataError, match="held_out takes 1 of the 1 images of some; none is left to train on"):
+        hold_out(dataset(1), 0.5, 0)
 
 
 @pytest.mark.parametrize("value", [-1, -0.1, 1.0, 2.5, True, "x", None])

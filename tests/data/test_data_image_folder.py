@@ -5,9 +5,11 @@ import logging
 import cv2
 import numpy as np
 import pytest
+from PIL import Image as Pillow
 
 from nnabla_detofa.data import flaws
 from nnabla_detofa.data.image_folder import DataLoader, read_image_folder
+from nnabla_detofa.data.images import SUFFIXES
 from nnabla_detofa.errors import ConfigError, DataError
 
 
@@ -96,7 +98,7 @@ def test_what_is_left_out_is_said_once(folder, caplog):
 @pytest.mark.parametrize("name", ["\0x/0.png", "\ud800/0.png"])
 def test_a_listed_folder_that_cannot_be(folder, name):
     (folder.root / "list.txt").write_bytes(name.encode("utf-8", "surrogatepass"))
-    with pytest.raises(DataError, match="cannot (list the image folder|read the list of images)"):
+    with pytest.raises(DataError, match="has no such file|cannot read the list of images"):
         read_image_folder(folder.root, "train", listed=folder.root / "list.txt")
 
 
@@ -123,7 +125,7 @@ def test_an_unreadable_image_is_said_whoever_reads_it(folder):
     [
         ([], "the list .*list.txt names no image"),
         (["cat/9.png"], "lists cat/9.png, and .*/train has no such file"),
-        (["dog/9.png"], "cannot list the image folder .*/train/dog: No such file"),
+        (["dog/9.png"], "lists dog/9.png, and .*/train has no such file"),
         (["../val/cat/0.png cat"], "the name '../val/cat/0.png' leads out of"),
         (["/etc/passwd cat"], "the name '/etc/passwd' leads out of"),
         (["0.png"], "lists 0.png without a class; a line is a file and its class, or a file in its class's folder"),
@@ -144,15 +146,19 @@ def test_a_missing_list_or_folder_is_said(folder, tmp_path):
         read_image_folder(tmp_path, "empty")
 
 
-def test_both_parts_must_have_the_same_classes(folder):
+def test_classes_of_one_part_only(folder):
     folder.add("val/dog/0.png")
     (folder.root / "val" / "ant" / "0.png").unlink()
     (folder.root / "val" / "ant").rmdir()
-    with pytest.raises(DataError, match="val has other classes than those wanted, .*: it has also dog and lacks ant"):
-        make(folder, training=False)
+    test = make(folder, training=False)
+    assert test.classes == ("ant", "bee", "cat")
+    assert contents(test.dataset) == [("bee/0.png", 1), ("cat/0.png", 2)]
+    (said,) = test.dataset.findings
+    assert (said.flaw, said.place) == (flaws.Flaw.CLASS_ONLY_IN_TEST, "dog")
+    assert said.detail == "'dog'; dataloader.image_folder.classes=[ant, bee, cat, dog] adds it"
 
 
-def test_given_classes_give_the_labels_their_order(folder):
+def test_given_classes_select_and_give_the_labels_their_order(folder, caplog):
     own = make(folder)
     other = make(folder, classes=[*reversed(own.classes)])
     assert other.classes == own.classes[::-1]
@@ -161,8 +167,42 @@ def test_given_classes_give_the_labels_their_order(folder):
         for made in (own, other)
     ]
     assert pairs[0] == pairs[1]
-    with pytest.raises(DataError, match="train has other classes than those wanted, .*: it lacks cow"):
-        make(folder, classes=[*own.classes, "cow"])
+    flaws.tell.cache_clear()
+    with caplog.at_level(logging.WARNING):
+        some = make(folder, classes=["cow", "cat", "bee"])
+    assert contents(some.dataset) == [
+        ("bee/0.png", 2),
+        ("bee/1.JPEG", 2),
+        *[(f"cat/{i}", 1) for i in ("0.png", "1.JPEG", "2.JPEG")],
+    ]
+    assert [record.getMessage() for record in caplog.records] == [
+        "set/train: 1 x object of a class that is not listed: left out (ant)",
+        "set/train: 1 x class that the training split does not have: kept; it is not learnt (train object cow)",
+    ]
+    with pytest.raises(DataError, match="set/train has no object of the classes cow; it has ant, bee, cat"):
+        make(folder, classes=["cow"])
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("case", [str.lower, str.upper])
+def test_images_of_every_known_suffix(tmp_path, suffix, case):
+    kinds = {".gif": "GIF", ".jp2": "JPEG2000", ".pgm": "PPM", ".ppm": "PPM", ".jfif": "JPEG", ".jpe": "JPEG"}
+    pixels = np.full((20, 30, 3), 77, np.uint8)
+    for part in ("train", "val"):
+        (tmp_path / part / "cat").mkdir(parents=True)
+        with (tmp_path / part / "cat" / f"a{case(suffix)}").open("wb") as file:
+            Pillow.fromarray(pixels).save(file, kinds.get(suffix) or Pillow.registered_extensions()[suffix])
+    loader = DataLoader(False, True, 1, root=tmp_path, image_size=32, held_out=0, workers=0)
+    assert loader.next()["inputs"][0].shape == (1, 3, 32, 32)
+
+
+def test_suffixes_that_are_not_known_are_said(tmp_path):
+    (tmp_path / "train" / "cat").mkdir(parents=True)
+    (tmp_path / "train" / "cat" / "a.JPG2").touch()
+    with pytest.raises(DataError, match="the class folder .*/train/cat holds no image \\(.jpg, .*.tif, .*fill it or"):
+        read_image_folder(tmp_path, "train")
+    found = read_image_folder(tmp_path, "train", strict=False)
+    assert {one.flaw for one in found.findings} == {flaws.Flaw.FILE_IGNORED, flaws.Flaw.CLASS_EMPTY}
 
 
 def test_parts_are_those_of_the_host(folder):

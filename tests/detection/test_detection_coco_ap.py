@@ -190,7 +190,7 @@ def test_detections_outside_the_lists_are_said(change, message):
         ({"image_id": []}, r"^detection 0 is of image \[\], which the annotations do not list$"),
         ({"category_id": []}, r"^detection 0 is of category \[\]; known: 3, 7, 90$"),
         ({"bbox": [0, 0, 1, np.nan]}, r"^detection 0 has the bbox \[0, 0, 1, nan\]; it must be x, y, width, height$"),
-        ({"score": "1"}, r"^detection 0 has a score, area or iscrowd that is no finite number: {.*'score': '1'}$"),
+        ({"score": "1"}, r"^detection 0 has a score that is no finite number: {.*'score': '1'}$"),
         ({"bbox": None}, r"^detection 0 has the bbox None; it must be x, y, width, height$"),
     ],
 )
@@ -209,9 +209,9 @@ def test_incomplete_detections_are_said(file, row):
 
 
 def test_incomplete_annotations_are_said(tmp_path, dataset):
-    del dataset["annotations"][3]["bbox"]
+    del dataset["annotations"][3]["category_id"]
     with pytest.raises(
-        DataError, match=r"instances\.json: annotation 3 lacks bbox; it must have image_id, category_id"
+        DataError, match=r"instances\.json: annotation 3 lacks category_id; it must have image_id, category_id$"
     ):
         coco_ap([], written(tmp_path, dataset))
 
@@ -219,7 +219,9 @@ def test_incomplete_annotations_are_said(tmp_path, dataset):
 @pytest.mark.parametrize("key", ["images", "categories"])
 def test_entries_without_id_are_said(tmp_path, dataset, key):
     del dataset[key][1]["id"]
-    with pytest.raises(DataError, match=rf"instances\.json: entry 1 of {key} has no id; it must be a whole number$"):
+    with pytest.raises(
+        DataError, match=rf"instances\.json: entry 1 of {key} has no id; it must be a whole number or a name$"
+    ):
         coco_ap([], written(tmp_path, dataset))
 
 
@@ -248,3 +250,38 @@ def test_a_missing_file_is_said(tmp_path):
 def test_an_image_that_the_file_lacks_is_said(file):
     with pytest.raises(DataError, match=r"^image 6 is to be evaluated, but .*instances\.json does not list it$"):
         coco_ap([], file, image_ids=[5, 6])
+
+
+@pytest.mark.parametrize("change", [{"bbox": []}, {"bbox": None}, {"image_id": 6}])
+def test_what_cannot_be_found_is_left_out(tmp_path, dataset, noisy, change):
+    without = copy.deepcopy(dataset)
+    del without["annotations"][3]
+    dataset["annotations"][3] |= change
+    assert coco_ap(noisy, written(tmp_path, dataset)) == coco_ap(noisy, written(tmp_path, without))
+
+
+def test_ignored_objects_count_as_crowds(tmp_path, dataset, noisy):
+    crowd = copy.deepcopy(dataset)
+    crowd["annotations"][3]["iscrowd"] = 1
+    dataset["annotations"][3]["ignore"] = 1
+    expected = coco_ap(noisy, written(tmp_path, crowd))
+    assert coco_ap(noisy, written(tmp_path, dataset)) == expected
+    del dataset["annotations"][3]["ignore"]
+    assert coco_ap(noisy, written(tmp_path, dataset)) != expected
+
+
+def test_ids_that_are_names_change_nothing(tmp_path, dataset, noisy):
+    expected = coco_ap(noisy, written(tmp_path, dataset), image_ids=IMAGES[:2])
+    for row in dataset["images"]:
+        row["id"] = f"image {row['id']:04d}"
+    for row in [*dataset["annotations"], *noisy]:
+        row["image_id"] = f"image {row['image_id']:04d}"
+    named = [f"image {one:04d}" for one in IMAGES[:2]]
+    assert coco_ap(noisy, written(tmp_path, dataset), image_ids=named) == expected
+
+
+def test_only_the_categories_asked_for_are_evaluated(tmp_path, dataset, noisy):
+    some = coco_ap(noisy, written(tmp_path, dataset), category_ids=[7, None, 90])
+    for rows, name in ((dataset["categories"], "id"), (dataset["annotations"], "category_id"), (noisy, "category_id")):
+        rows[:] = [row for row in rows if row[name] != 3]
+    assert some == pytest.approx(coco_ap(noisy, written(tmp_path, dataset)))
