@@ -90,7 +90,7 @@ def examine(options: Options, *, threads: int | None = None, show: bool = True) 
         if len(read) == 2:
             part.findings.extend(_same_in_test(**read))
         parts.append(part)
-        classes = classes or dataset.classes
+        classes = classes or dataset.classes or None  # of a training split that is unusable there may be none
     return parts
 
 

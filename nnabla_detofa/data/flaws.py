@@ -69,7 +69,7 @@ class Flaw(Enum):
     )
     LIST_COLUMNS = "line of a list with more than a name", Severity.MENDED, "the first column is the image"
     NAME_MENDED = (
-        "file name that is absolute, of another system, or nearly the file's",
+        "file name that is absolute, of another place or system, or nearly the file's",
         Severity.MENDED,
         "the file in the data folder that it must mean is taken",
     )

@@ -52,8 +52,8 @@ class Listing:
     def find(self, name: str) -> str | None:
         """The file that `name` must mean, as a path below the folder; None where there is none, or it leads out.
 
-        A suffix may be left out. Tried in turn: the name as it stands, with slashes for backslashes and % codes
-        resolved, and of an absolute name or URL its longest end that is there.
+        A suffix may be left out. Tried in turn: the name as it stands, with slashes for backslashes, and with % codes
+        resolved; then its longest end that is there, as of an absolute name, a URL or one that begins elsewhere.
         """
         if (file := self._plain(name)) is not None:
             return file
@@ -144,6 +144,4 @@ def _meanings(name: str) -> Iterator[str]:
         parts = [part for part in text.replace("\\", "/").split("/") if part not in ("", ".")]
         if ".." in parts:
             return
-        yield "/".join(parts)
-        if is_absolute(text):
-            yield from ("/".join(parts[start:]) for start in range(1, len(parts)))
+        yield from ("/".join(parts[start:]) for start in range(len(parts)))

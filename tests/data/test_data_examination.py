@@ -73,6 +73,25 @@ def copied(voc, source, target):
     shutil.copy(voc.image(source), voc.image(target))
 
 
+def changed(voc, old, new):
+    voc.annotation("a").write_text(voc.annotation("a").read_text().replace(old, new))
+
+
+def plain(voc):
+    """A folder for each split, with images and xml side by side."""
+    for split, names in (("trainval", "abc"), ("test", "de")):
+        (voc.root / split).mkdir()
+        for file in (one for name in names for one in (voc.image(name), voc.annotation(name))):
+            shutil.move(file, voc.root / split)
+    shutil.rmtree(voc.root / "VOCdevkit")
+
+
+BOX = "<bndbox><xmin>50</xmin><ymin>2</ymin><xmax>60</xmax><ymax>9</ymax></bndbox>"
+NAMED = f"<name>cat</name>{BOX}"
+POINTS = "".join(f"<x{i}>{x}</x{i}><y{i}>{y}</y{i}>" for i, (x, y) in enumerate([(50, 2), (60, 5), (55, 9)], 1))
+OUTLINED = f"<object><name>cat</name><polygon>{POINTS}</polygon></object>"
+
+
 VOC_FLAWS = {
     Flaw.SPLIT_UNREADABLE: lambda voc: (voc.folder / "ImageSets/Main/test.txt").unlink(),
     Flaw.IMAGE_MISSING: lambda voc: voc.image("a").unlink(),
@@ -80,6 +99,22 @@ VOC_FLAWS = {
     Flaw.IMAGE_TOO_LARGE: lambda voc: bomb(voc.image("a")),
     Flaw.SIZE_DISAGREES: lambda voc: voc.annotation("a").write_text(voc.xml(CAT, (80, 61))),
     Flaw.ANNOTATION_MISSING: lambda voc: voc.annotation("a").unlink(),
+    Flaw.ANNOTATION_UNREADABLE: lambda voc: [voc.annotation("a").unlink(), voc.annotation("a").mkdir()],
+    Flaw.ANNOTATION_ALONE: lambda voc: [plain(voc), (voc.root / "trainval" / "z.xml").write_text(voc.xml(CAT))],
+    Flaw.SPLIT_STANDS_IN: lambda voc: (voc.folder / "ImageSets/Main/trainval.txt").rename(
+        voc.folder / "ImageSets/Main/train.txt"
+    ),
+    Flaw.SPLIT_MADE: lambda voc: shutil.rmtree(voc.folder / "ImageSets"),
+    Flaw.LIST_COLUMNS: lambda voc: (voc.folder / "ImageSets/Main/test.txt").write_text("d  1\ne -1\n"),
+    Flaw.NAME_MENDED: lambda voc: (voc.folder / "ImageSets/Main/test.txt").write_text("d\n/set/e.jpg\n"),
+    Flaw.FLAG_UNKNOWN: lambda voc: changed(voc, "<difficult>0<", "<difficult>Unspecified<"),
+    Flaw.OBJECT_ELSEWHERE: lambda voc: changed(voc, "object>", "item>"),
+    Flaw.BOX_SEVERAL: lambda voc: changed(voc, "</bndbox>", f"</bndbox>{BOX}"),
+    Flaw.BOX_MISSING: lambda voc: changed(voc, "</object>", "</object><object><name>cat</name></object>"),
+    Flaw.BOX_FROM_OUTLINE: lambda voc: changed(voc, "</object>", f"</object>{OUTLINED}"),
+    Flaw.IGNORED: lambda voc: changed(voc, "</object>", f"</object><object><ignore>1</ignore>{NAMED}</object>"),
+    Flaw.BOX_IN_SHARES: lambda voc: with_object(voc, box=(0.1, 0.1, 0.7, 0.9)),
+    Flaw.CLASS_ONLY_IN_TEST: lambda voc: voc.annotation("d").write_text(voc.xml([*CAT, ("owl", (9, 9, 30, 30))])),
     Flaw.ANNOTATION_BROKEN: lambda voc: voc.annotation("a").write_text("<annotation>"),
     Flaw.NAME_LEADS_OUT: lambda voc: (voc.folder / "ImageSets/Main/test.txt").write_text("d\n../d\n"),
     Flaw.SIZE_MISSING: lambda voc: voc.annotation("a").write_text(voc.xml(CAT, None)),
@@ -117,11 +152,38 @@ def test_voc(voc, flaw):
 
 def test_a_class_that_is_not_listed(voc):
     with_object(small_voc(voc), "dog", (50, 2, 60, 9))
-    finds(VocOptions(root=voc.root, image_size=64, classes=["cat"]), Flaw.CLASS_UNKNOWN)
+    finds(VocOptions(root=voc.root, image_size=64, classes=["cat"]), Flaw.CLASS_LEFT_OUT)
+
+
+@pytest.mark.parametrize(
+    ("classes", "flaws"),
+    [
+        (["cat", "cow"], {Flaw.CLASS_UNTRAINED, Flaw.CLASS_UNTESTED}),
+        (["cow"], {Flaw.CLASS_LEFT_OUT, Flaw.CLASSES_ABSENT}),
+    ],
+)
+def test_a_listed_class_that_no_object_has(voc, classes, flaws):
+    finds(VocOptions(root=small_voc(voc).root, image_size=64, classes=classes), *flaws)
+
+
+def test_nothing_to_train_on(voc):
+    for name in "abc":
+        small_voc(voc) if name == "a" else None
+        voc.annotation(name).write_text(voc.xml([]))
+    finds(VocOptions(root=voc.root, image_size=64, classes=["cat"]), Flaw.NOTHING_TO_TRAIN)
+
+
+def test_boxes_in_another_form(voc):
+    small_voc(voc)
+    for name in "abcde":
+        voc.annotation(name).write_text(voc.xml([("cat", (0.1, 0.2, 0.5, 0.6))]))
+    finds(VocOptions(root=voc.root, image_size=64), Flaw.BOXES_IN_ANOTHER_FORM, Flaw.BOX_IN_SHARES)
 
 
 def test_held_out_takes_all(voc):
-    finds(VocOptions(root=small_voc(voc).root, image_size=64, held_out=3), Flaw.HELD_OUT_ALL)
+    options = {"root": small_voc(voc).root, "image_size": 64}
+    finds(VocOptions(**options, held_out=3), Flaw.HELD_OUT_MORE)
+    finds(VocOptions(**options, held_out=0.9), Flaw.HELD_OUT_ALL)
 
 
 @pytest.mark.parametrize("difficult", [False, True])
@@ -145,6 +207,7 @@ def small_coco(coco):
     coco.content["annotations"] = [
         {"id": key, "image_id": 4, "category_id": 3, "bbox": box} for key, box in boxes.items()
     ]
+    coco.content["categories"] = [{"id": 3, "name": "cat"}]
     coco.write("train")
     coco.content["images"][0]["file_name"] = "x.jpg"
     cv2.imwrite(str(coco.root / "val2017" / "x.jpg"), noise(60, 80, 3))
@@ -158,6 +221,14 @@ COCO_FLAWS = {
     Flaw.ANNOTATION_BROKEN: {"annotations": {"bbox": [1, 2, 3]}},
     Flaw.CATEGORY_UNKNOWN: {"annotations": {"category_id": 5}},
     Flaw.IMAGE_UNKNOWN: {"annotations": {"image_id": 5}},
+    Flaw.AREA_UNKNOWN: {"annotations": {"area": "large"}},
+    Flaw.ANNOTATION_ID: {"annotations": {"id": 2}},
+    Flaw.SIZE_MISSING: {"images": {"width": None}},
+    Flaw.IGNORED: {"annotations": {"ignore": 1}},
+    Flaw.FLAG_UNKNOWN: {"annotations": {"iscrowd": "Unspecified"}},
+    Flaw.BOX_MISSING: {"annotations": {"bbox": []}},
+    Flaw.BOX_IN_SHARES: {"annotations": {"bbox": [0.1, 0.1, 0.5, 0.5]}},
+    Flaw.NAME_MENDED: {"images": {"file_name": ".\\\\x.jpg"}},
     Flaw.BOX_ZERO: {"annotations": {"bbox": [1, 2, 0, 3]}},
     Flaw.CROWD: {"annotations": {"iscrowd": 1}},
 }
@@ -171,9 +242,9 @@ def test_coco(small_coco, flaw):
     finds(CocoOptions(root=small_coco.root, image_size=64, held_out=0), flaw)
 
 
-@pytest.mark.parametrize("part", ["images", "annotations", "categories"])
+@pytest.mark.parametrize("part", ["images", "categories"])
 def test_ids_that_are_not_unique(small_coco, part):
-    more = {"file_name": "y.jpg"} if part == "images" else {"name": "cow"} if part == "categories" else {}
+    more = {"file_name": "y.jpg"} if part == "images" else {"name": "cow"}
     small_coco.content[part].append(small_coco.content[part][0] | more)
     small_coco.write("val")
     finds(CocoOptions(root=small_coco.root, image_size=64, held_out=0), Flaw.ID_REPEATED)
@@ -182,7 +253,14 @@ def test_ids_that_are_not_unique(small_coco, part):
 def test_category_names_that_are_not_unique(small_coco):
     small_coco.content["categories"].append({"id": 9, "name": "cat"})
     small_coco.write("val")
-    finds(CocoOptions(root=small_coco.root, image_size=64, held_out=0), Flaw.ID_REPEATED)
+    finds(CocoOptions(root=small_coco.root, image_size=64, held_out=0), Flaw.CATEGORY_REPEATED)
+
+
+def test_two_names_of_one_file(small_coco):
+    (row,) = small_coco.content["images"]
+    small_coco.content["images"] = [row | {"file_name": "/a/x.jpg"}, row | {"id": 5, "file_name": "/b/x.jpg"}]
+    small_coco.write("val")
+    finds(CocoOptions(root=small_coco.root, image_size=64, held_out=0), Flaw.NAME_AMBIGUOUS, Flaw.NAME_MENDED)
 
 
 FOLDER_FLAWS = {
@@ -203,13 +281,14 @@ def test_image_folder(tmp_path, flaw):
     finds(FolderOptions(root=tmp_path, image_size=32, held_out=0), flaw)
 
 
-def finds(options, flaw):
-    """The examination finds this one flaw, and reading for training stops just where it says so."""
+def finds(options, *flaws):
+    """The examination finds these flaws alone, and reading for training stops just where it says so."""
     parts = examine(options, show=False, threads=2)
     found = [finding.flaw for part in parts for finding in part.findings]
-    assert set(found) - {Flaw.NO_BOXES} == {flaw} - {Flaw.NO_BOXES}
-    assert severity(parts) == flaw.severity
-    assert trains(options) == (flaw.severity < Severity.UNUSABLE)
+    assert set(found) - {Flaw.NO_BOXES} == set(flaws) - {Flaw.NO_BOXES}
+    worst = max(flaw.severity for flaw in flaws)
+    assert severity(parts) == worst
+    assert trains(options) == (worst < Severity.UNUSABLE)
 
 
 def trains(options):
@@ -218,6 +297,8 @@ def trains(options):
         train = options.read("train", options.classes)
         hold_out(train, options.held_out, options.seed)
         test = options.read("test", train.classes)
+        if not train.class_counts.any():
+            return False  # a loader would stop
         if isinstance(test, DetectionDataset) and test.ground_truth().difficult.all():
             return False  # the last stage, evaluation, would stop
         for dataset in (train, test):
@@ -230,7 +311,9 @@ def trains(options):
 
 
 def test_every_flaw_is_planted_somewhere():
-    elsewhere = {Flaw.CLASS_UNKNOWN, Flaw.SAME_NAME_IN_TEST, Flaw.ID_REPEATED, Flaw.HELD_OUT_ALL}
+    elsewhere = {Flaw.CLASS_LEFT_OUT, Flaw.CLASS_UNTRAINED, Flaw.CLASS_UNTESTED, Flaw.CLASSES_ABSENT}
+    elsewhere |= {Flaw.SAME_NAME_IN_TEST, Flaw.ID_REPEATED, Flaw.CATEGORY_REPEATED, Flaw.NAME_AMBIGUOUS}
+    elsewhere |= {Flaw.HELD_OUT_ALL, Flaw.HELD_OUT_MORE, Flaw.NOTHING_TO_TRAIN, Flaw.BOXES_IN_ANOTHER_FORM}
     assert {*VOC_FLAWS, *COCO_FLAWS, *FOLDER_FLAWS, *elsewhere} == set(Flaw)
 
 
@@ -270,9 +353,9 @@ def test_tables_and_json_name_file_and_object(voc, capsys, tmp_path):
         {"split": "train", "flaw": "box_zero", "severity": "mended", "file": str(voc.annotation("a")), "object": 1}
         | {"detail": "(9, 9, 9, 30)"}
     ]
-    voc.annotation("b").unlink()
+    voc.image("b").unlink()
     assert check(options) == Severity.UNUSABLE == 2
-    assert f"    cannot read the annotation {voc.annotation('b')}: No such file" in capsys.readouterr().out
+    assert f"trainval.txt lists b, but {voc.image('b').parent} has no b.jpg or" in capsys.readouterr().out
 
 
 def test_many_places_of_a_flaw_are_cut_short_on_the_terminal_alone(voc):
@@ -303,10 +386,10 @@ def test_training_says_the_counts_and_remembers_them(voc, caplog):
         voc.image("a").unlink()
         assert before_training(options, json.loads(json.dumps(record))) == record
         more = VocOptions(root=voc.root, image_size=96, held_out=0)
-        with pytest.raises(DataError, match="trainval.txt lists a, but .*/JPEGImages has no a.jpg$"):
+        with pytest.raises(DataError, match="trainval.txt lists a, but .*/JPEGImages has no a.jpg or the like"):
             before_training(more, record)
         voc.image("b").unlink()
-        with pytest.raises(DataError, match=r"no a.jpg \(and 1 more such flaws: `nnabla_detofa check` lists them\)"):
+        with pytest.raises(DataError, match=r"no a.jpg .*\(and 1 more such flaws: `nnabla_detofa check` lists them\)"):
             before_training(more, {"options": "damaged"})
 
 
@@ -348,12 +431,58 @@ def test_check_of_another_data_set(tmp_path):
             check({"voc": {"root": "."}}, place)
 
 
-def test_a_class_that_one_split_lacks_is_reported_with_the_rest(small_coco, tmp_path, capsys):
-    small_coco.content["categories"] = [{"id": 3, "name": "cat"}]
+def test_a_class_that_one_split_lacks_is_noted(small_coco, capsys):
+    small_coco.content["categories"] = [{"id": 5, "name": "dog"}]
+    small_coco.content["annotations"] = [row | {"category_id": 5} for row in small_coco.content["annotations"][:1]]
+    options = {"coco": {"root": str(small_coco.write("val").root), "image_size": 64, "held_out": 0}}
+    assert check(options) == 2
+    said = capsys.readouterr().out
+    assert "test: 1 x object of a class that the training split does not have: left out" in said
+    assert "'dog'; dataloader.coco.classes=[cat, dog] adds it" in said
+    assert "instances_val2017 has no object of the classes cat; it has dog" in said
+    small_coco.content["annotations"].append({"id": 7, "image_id": 4, "category_id": 3, "bbox": [9, 9, 9, 9]})
+    small_coco.content["categories"].append({"id": 3, "name": "cat"})
     small_coco.write("val")
-    assert check({"coco": {"root": str(small_coco.root), "image_size": 64, "held_out": 0}}, tmp_path / "x.json") == 2
-    assert "unknown class for instances_val2017.json 'dog'; known: cat" in capsys.readouterr().out
-    assert json.loads((tmp_path / "x.json").read_text())["splits"]["train"]["images"] == 1
+    assert check(options) == 1
+
+
+REASONS = {
+    "image": (lambda voc, name: voc.image(name).rename(voc.image(name).with_suffix(".xyz")), Flaw.IMAGE_MISSING),
+    "annotation": (lambda voc, name: voc.annotation(name).write_text("<annotation>"), Flaw.ANNOTATION_BROKEN),
+    "size": (lambda voc, name: [changed_size(voc, name), voc.image(name).write_text("x")], Flaw.IMAGE_UNREADABLE),
+}
+
+
+def changed_size(voc, name):
+    voc.annotation(name).write_text(voc.xml(CAT, None))
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_check_names_every_reason_for_which_nothing_is_left(voc, reason, capsys):
+    """As training names the first."""
+    small_voc(voc)
+    spoil, flaw = REASONS[reason]
+    for name in "abc":
+        spoil(voc, name)
+    options = VocOptions(root=voc.root, image_size=64)
+    train, test = examine(options, show=False)
+    assert [one.flaw for one in train.findings if one.flaw.severity is Severity.UNUSABLE] == [flaw] * 3
+    assert {one.flaw for one in test.findings} == set()
+    assert check({"voc": {"root": str(voc.root), "image_size": 64}}) == 2
+    said = capsys.readouterr().out
+    assert "lists no image" not in said
+    with pytest.raises(DataError) as training:
+        options.read("train", None)
+    assert str(training.value) in said
+
+
+def test_check_names_every_reason_of_a_coco_file(small_coco, capsys):
+    small_coco.content["images"][0]["file_name"] = "none.jpg"
+    small_coco.write("train")
+    assert check({"coco": {"root": str(small_coco.root), "image_size": 64, "held_out": 0}}) == 2
+    said = capsys.readouterr().out
+    assert "instances_train2017.json lists none.jpg, but" in said
+    assert "lists no image" not in said
 
 
 def test_a_check_that_fails_leaves_the_file_of_the_one_before(tmp_path):

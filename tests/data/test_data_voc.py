@@ -1,10 +1,12 @@
 """Reading a VOCdevkit: what is there is read as annotated, what is wrong is said in one line."""
 
 import os
+import unicodedata
 
 import numpy as np
 import pytest
 
+from nnabla_detofa.data import flaws as flaws_module
 from nnabla_detofa.data import read_voc
 from nnabla_detofa.data.flaws import Flaw
 from nnabla_detofa.data.voc import DataLoader
@@ -129,15 +131,31 @@ def test_missing_image_folder(filled_voc):
     fails("cannot list the image folder .*JPEGImages", filled_voc.root)
 
 
-def test_missing_annotation(filled_voc):
+def flaws(data):
+    """Flaws that were found, those of images without boxes aside."""
+    return {finding.flaw for finding in data.findings} - {Flaw.NO_BOXES}
+
+
+@pytest.mark.parametrize("content", [None, "", " \n\t"])
+def test_an_image_without_annotation_is_background(filled_voc, content):
+    file = filled_voc.annotation("a01")
+    file.unlink() if content is None else file.write_text(content)
+    data = read_voc(filled_voc.root, TRAINVAL)
+    assert data.images[1].size == (81, 60)
+    assert len(data.images[1].labels) == 0
+    assert [one.place for one in data.findings if one.flaw is Flaw.ANNOTATION_MISSING] == ["a01.xml"]
+
+
+def test_an_annotation_that_is_no_file(filled_voc):
     filled_voc.annotation("a03").unlink()
-    fails("cannot read the annotation .*a03.xml", filled_voc.root)
+    filled_voc.annotation("a03").mkdir()
+    fails("cannot read the annotation .*a03.xml: it is no file", filled_voc.root)
 
 
 BOMB = '<!DOCTYPE a [<!ENTITY b "c"><!ENTITY d "&b;&b;">]><annotation>&d;</annotation>'
 
 
-@pytest.mark.parametrize("text", ["<annotation><object>", "", "no xml"])
+@pytest.mark.parametrize("text", ["<annotation><object>", "\x00", "no xml"])
 def test_broken_xml(voc, text):
     voc.add("trainval", "one")
     voc.annotation("one").write_text(text)
@@ -160,18 +178,47 @@ def test_object_without_name(voc):
     fails("lacks its name", voc.add("trainval", "one", [("", (1, 2, 3, 4))]).root)
 
 
-def test_class_that_the_configuration_lacks(filled_voc):
-    message = r"xml: unknown class 'dog'; known: cat, dogs \(did you mean 'dogs'\?\)"
-    fails(message, filled_voc.root, classes=["cat", "dogs"])
+def test_a_list_of_classes_selects(filled_voc):
+    data = read_voc(filled_voc.root, TRAINVAL, classes=["cow", "cat"])
+    assert data.classes == ("cow", "cat")
+    assert data.class_counts.tolist() == [0, 13]
+    left_out = [one for one in data.findings if one.flaw is Flaw.CLASS_LEFT_OUT]
+    assert [(one.place, one.detail) for one in left_out[:1]] == [("a02.xml object 1", "'dog'")]
+    assert len(left_out) == 6
+
+
+def test_none_of_the_classes(filled_voc):
+    message = "VOC2007 trainval has no object of the classes cats, dogs; it has cat, dog"
+    fails(message, filled_voc.root, classes=["cats", "dogs"])
+
+
+def test_a_listed_class_without_object_is_warned_of(filled_voc, caplog):
+    flaws_module.tell.cache_clear()
+    DataLoader(False, True, 2, root=filled_voc.root, image_size=64, classes=["cow", "cat"])
+    said = [record.getMessage() for record in caplog.records]
+    places = ", ".join(f"{name}.xml object 1" for name in ("a02", "a05", "a08"))
+    assert f"VOC2007 trainval: 6 x object of a class that is not listed: left out ({places}, …)" in said
+    kept = "class that the training split does not have: kept; it is not learnt"
+    assert f"VOC2007 trainval: 1 x {kept} (VOC2007 trainval object cow)" in said
+
+
+def test_nothing_to_learn_is_said(voc):
+    voc.add("trainval", "one").add("trainval", "two")
+    with pytest.raises(DataError, match="VOC2007 trainval has no object of the classes cat, so nothing can be learnt"):
+        DataLoader(False, True, 2, root=voc.root, image_size=64, classes=["cat"])
 
 
 def test_loader_takes_test_labels_from_the_training_classes(filled_voc):
     filled_voc.add("test", "c", [("dog", (1, 2, 30, 40))])
     loader = DataLoader(False, False, 2, root=filled_voc.root, image_size=64)
     assert loader.classes == ("cat", "dog")
-    filled_voc.add("test", "d", [("bird", (1, 2, 30, 40))])
-    with pytest.raises(DataError, match="unknown class 'bird'; known: cat, dog"):
-        DataLoader(False, False, 2, root=filled_voc.root, image_size=64)
+    filled_voc.add("test", "d", [("bird", (1, 2, 30, 40)), ("cat", (1, 2, 30, 40))])
+    loader = DataLoader(False, False, 2, root=filled_voc.root, image_size=64)
+    assert loader.dataset.images[-1].labels.tolist() == [0]
+    (said,) = [one for one in loader.dataset.findings if one.flaw is Flaw.CLASS_ONLY_IN_TEST]
+    assert (said.place, said.detail) == ("d.xml object 0", "'bird'; dataloader.voc.classes=[cat, dog, bird] adds it")
+    assert "classes come from the training split" in said.flaw.policy
+    assert "dataloader.voc.classes" in said.flaw.policy
 
 
 @pytest.mark.parametrize("root", ["", None, 3])
@@ -239,3 +286,83 @@ def test_a_year_that_no_file_system_can_have(voc):
     voc.add("trainval", "one")
     with pytest.raises(DataError, match="no VOC2007{300} in "):
         read_voc(voc.root, [["200" + "7" * 300, "trainval"]])
+
+
+@pytest.mark.parametrize(
+    ("line", "flaw"),
+    [
+        ("{}  1", Flaw.LIST_COLUMNS),
+        ("{} -1", Flaw.LIST_COLUMNS),
+        ("{}\t0", Flaw.LIST_COLUMNS),
+        ("JPEGImages/{}.jpg Annotations/{}.xml", Flaw.LIST_COLUMNS),
+        ("{}  \r", None),
+        ("{}.jpg", None),
+        ("{}.JPG", None),
+        ("JPEGImages/{}.jpg", Flaw.NAME_MENDED),
+        ("data/VOC2007/JPEGImages/{}.jpg", Flaw.NAME_MENDED),
+        ("/data/VOC2007/JPEGImages/{}.jpg", Flaw.NAME_MENDED),
+        ("D:\\VOC2007\\JPEGImages\\{}.jpg", Flaw.NAME_MENDED),
+        (".\\{}", Flaw.NAME_MENDED),
+    ],
+)
+def test_lines_of_other_peoples_lists(filled_voc, line, flaw):
+    expected = read_voc(filled_voc.root, TRAINVAL)
+    file = filled_voc.folder / "ImageSets/Main/trainval.txt"
+    file.write_text("".join(line.replace("{}", name) + "\n" for name in file.read_text().split()))
+    data = read_voc(filled_voc.root, TRAINVAL)
+    assert (data.digest, data.image_ids) == (expected.digest, expected.image_ids)
+    assert (flaw in flaws(data)) == bool(flaw)
+    assert not [one for one in data.findings if one.flaw in (Flaw.ANNOTATION_MISSING, Flaw.LISTED_TWICE)]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_lists_of_other_systems(filled_voc, encoding):
+    file = filled_voc.folder / "ImageSets/Main/trainval.txt"
+    file.write_bytes(file.read_text().replace("\n", "\r\n").encode(encoding))
+    assert len(read_voc(filled_voc.root, TRAINVAL)) == 20
+
+
+def test_a_name_with_a_space_is_no_second_column(voc):
+    voc.add("trainval", "one 1", [("dog", (1, 2, 30, 40))])
+    data = read_voc(voc.root, TRAINVAL)
+    assert data.image_ids == ("one 1",)
+    assert not data.findings
+
+
+@pytest.mark.parametrize("suffix", [".JPG", ".bmp", ".webp", ".tif", ".TIFF", ".gif", ".jfif", ".jp2"])
+def test_images_of_other_suffixes(voc, suffix):
+    voc.add("trainval", "one", [("dog", (1, 2, 30, 40))])
+    voc.image("one").rename(voc.image("one").with_suffix(suffix))
+    assert read_voc(voc.root, TRAINVAL).images[0].file.suffix == suffix
+
+
+def test_suffixes_that_are_looked_for_are_said(voc):
+    voc.add("trainval", "one", [("dog", (1, 2, 30, 40))])
+    voc.image("one").rename(voc.image("one").with_suffix(".xyz"))
+    fails(r"JPEGImages has no one.jpg or the like \(.jpeg, .png, .bmp, .webp, .tif", voc.root)
+
+
+@pytest.mark.parametrize("listed", ["NFC", "NFD"])
+@pytest.mark.parametrize("image", ["NFC", "NFD"])
+@pytest.mark.parametrize("annotation", ["NFC", "NFD"])
+def test_names_are_compared_in_one_unicode_form(voc, listed, image, annotation):
+    voc.add("trainval", "one", [("caf\u00e9", (1, 2, 30, 40))])
+    listed, image, annotation = (unicodedata.normalize(form, "\u00e9t\u00e9") for form in (listed, image, annotation))
+    voc.image("one").rename(voc.image(image))
+    voc.annotation("one").rename(voc.annotation(annotation))
+    (voc.folder / "ImageSets/Main/trainval.txt").write_text(listed)
+    data = read_voc(voc.root, TRAINVAL, classes=[unicodedata.normalize("NFD", "caf\u00e9")])
+    assert data.class_counts.tolist() == [1]
+    assert not data.findings
+
+
+def test_shares_of_the_image_are_no_pixels(filled_voc):
+    for file in (filled_voc.folder / "Annotations").glob("a*.xml"):
+        file.write_text(filled_voc.xml([("cat", (0.1, 0.2, 0.5, 0.9)), ("dog", (0.05, 0.1, 0.98, 1))], size=None))
+    fails("40 of 40 boxes lie within 0 to 1, as shares of the image do; boxes must be in pixels", filled_voc.root)
+
+
+def test_a_size_in_place_of_the_second_corner(filled_voc):
+    for file in (filled_voc.folder / "Annotations").glob("a*.xml"):
+        file.write_text(filled_voc.xml([("cat", (5, 6, 35, 44)), ("dog", (50, 10, 20, 35))], size=None))
+    fails("20 of 40 boxes do not fit .*, and all would if they were x, y, width, height", filled_voc.root)
