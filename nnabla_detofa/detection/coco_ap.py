@@ -35,18 +35,20 @@ def coco_ap(
     """
     content = read_instances(Path(annotation_file))
     ids = _Ids(_numbered(content["images"]), _numbered_by_name(content["categories"]))
-    truth = [
-        ids.renumbered(row, name, bbox) for row, name, bbox in _objects(content["annotations"], ids, annotation_file)
-    ]
+    chosen = ids.categories if category_ids is None else map(as_id, category_ids)
+    numbers = {ids.categories[one] for one in chosen if one in ids.categories}
+    wanted = {key for key, number in ids.categories.items() if number in numbers}
+    objects = _objects(content["annotations"], ids, wanted, annotation_file)
+    truth = [ids.renumbered(row, name, bbox) for row, name, bbox in objects]
     results = [ids.renumbered(row, name, row["bbox"]) for row, name in _results(detections)]
-    images = ids.images if image_ids is None else {one if (key := as_id(one)) is None else key for one in image_ids}
-    if missing := [one for one in images if ids.images.get(one) is None]:
-        raise DataError(f"image {missing[0]} is to be evaluated, but {annotation_file} does not list it")
-    wanted = ids.categories if category_ids is None else {as_id(one) for one in category_ids} & set(ids.categories)
+    images = ids.images if image_ids is None else {as_id(one): one for one in image_ids}
+    for key, given in images.items():
+        if key not in ids.images:
+            raise DataError(f"image {given} is to be evaluated, but {annotation_file} does not list it")
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation = COCOeval(ids.indexed(truth), ids.indexed(results), iouType="bbox")
-        evaluation.params.imgIds = sorted(ids.images[one] for one in images)
-        evaluation.params.catIds = sorted({number for one, number in ids.categories.items() if one in wanted})
+        evaluation.params.imgIds = sorted(number for key, number in ids.images.items() if key in images)
+        evaluation.params.catIds = sorted(numbers)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
@@ -133,13 +135,18 @@ def _numbered_by_name(rows: list[dict[str, Any]]) -> dict[Id, int]:
     return {key: first[name if isinstance(name, str) else (key,)] for key, name in names.items()}
 
 
-def _objects(rows: list[dict[str, Any]], ids: _Ids, file: str | Path) -> Iterator[tuple[dict[str, Any], str, Any]]:
-    """The annotations that can be compared with, what each is called, and its box."""
+def _objects(
+    rows: list[dict[str, Any]], ids: _Ids, wanted: set[Id], file: str | Path
+) -> Iterator[tuple[dict[str, Any], str, Any]]:
+    """The annotations of listed images and wanted categories that have a box; what each is called, and its box."""
     for number, row in enumerate(rows):
-        name = f"{file}: annotation {number}"
+        name, image, category = f"{file}: annotation {number}", row.get("image_id"), row.get("category_id")
+        if not is_id(image) or image not in ids.images:
+            continue
         _require(row, ("image_id", "category_id"), name)
-        bbox = bbox_of(row)
-        if bbox is not None and is_id(row["image_id"]) and row["image_id"] in ids.images:
+        if is_id(category) and category in ids.categories and category not in wanted:
+            continue
+        if (bbox := bbox_of(row)) is not None:
             yield row, name, bbox
 
 

@@ -252,7 +252,25 @@ def test_an_image_that_the_file_lacks_is_said(file):
         coco_ap([], file, image_ids=[5, 6])
 
 
-@pytest.mark.parametrize("change", [{"bbox": []}, {"bbox": None}, {"image_id": 6}])
+def test_what_is_wrong_with_other_categories_does_not_matter(tmp_path, dataset, noisy):
+    some = coco_ap(noisy, written(tmp_path, dataset), category_ids=[7])
+    for row in dataset["annotations"]:
+        row["bbox"] = row["bbox"] if row["category_id"] == 7 else [1, 2, 3]
+    assert coco_ap(noisy, written(tmp_path, dataset), category_ids=[7]) == some
+
+
+def test_categories_of_one_name_are_one(tmp_path, dataset, noisy):
+    for row in [*dataset["annotations"], *noisy]:
+        row["category_id"] = 3
+    expected = coco_ap(noisy, written(tmp_path, dataset), category_ids=[3])
+    dataset["categories"][1]["name"] = dataset["categories"][0]["name"]
+    for row in [*dataset["annotations"][::2], *noisy[::3]]:
+        row["category_id"] = 7
+    for some in ([3], [7], [3, 7]):
+        assert coco_ap(noisy, written(tmp_path, dataset), category_ids=some) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("change", [{"bbox": []}, {"bbox": None}, {"image_id": 6}, {"image_id": None}])
 def test_what_cannot_be_found_is_left_out(tmp_path, dataset, noisy, change):
     without = copy.deepcopy(dataset)
     del without["annotations"][3]

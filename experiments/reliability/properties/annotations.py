@@ -10,8 +10,9 @@ import numpy as np
 from hypothesis import strategies as st
 
 from nnabla_detofa.data import DetectionDataset, DetectionLoader, LoaderOptions, read_coco, read_voc
-from nnabla_detofa.data.flaws import Severity
+from nnabla_detofa.data.flaws import Findings, Severity
 from nnabla_detofa.data.images import read_image
+from nnabla_detofa.data.splits import to_train_on
 from nnabla_detofa.detection import Detections, coco_ap, to_coco, voc_ap
 from nnabla_detofa.errors import DataError
 
@@ -71,9 +72,16 @@ def voc_documents(draw: Any) -> bytes:
 
     odd = st.one_of(st.sampled_from([*ODD_TEXTS, "&c;"]).map(escaped), st.text(max_size=5).map(escaped))
     names = rarely(draw, odd, st.sampled_from(["cat", "dog"]))
-    flags = element("difficult", st.sampled_from(["0", "1", "", "yes"]))
+    flags = element(
+        draw(st.sampled_from(["difficult", "ignore"])), st.sampled_from(["0", "1", "", "yes", "Unspecified"])
+    )
+    tag = draw(st.sampled_from(["object"] * 8 + ["Object", "item", "part", "objects"]))
+    points = "".join(f"<x{i}>{draw(NUMBERS)}</x{i}><y{i}>3</y{i}>" for i in range(draw(st.sampled_from([0, 0, 0, 3]))))
+    outline = f"<polygon>{escaped(points).replace('&lt;', '<')}</polygon>" if points else ""
     objects = [draw(st.just(CAT.format(flags))) for _ in range(draw(st.integers(0, 3)))]
-    objects += [f"<object>{element('name', names)}{flags}{box()}</object>" for _ in range(draw(st.integers(0, 2)))]
+    objects += [
+        f"<{tag}>{element('name', names)}{flags}{box()}{outline}</{tag}>" for _ in range(draw(st.integers(0, 2)))
+    ]
     size = "".join(number_or(draw, tag, usual) for tag, usual in (("width", WIDTH), ("height", HEIGHT)))
     depth = draw(st.sampled_from([1] * 20 + [50, 20_000]))
     inner = f"<size>{size}</size>{''.join(objects)}"
@@ -114,7 +122,10 @@ def read_voc_document(document: bytes, folder: Path) -> str:
 def agreed(strict: str, forgiving: str, lenient: list[DetectionDataset], *, opened: Path) -> str:
     """The strict answer, which must be a result just where the lenient one finds nothing unusable."""
     if lenient:
-        wrong = [finding for finding in lenient[0].findings if finding.flaw.severity is Severity.UNUSABLE]
+        found = Findings(strict=False)
+        found.extend(lenient[0].findings)
+        to_train_on(lenient[0], found)
+        wrong = [finding for finding in found if finding.flaw.severity is Severity.UNUSABLE]
         sizes = {image.size for image in lenient[0].images}
         readable = all(answer(partial(read_image, opened, size)) == RESULT for size in sizes)
         assert (strict == RESULT) == (not wrong and readable), f"{strict}, but the examination finds {wrong}"
@@ -198,6 +209,7 @@ def evaluated(dataset: DetectionDataset) -> None:
             to_coco(found, dataset.image_ids, dataset.category_ids),
             dataset.annotation_file,
             image_ids=dataset.image_ids,
+            category_ids=dataset.category_ids,
         )
     except DataError as error:
         raise AssertionError(f"read for training, refused when evaluated: {error}") from error
