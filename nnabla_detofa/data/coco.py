@@ -204,7 +204,7 @@ def _object(row: dict, key: Id, label: int, file: Path, findings: Findings) -> O
         findings.add(Flaw.BOX_FROM_OUTLINE, file, object=key)
     if "area" in row and not (is_number(row["area"]) and row["area"] >= 0):
         findings.add(Flaw.AREA_UNKNOWN, file, f"{row['area']!r}", object=key)
-    crowd, ignored = (_flag(row, name, key, file, findings) for name in ("iscrowd", "ignore"))
+    crowd, ignored = (name in row and _flag(row, name, key, file, findings) for name in ("iscrowd", "ignore"))
     return Object(key, label, box, crowd=crowd, ignored=ignored)
 
 

@@ -188,6 +188,16 @@ def count_lines(name: str, findings: Iterable[Finding], examples: int = 3) -> li
     return lines
 
 
+def what_was_lost(findings: Iterable[Finding]) -> str:
+    """In brackets, how many objects a set has lost to each flaw; empty where to none."""
+    lost = [
+        f"{len(group)} x {flaw.title}"
+        for flaw, group in by_flaw(findings)
+        if flaw is Flaw.ANNOTATION_MISSING or flaw.policy.startswith("left out")
+    ]
+    return f" ({', '.join(lost)})" if lost else ""
+
+
 @cache
 def tell(line: str) -> None:
     """Say a line once a process, however many loaders read the same files."""

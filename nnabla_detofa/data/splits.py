@@ -5,15 +5,16 @@ from typing import Any
 
 import numpy as np
 
-from .flaws import Finding, Findings, Flaw
+from .flaws import Finding, Findings, Flaw, what_was_lost
 
 
 def to_train_on(dataset: Any, findings: Findings) -> None:
     """The flaws of a set that has nothing to learn, of a class or at all; it has `name`, `classes`, `class_counts`."""
     place, counts = Path(dataset.name), dataset.class_counts
     if not counts.any():
-        reason = f"{dataset.name} has no object of the classes {', '.join(dataset.classes)}, so nothing can be learnt"
-        findings.add(Flaw.NOTHING_TO_TRAIN, place, reason)
+        classes = ", ".join(dataset.classes)
+        reason = f"{dataset.name} has no object of the classes {classes}, so nothing can be learnt"
+        findings.add(Flaw.NOTHING_TO_TRAIN, place, reason + what_was_lost(dataset.findings))
         return
     for label in np.flatnonzero(counts == 0):
         findings.add(Flaw.CLASS_UNTRAINED, place, object=dataset.classes[label])

@@ -10,7 +10,7 @@ from . import digits
 from .box_form import require_usual_form
 from .dataset import DetectionDataset
 from .disk import DiskLoader, DiskOptions
-from .flaws import Findings, Flaw
+from .flaws import Findings, Flaw, what_was_lost
 from .images import SUFFIXES, image_size
 from .listing import composed, leads_out, split_suffix
 from .loader import DetectionLoader
@@ -61,7 +61,8 @@ def read_voc(
         findings.add(Flaw.SPLIT_UNREADABLE, root, f"{name} in {root} lists no image")
     found = {one.name for record in records.values() for one in record.objects}
     if classes is None and not found and not findings.unusable:
-        findings.add(Flaw.NOTHING_TO_TRAIN, root, f"{name} in {root} has no object, so no class can be discovered")
+        reason = f"{name} in {root} has no object, so no class can be discovered"
+        findings.add(Flaw.NOTHING_TO_TRAIN, root, reason + what_was_lost(findings))
     wanted = Wanted(sorted(found) if classes is None else classes, listed_by)
     wanted.require_some(found, root, name, findings)
     return _dataset(name, records.values(), wanted, root, findings)

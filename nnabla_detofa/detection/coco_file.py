@@ -101,7 +101,7 @@ def has_bbox(annotation: dict[str, Any]) -> bool:
 def bbox_of(annotation: dict[str, Any]) -> Any:
     """An annotation's bbox, numbers in strings as numbers; the box around its polygons where it has none, else None."""
     bbox = annotation.get("bbox") if has_bbox(annotation) else _around(annotation.get("segmentation"))
-    if isinstance(bbox, (list, tuple)) and any(isinstance(one, str) for one in bbox):
+    if isinstance(bbox, (list, tuple)) and str in map(type, bbox):
         try:
             return [float(one) for one in bbox]
         except (TypeError, ValueError, OverflowError):

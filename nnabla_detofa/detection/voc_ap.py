@@ -21,9 +21,9 @@ def voc_ap(
     As in VOCdevkit's `VOCevaldet.m`: a detection belongs to the object of its image and class that it overlaps most,
     pixels counted inclusively (width = x2 − x1 + 1); it is right if that overlap reaches `iou` (equality counts) and
     no higher score had the object before, ignored if the object is difficult, else wrong. Equal scores keep the order
-    given. `interpolation` is "11-point" (VOC 2007) or "area" (VOC 2010 on). The eleven recall levels are k / 10; the
-    script's own, multiples of the floating .1, are as much above .3, .6 and .7 as rounding makes them, so that it
-    misses a level at a recall of exactly 3, 6 or 7 tenths, and only there the two differ.
+    given. `interpolation` is "11-point" (VOC 2007) or "area" (VOC 2010 on). The eleven recall levels are k / 10. The
+    script's are floating multiples of .1, some of which lie a rounding above (3 · 0.1 > .3): it may miss a level at a
+    recall of exactly k / 10, and only there the two differ.
 
     ConfigError for an unknown interpolation or an `iou` outside (0, 1]; DataError for arrays that do not fit together,
     a label outside 0 .. n_classes − 1, a box or score that is not finite.

@@ -397,6 +397,14 @@ def test_loader_reads_both_parts(coco):
     assert train.next()["targets"][0].shape == (2, 2, 16, 16)
 
 
+def test_what_took_all_objects_is_said(coco):
+    for row in coco.content["annotations"]:
+        row["image_id"] += 100
+    message = "nothing can be learnt \\(2 x annotation of an image that is not listed\\)$"
+    with pytest.raises(DataError, match=message):
+        DataLoader(False, True, 2, root=coco.write().root, image_size=64)
+
+
 def test_loader_without_data_says_what_to_put_where(tmp_path):
     with pytest.raises(DataError, match="no .*train2017: put the images into .* and their annotations into .*json"):
         DataLoader(True, True, 2, root=tmp_path)

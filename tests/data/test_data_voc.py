@@ -208,6 +208,12 @@ def test_nothing_to_learn_is_said(voc):
         DataLoader(False, True, 2, root=voc.root, image_size=64, classes=["cat"])
 
 
+def test_what_took_all_objects_is_said(filled_voc):
+    for file in (filled_voc.folder / "Annotations").glob("a*.xml"):
+        file.rename(file.with_name(f"x{file.name}"))
+    fails("no class can be discovered \\(20 x image whose annotation file is missing or empty\\)$", filled_voc.root)
+
+
 def test_loader_takes_test_labels_from_the_training_classes(filled_voc):
     filled_voc.add("test", "c", [("dog", (1, 2, 30, 40))])
     loader = DataLoader(False, False, 2, root=filled_voc.root, image_size=64)
