@@ -56,13 +56,13 @@ def _read(
     strict: bool,
     stamp: tuple[int, int],  # noqa: ARG001
 ) -> DetectionDataset:
-    content, findings = read_instances(file), Findings(strict=strict)
+    content, listing, findings = read_instances(file), Listing(folder, SUFFIXES), Findings(strict=strict)
     categories = _categories(content, file, findings)
     wanted = Wanted(dict.fromkeys(categories.values()) if classes is None else classes, listed_by)
     rows = _first_of_each(content["images"], "images", ("file_name",), file, findings)
     if not rows:
         findings.add(Flaw.SPLIT_UNREADABLE, file, f"{file} lists no image")
-    files = _files(rows, folder, file, findings)
+    files = _files(rows, listing, file, findings)
     grouped = _group(content, rows, categories, wanted, file, findings)
     of_boxes = Findings(strict=strict)
     images = [
@@ -114,10 +114,10 @@ def _categories(content: dict, file: Path, findings: Findings) -> dict[Id, str]:
     return names
 
 
-def _files(rows: dict[Id, dict], folder: Path, file: Path, findings: Findings) -> dict[Id, str]:
-    """The file of each image, below `folder`."""
-    listing, files = Listing(folder, SUFFIXES), {}
-    taken: dict[str, Any] = {}
+def _files(rows: dict[Id, dict], listing: Listing, file: Path, findings: Findings) -> dict[Id, str]:
+    """The file of each image, below the folder that is listed."""
+    folder, files = listing.folder, {}
+    taken: dict[str, str] = {}
     for key, row in rows.items():
         name = str(row.get("file_name") or "")
         found = listing.find(name) if name else None

@@ -115,8 +115,13 @@ def _from_folders(folder: Path, findings: Findings) -> list[tuple[str, str]]:
     """(file, class) of every image in the folders."""
     pairs: list[tuple[str, str]] = []
     for name in _folders(folder, findings):
+        try:
+            names = sorted(_files(folder / name))
+        except DataError as error:  # what was found in other folders is not lost
+            findings.add(Flaw.SPLIT_UNREADABLE, folder / name, str(error))
+            continue
         images = []
-        for one in sorted(_files(folder / name)):
+        for one in names:
             if one.lower().endswith(SUFFIXES):
                 images.append(one)
             else:
@@ -143,10 +148,14 @@ def _from_list(folder: Path, file: Path, findings: Findings) -> list[tuple[str, 
     """(file, class) of every line of the list, each file once."""
     pairs: dict[str, str] = {}
     listing = Listing(folder, SUFFIXES)
-    for name, label in (_pair(line, file) for line in read_list(file, "list of images")):
+    for name, label in map(_pair, read_list(file, "list of images")):
         found = listing.find(name)
         if found is None and leads_out(name):
             findings.add(Flaw.NAME_LEADS_OUT, file, f"{file}: the name {name!r} leads out of {folder}", object=name)
+            continue
+        if not label:
+            reason = "without a class; a line is a file and its class, or a file in its class's folder"
+            findings.add(Flaw.ANNOTATION_BROKEN, file, f"{file} lists {name} {reason}", object=name)
             continue
         if found is None:
             reason = f"{file} lists {name}, and {folder} has no such file"
@@ -162,14 +171,10 @@ def _from_list(folder: Path, file: Path, findings: Findings) -> list[tuple[str, 
     return list(pairs.items())
 
 
-def _pair(line: str, file: Path) -> tuple[str, str]:
+def _pair(line: str) -> tuple[str, str]:
+    """A file and its class, the folder's name where the line does not say it; perhaps empty."""
     name, _, label = line.partition(" ")
-    label = composed(label.strip() or PurePosixPath(name).parent.name)
-    if not label:
-        raise DataError(
-            f"{file} lists {name} without a class; a line is a file and its class, or a file in its class's folder"
-        )
-    return name, label
+    return name, composed(label.strip() or PurePosixPath(name).parent.name)
 
 
 def _in_order(classes: Iterable[str]) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..errors import ConfigError
+from ..errors import ConfigError, DataError
 from . import digits
 from .box_form import require_usual_form
 from .dataset import DetectionDataset
@@ -55,7 +55,12 @@ def read_voc(
     name = " + ".join(f"{home.name} {split}" for home, split in homes)
     records: dict[Path, _Record] = {}
     for home, split in homes:
-        for part in parts_of(home, split, findings):
+        try:
+            parts = parts_of(home, split, findings)
+        except DataError as error:  # what was found in other splits is not lost
+            findings.add(Flaw.SPLIT_UNREADABLE, home, str(error))
+            continue
+        for part in parts:
             _add_records(records, part, findings)
     if not records and not findings.unusable:
         findings.add(Flaw.SPLIT_UNREADABLE, root, f"{name} in {root} lists no image")

@@ -49,9 +49,7 @@ def home_of(root: Path, year: str) -> Path:
         years = [devkit.name]
     if years or not devkit.is_dir():
         there = f"; there: {', '.join(years)}" if years else ""
-        needed = (
-            f"put VOCdevkit/VOC{year} with {LAYOUT} into {root}, or images with their xml; train and test list years"
-        )
+        needed = f"put VOCdevkit/VOC{year} with {LAYOUT} into {root}, or choose other years"
         raise DataError(f"no VOC{year} in {devkit}{there}: {needed}")
     return devkit
 

@@ -128,12 +128,22 @@ def test_an_unreadable_image_is_said_whoever_reads_it(folder):
         (["dog/9.png"], "lists dog/9.png, and .*/train has no such file"),
         (["../val/cat/0.png cat"], "the name '../val/cat/0.png' leads out of"),
         (["/etc/passwd cat"], "the name '/etc/passwd' leads out of"),
+        (["cat/../0.png"], "the name 'cat/../0.png' leads out of"),
         (["0.png"], "lists 0.png without a class; a line is a file and its class, or a file in its class's folder"),
     ],
 )
 def test_what_is_wrong_with_a_list_is_said(folder, lines, message):
     with pytest.raises(DataError, match=message):
         read_image_folder(folder.root, "train", listed=folder.list(*lines))
+
+
+def test_all_that_is_wrong_with_a_list_is_found(folder):
+    folder.add("train/0.png")
+    listed = folder.list("cat/9.png", "0.png", "../x.png", "cat/0.png")
+    found = read_image_folder(folder.root, "train", listed=listed, strict=False)
+    assert contents(found) == [("cat/0.png", 0)]
+    wrong = [flaws.Flaw.IMAGE_MISSING, flaws.Flaw.ANNOTATION_BROKEN, flaws.Flaw.NAME_LEADS_OUT]
+    assert [one.flaw for one in found.findings] == wrong
 
 
 def test_a_missing_list_or_folder_is_said(folder, tmp_path):

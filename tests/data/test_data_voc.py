@@ -8,7 +8,7 @@ import pytest
 
 from nnabla_detofa.data import flaws as flaws_module
 from nnabla_detofa.data import read_voc
-from nnabla_detofa.data.flaws import Flaw
+from nnabla_detofa.data.flaws import Flaw, Severity
 from nnabla_detofa.data.voc import DataLoader
 from nnabla_detofa.errors import ConfigError, DataError
 
@@ -206,6 +206,14 @@ def test_nothing_to_learn_is_said(voc):
     voc.add("trainval", "one").add("trainval", "two")
     with pytest.raises(DataError, match="VOC2007 trainval has no object of the classes cat, so nothing can be learnt"):
         DataLoader(False, True, 2, root=voc.root, image_size=64, classes=["cat"])
+
+
+def test_a_split_that_is_missing_hides_nothing_of_the_others(filled_voc):
+    filled_voc.image("a03").unlink()
+    data = read_voc(filled_voc.root, [[2007, "trainval"], [2007, "val"]], strict=False)
+    assert len(data) == 19
+    unusable = [one.flaw for one in data.findings if one.flaw.severity is Severity.UNUSABLE]
+    assert unusable == [Flaw.IMAGE_MISSING, Flaw.SPLIT_UNREADABLE]
 
 
 def test_what_took_all_objects_is_said(filled_voc):
