@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from math import isfinite
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -75,11 +76,24 @@ def unknown(kind: str, given: object, known: Iterable[str]) -> ConfigError:
 
 
 def is_number(value: Any) -> TypeGuard[float]:
-    """Whether `value` is a finite number; a whole one that no float can hold is none."""
+    """Whether `value` is a finite number, of Python or of NumPy; a whole one that no float can hold is none."""
     try:
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
+        return isinstance(value, Real) and not isinstance(value, bool) and isfinite(value)
     except OverflowError:
         return False
+
+
+def is_whole(value: Any) -> TypeGuard[int]:
+    """Whether `value` is a whole number by its type, of Python or of NumPy; true and false are none."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def require_whole(name: str, value: object, *, least: int = 1, most: int | None = None) -> int:
+    """`value` as an int from `least` to `most`; raises ConfigError otherwise."""
+    if not is_whole(value) or value < least or (most is not None and value > most):
+        allowed = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise ConfigError(f"{name} is {value!r}; it must be a whole number {allowed}")
+    return int(value)
 
 
 def require_ratio(name: str, value: float) -> float:

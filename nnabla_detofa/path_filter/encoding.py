@@ -6,7 +6,7 @@ whatever the number of paths: the filter looks its input up, and its first layer
 
 import numpy as np
 
-from ..errors import ConfigError
+from ..errors import ConfigError, require_whole
 from ..space import TokenLayout
 
 LONGEST, LARGEST = 10_000, 10**6  # tokens of a path, and a position in it
@@ -15,8 +15,7 @@ LONGEST, LARGEST = 10_000, 10**6  # tokens of a path, and a position in it
 def checked_layout(layout: TokenLayout) -> TokenLayout:
     """`layout` with tuples for lists; ConfigError where its parts do not fit together."""
     vocabulary, layer, block = layout.vocabulary, np.asarray(layout.layer), np.asarray(layout.block)
-    if not isinstance(vocabulary, (int, np.integer)) or isinstance(vocabulary, bool) or vocabulary < 1:
-        raise ConfigError(f"token layout: vocabulary is {vocabulary!r}; it must be a whole number of at least 1")
+    vocabulary = require_whole("token layout: vocabulary", vocabulary)
     if layer.ndim != 1 or not 0 < layer.size <= LONGEST or layer.shape != block.shape:
         given = f"{layer.size} layers and {block.size} blocks"
         raise ConfigError(f"token layout: {given}; every token needs one of each, {LONGEST} at most")
@@ -25,7 +24,7 @@ def checked_layout(layout: TokenLayout) -> TokenLayout:
             raise ConfigError(
                 f"token layout: {name} is {index.tolist()}; it must hold whole numbers from 0 up to {LARGEST}"
             )
-    return TokenLayout(int(vocabulary), tuple(layer.tolist()), tuple(block.tolist()))
+    return TokenLayout(vocabulary, tuple(layer.tolist()), tuple(block.tolist()))
 
 
 def positional_encoding(index: np.ndarray, dim: int) -> np.ndarray:

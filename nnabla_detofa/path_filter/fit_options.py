@@ -3,9 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from ..errors import ConfigError
+from ..errors import ConfigError, is_number, is_whole
 from .objectives import OBJECTIVES
 
 Rule = tuple[Callable[[Any], bool], str]  # whether a value fits, and what it must be
@@ -13,22 +11,22 @@ Rule = tuple[Callable[[Any], bool], str]  # whether a value fits, and what it mu
 
 def _whole(least: int) -> Rule:
     def fits(value: Any) -> bool:
-        return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and bool(value >= least)
+        return is_whole(value) and value >= least
 
     return fits, f"a whole number of at least {least}"
 
 
 def _number(fits: Callable[[float], bool], allowed: str) -> Rule:
-    return lambda x: isinstance(x, (int, float)) and not isinstance(x, bool) and fits(x), f"a number {allowed}"
+    return lambda x: is_number(x) and fits(x), f"a number {allowed}"
 
 
 _ALLOWED: dict[str, Rule] = {
     "epochs": _whole(1),
     "batch": _whole(2),
     "patience": (lambda x: x is None or _whole(1)[0](x), "a whole number of at least 1, or null"),
-    "learning_rate": _number(lambda x: 0 < x < np.inf, "above 0"),
-    "margin": _number(lambda x: 0 < x < np.inf, "above 0"),
-    "weight_decay": _number(lambda x: 0 <= x < np.inf, "of at least 0"),
+    "learning_rate": _number(lambda x: x > 0, "above 0"),
+    "margin": _number(lambda x: x > 0, "above 0"),
+    "weight_decay": _number(lambda x: x >= 0, "of at least 0"),
     "valid_ratio": _number(lambda x: 0 <= x < 1, "in [0, 1)"),
     "binary_ratio": _number(lambda x: 0 < x < 1, "in (0, 1)"),
     "bounded": (lambda x: isinstance(x, bool), "true or false"),

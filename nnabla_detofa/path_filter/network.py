@@ -12,7 +12,7 @@ import nnabla as nn
 import nnabla.functions as F  # noqa: N812
 import numpy as np
 
-from ..errors import ConfigError
+from ..errors import ConfigError, require_whole
 
 MOST = {"n_buckets": 1000, "dim": 4096, "heads": 4096, "layers": 100, "hidden": 16384}
 
@@ -32,9 +32,8 @@ class Design:
 
     def __post_init__(self) -> None:
         for name, most in MOST.items():
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
-                raise ConfigError(f"path filter: {name} is {value!r}; it must be a whole number from 1 to {most}")
+            value = require_whole(f"path filter: {name}", getattr(self, name), most=most)
+            object.__setattr__(self, name, value)
         for name in ("budget_condition", "block_encoding", "main_effects"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"path filter: {name} is {getattr(self, name)!r}; it must be true or false")

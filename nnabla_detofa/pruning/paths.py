@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ConfigError, SpaceError, require_ratio, unknown
+from ..errors import ConfigError, SpaceError, require_ratio, require_whole, unknown
 from ..space import Budgets, CostModel, Draw, SearchSpace
 from .scores import Score, path_scores
 
@@ -36,8 +36,7 @@ def path_thresholds(
     rng: np.random.Generator,
 ) -> PathThresholds:
     """Score `paths_per_bucket` paths drawn uniformly from each bucket of `space` (line 6)."""
-    if isinstance(paths_per_bucket, bool) or not isinstance(paths_per_bucket, int) or paths_per_bucket < 1:
-        raise ConfigError(f"paths_per_bucket is {paths_per_bucket!r}; it must be a whole number of at least 1")
+    require_whole("paths_per_bucket", paths_per_bucket)
     scores = [np.empty(0)] * len(budgets)
     for bucket in budgets.reachable(space, cost):
         low, high = budgets.range(bucket)
@@ -99,8 +98,7 @@ class AcceptedPaths:
             raise ConfigError(
                 f"thresholds are {thresholds.tolist()}; they must be {len(budgets)} numbers, one a bucket"
             )
-        if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
-            raise ConfigError(f"batch is {batch!r}; it must be a whole number of at least 1")
+        require_whole("batch", batch)
         self._space, self._score, self._cost, self._budgets = space, score, cost, budgets
         self._thresholds, self._rng, self._batch = thresholds, rng, batch
         self._draw: Draw = draw or space.sample

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import ConfigError, NumericError
+from ..errors import ConfigError, NumericError, require_whole
 from ..space import Budgets, CostModel, Operation, SearchSpace, draw_keys, insert
 
 Score = Callable[[np.ndarray], np.ndarray]  # paths (n, genes) -> (n,), higher is better
@@ -48,8 +48,7 @@ def score_operations(
 
     `flops` where `cost` is another.
     """
-    if isinstance(paths_per_operation, bool) or not isinstance(paths_per_operation, int) or paths_per_operation < 1:
-        raise ConfigError(f"paths_per_operation is {paths_per_operation!r}; it must be a whole number of at least 1")
+    require_whole("paths_per_operation", paths_per_operation)
     operations = space.operations()
     paths, keys = space.sample(paths_per_operation, rng), draw_keys(space, paths_per_operation, rng)
     models = [cost] if flops is None else [cost, flops]

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import ConfigError, SpaceError
+from ..errors import ConfigError, SpaceError, is_number, require_whole
 from ..space import Budgets
 from .breeding import Breeding
 from .memory import ScoreMemory
@@ -64,7 +64,8 @@ def evolve(
         ConfigError: options that make no search.
         SpaceError: a limit below the cheapest path; names its cost.
     """
-    _require_counts(generations=(generations, 0), population=(population, 2))
+    require_whole("search: generations", generations, least=0)
+    require_whole("search: population", population, least=2)
     _require_shares(parent_ratio=parent_ratio, mutation_probability=mutation_probability, mutation_ratio=mutation_ratio)
     if not parent_ratio:
         raise ConfigError(f"search: parent_ratio is {parent_ratio!r}; it must be a number above 0 and at most 1")
@@ -125,13 +126,7 @@ def _fittest(numbers: np.ndarray, scores: np.ndarray) -> np.ndarray:
     return np.take_along_axis(order, np.argsort(repeated, axis=1, kind="stable"), axis=1)
 
 
-def _require_counts(**counts: tuple[int, int]) -> None:
-    for name, (value, least) in counts.items():
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-            raise ConfigError(f"search: {name} is {value!r}; it must be a whole number of at least {least}")
-
-
 def _require_shares(**shares: float) -> None:
     for name, value in shares.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        if not is_number(value) or not 0 <= value <= 1:
             raise ConfigError(f"search: {name} is {value!r}; it must be a number from 0 to 1")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import ConfigError, SpaceError
+from ..errors import ConfigError, SpaceError, require_whole
 
 if TYPE_CHECKING:
     from .cost import CostModel
@@ -32,8 +32,7 @@ class Budgets:
         """`n` buckets between the exact smallest and largest cost of the unpruned space; of OFA's for CompOFA*, which
         prunes that by hand, so that both are searched under the same budgets.
         """
-        if not isinstance(n, (int, np.integer)) or n < 1:
-            raise ConfigError(f"the number of buckets is {n!r}; it must be a whole number of at least 1")
+        require_whole("the number of buckets", n)
         cost = cost.whole()
         low, high = cost.range(cost.space)
         if low == high:

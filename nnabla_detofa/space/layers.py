@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..errors import ConfigError
+from ..errors import ConfigError, is_whole
 from .layer_costs import LayerCosts
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class BackboneLayers:
     """
 
     def __init__(self, space: "SearchSpace", *, image_size: int, stem_pool: bool = True) -> None:
-        if not isinstance(image_size, (int, np.integer)) or image_size < 32 or image_size % 32:
+        if not is_whole(image_size) or image_size < 32 or image_size % 32:
             raise ConfigError(f"image_size is {image_size!r}; it must be a multiple of 32")
         self.space, self._image_size, self._stem_stride = space, int(image_size), 4 if stem_pool else 2
         self._sides = [self._image_size // self._stem_stride]  # of the maps that enter each stage and leave the last
@@ -198,7 +198,7 @@ class DetectorLayers(BackboneLayers):
     ) -> None:
         super().__init__(space, **backbone)
         for name, value in (("n_classes", n_classes), ("head", head), *(("neck", width) for width in neck)):
-            if not isinstance(value, (int, np.integer)) or value < 1:
+            if not is_whole(value) or value < 1:
                 raise ConfigError(f"{name} holds {value!r}; it must be a whole number of at least 1")
         self._neck, self._head, self._outputs = tuple(neck), head, (n_classes, 2, 2)
 

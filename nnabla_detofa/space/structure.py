@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ConfigError, unknown
+from ..errors import ConfigError, is_number, is_whole, require_whole, unknown
 
 STEM_GENES = 3  # residual block off or on, first width, second width
 MOST_CONFIGURATIONS = 4_000_000  # of one stage; its configurations are kept in tables
@@ -47,15 +47,14 @@ class Structure:
         settle("depths", _ascending("depths", self.depths, int, 0))
         settle("widths", _ascending("widths", self.widths, float, 1e-3))
         settle("expands", _ascending("expands", self.expands, float, 1e-3))
-        bases = tuple(self.base_depths) if isinstance(self.base_depths, (list, tuple)) else ()
-        if len(bases) != 4 or not all(isinstance(b, (int, np.integer)) and b >= 1 for b in bases):
+        bases = tuple(self.base_depths) if isinstance(self.base_depths, (list, tuple, np.ndarray)) else ()
+        if len(bases) != 4 or not all(is_whole(b) and b >= 1 for b in bases):
             raise ConfigError(f"base_depths is {self.base_depths!r}; it must be four whole numbers of at least 1")
         settle("base_depths", tuple(int(b) for b in bases))
-        if not isinstance(self.width_scale, (int, float)) or not 0 < self.width_scale < 100:
+        if not is_number(self.width_scale) or not 0 < self.width_scale < 100:
             raise ConfigError(f"width_scale is {self.width_scale!r}; it must be a number above 0 and below 100")
         settle("width_scale", float(self.width_scale))
-        if not isinstance(self.channel_divisor, int) or self.channel_divisor < 1:
-            raise ConfigError(f"channel_divisor is {self.channel_divisor!r}; it must be a whole number of at least 1")
+        settle("channel_divisor", require_whole("channel_divisor", self.channel_divisor))
         if not isinstance(self.elastic_stem, bool) or not isinstance(self.coupled, bool):
             raise ConfigError(
                 f"elastic_stem is {self.elastic_stem!r} and coupled {self.coupled!r}; allowed: true, false"

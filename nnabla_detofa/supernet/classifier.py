@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import nnabla.functions as F  # noqa: N812
 import numpy as np
 
-from ..errors import ConfigError, require_ratio
+from ..errors import require_ratio, require_whole
 from ..host import Mo
 from ..precision import single_precision
 from ..space import ClassifierLayers, SearchSpace
@@ -65,9 +65,7 @@ class ClassifierNet(OFAResNet50):
         rng: np.random.Generator,
         **backbone,
     ):
-        if isinstance(n_classes, bool) or not isinstance(n_classes, int) or n_classes < 1:
-            raise ConfigError(f"n_classes is {n_classes!r}; it must be a whole number of at least 1")
-        self.n_classes = n_classes
+        self.n_classes = n_classes = require_whole("n_classes", n_classes)
         self._drop_rate = require_ratio("drop_rate", drop_rate)
         self._label_smoothing = require_ratio("label_smoothing", label_smoothing)
         own = {"drop_rate": drop_rate, "label_smoothing": label_smoothing, "bn_param": bn_param}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..errors import ConfigError
+from ..errors import ConfigError, is_number, is_whole
 from ..host import Mo
 from ..precision import single_precision
 from ..space import DetectorLayers, SearchSpace
@@ -195,12 +195,12 @@ class CenterNet(OFAResNet50):
 def _require_sizes(n_classes, neck, head, deviation) -> None:
     """ConfigError where neck or heads cannot be built."""
     widths = list(neck) if isinstance(neck, Sequence) else []
-    if not widths or not all(isinstance(n, (int, np.integer)) and n >= 1 for n in (n_classes, head, *widths)):
+    if not widths or not all(is_whole(n) and n >= 1 for n in (n_classes, head, *widths)):
         raise ConfigError(
             f"n_classes is {n_classes!r}, neck {neck!r} and head {head!r};"
             " each must be a whole number of at least 1, and neck a list of them"
         )
-    if deviation is not None and (not isinstance(deviation, (int, float)) or deviation < 0):
+    if deviation is not None and (not is_number(deviation) or deviation < 0):
         raise ConfigError(f"head_deviation is {deviation!r}; it must be a number of at least 0, or null for He's")
 
 

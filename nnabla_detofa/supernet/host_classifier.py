@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import ConfigError
+from ..errors import require_whole
 from ..space import SearchSpace
 from .classifier import ClassifierNet
 from .weights import transfer_weights
@@ -47,8 +47,7 @@ class HostClassifier(ClassifierNet):
         seed: int = 0,
         **backbone,
     ):
-        if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 1:
-            raise ConfigError(f"num_classes is {num_classes!r}; it must be a whole number of at least 1")
+        num_classes = require_whole("num_classes", num_classes)
         self._paths = np.random.default_rng([seed, 1])
         options = {"n_classes": num_classes, "drop_rate": drop_rate, "bn_param": bn_param, **backbone}
         space = _space(depth_list, expand_ratio_list, width_mult_list)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Mapping
 from inspect import Parameter, signature
 
-from ..errors import ConfigError, is_number, unknown
+from ..errors import ConfigError, is_number, require_whole, unknown
 
 
 def keywords(call: Callable, *supplied: str) -> set[str]:
@@ -32,9 +32,7 @@ def require_name(where: str, given: object, known: Collection[str]) -> None:
 
 def require_count(where: str, value: object, *, least: int = 1) -> int:
     """`value` as a whole number of at least `least`; ConfigError otherwise."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ConfigError(f"{where} is {value!r}; it must be a whole number of at least {least}")
-    return value
+    return require_whole(where, value, least=least)
 
 
 def require_numbers(where: str, value: object, *, n: int | None = None) -> list[float]:
