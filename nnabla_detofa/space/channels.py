@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
+import numpy as np
+
 STEM = 64
 STAGES = (256, 512, 1024, 2048)
 
@@ -18,6 +20,30 @@ class Channels(NamedTuple):
     stem_out: tuple[int, ...]
     stage_out: tuple[tuple[int, ...], ...]
     middle: tuple[tuple[tuple[int, ...], ...], ...]
+
+
+class Canonical(NamedTuple):
+    """By choice index the choice that stands for all with the same channels: the largest of them.
+
+    stem_mid, stem_out (W,); stage_out (stages, W); middle (stages, W, E).
+    """
+
+    stem_mid: np.ndarray
+    stem_out: np.ndarray
+    stage_out: np.ndarray
+    middle: np.ndarray
+
+
+def canonical_choices(channels: Channels, *, merge: bool) -> Canonical:
+    """Which choices are one where equal ones are merged; without `merge` each stands for itself."""
+
+    def stands_for(table: Iterable) -> np.ndarray:
+        numbers = np.array(table)
+        own = np.broadcast_to(np.arange(numbers.shape[-1]), numbers.shape)
+        equal = numbers[..., None, :] == numbers[..., None]
+        return np.where(equal, own[..., None, :], -1).max(axis=-1) if merge else own
+
+    return Canonical(*map(stands_for, channels))
 
 
 def make_divisible(value: float, divisor: int = 8) -> int:

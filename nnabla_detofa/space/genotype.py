@@ -58,6 +58,7 @@ def from_genotype(space: "SearchSpace", given: Mapping[str, Sequence]) -> np.nda
             width[2 + stage],
             *(_index("e", v, structure.expands) for v in values),
         )
+    path = structure.canonical_rows(path[None])[0]
     if not space.contains(path[None])[0]:
         raise SpaceError(f"genotype {dict(given)!r} is not a path of this space; pruning or coupling excludes it")
     return path
@@ -73,7 +74,7 @@ def _index(key: str, value: object, choices: Sequence) -> int:
 def space_from_dict(cls: type, given: Mapping, within: "SearchSpace | None") -> "SearchSpace":
     """See `SearchSpace.from_dict`."""
     try:
-        structure = Structure(**given["structure"])
+        structure = Structure.from_dict(given["structure"])
         allowed = _without("an operation", structure.operations(), given["dropped"])
         stem = _without("a stem", structure.stems(), given.get("dropped_stems", []))
         space = cls(structure, allowed, stem=stem)
@@ -83,7 +84,7 @@ def space_from_dict(cls: type, given: Mapping, within: "SearchSpace | None") -> 
     if space.size() != size:
         raise ConfigError(f"the description says {size} paths but its operations make {space.size()}")
     if within is not None and within.structure != structure:
-        ours, theirs = within.structure.to_dict(), structure.to_dict()
+        ours, theirs = ({"merge_equal_choices": False, **one.to_dict()} for one in (within.structure, structure))
         differing = "; ".join(f"{key} is {theirs[key]}, not {ours[key]}" for key in ours if ours[key] != theirs[key])
         raise WeightsError(f"the described space is another one: {differing}")
     return space

@@ -15,17 +15,28 @@ def of_choices(
     widths: Iterable[float] | None,
     expands: Iterable[float] | None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which (depth, width, expand) and which stems (residual block, width 1, width 2) use these choices alone; bool.
+    """Which operations and which stems (residual block, width 1, width 2) use these choices alone; bool.
 
-    None stands for all choices. The stem's residual block is left out only by paths that may also be less deep than
-    the deepest, as in the host, where the stem's depth is one more depth gene. ConfigError for what is no choice.
+    A choice that is merged is used where one of those it stands for is. None stands for all choices. The stem's
+    residual block is left out only by paths that may also be less deep than the deepest, as in the host, where the
+    stem's depth is one more depth gene. ConfigError for what is no choice.
     """
     d = _mask("depths", structure.depths, depths)
     w = _mask("widths", structure.widths, widths)
     e = _mask("expands", structure.expands, expands)
+    stands = structure.canonical
+    of_stage, of_block = _stood_for(stands.stage_out, w), _stood_for(stands.middle, e)  # (stages, W), (stages, W, E)
+    operations = d[:, None, None] & of_stage[:, None, None, :, None] & of_block[:, None, None]
+    if not structure.elastic_stem:
+        return operations, structure.stems()
     residual = np.array([d[:-1].any() or len(d) == 1, d[-1] or len(d) == 1])
-    stem = residual[:, None, None] & w[:, None] & w
-    return d[:, None, None] & w[:, None] & e, stem if structure.elastic_stem else structure.stems()
+    first, second = _stood_for(stands.stem_mid, w), _stood_for(stands.stem_out, w)
+    return operations, residual[:, None, None] & first[:, None] & second
+
+
+def _stood_for(stands: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Which choices stand for one of the `chosen` (choices,); bool, of the shape of `stands` (…, choices)."""
+    return ((stands[..., None] == np.arange(len(chosen))) & chosen[:, None]).any(axis=-2)
 
 
 def _mask(name: str, choices: tuple, given: Any) -> np.ndarray:

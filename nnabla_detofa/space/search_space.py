@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import ConfigError, SpaceError
 from . import genotype, masks, variation
 from .by_cost import PathsByCost
-from .channels import Channels, channel_table, coinciding_choices
+from .channels import Channels, coinciding_choices
 from .structure import Structure
 from .tokens import TokenLayout, token_layout, tokenize
 
@@ -54,7 +54,7 @@ class SearchSpace:
         """The paper's space: D, W free in each stage, E in each block, an elastic stem.
 
         Options and defaults: base_depths (2, 2, 4, 2), depths (0, 1, 2), widths (.65, .8, 1.), expands (.2, .25, .35),
-        elastic_stem True, width_scale 1., channel_divisor 8.
+        elastic_stem True, width_scale 1., channel_divisor 8, merge_equal_choices None (see `Structure`).
         """
         return cls(Structure.of(options))
 
@@ -85,11 +85,10 @@ class SearchSpace:
         """Operations that some path uses: read-only bool (stages, blocks, depths, widths, expands)."""
         return self._allowed
 
-    @cached_property
+    @property
     def channels(self) -> Channels:
         """Channel numbers of every choice."""
-        s = self.structure
-        return channel_table(s.widths, s.expands, width_scale=s.width_scale, divisor=s.channel_divisor)
+        return self.structure.channels
 
     def coinciding(self) -> list[str]:
         """Lines that name the choices which rounding makes equal; empty where all differ."""
@@ -236,7 +235,8 @@ class SearchSpace:
         stages = [np.full((1, 2 + blocks), -1, np.int8) for blocks in self.structure.layers]
         for genes, base in zip(stages, self.structure.base_depths, strict=True):
             genes[:, : 2 + base + self.structure.depths[0]] = 0
-        return self._require_own(self.structure.assemble(self.stem_rows[:1], stages)[0], "smallest", "argmin")
+        path = self.structure.canonical_rows(self.structure.assemble(self.stem_rows[:1], stages))[0]
+        return self._require_own(path, "smallest", "argmin")
 
     def _require_own(self, path: np.ndarray, name: str, other: str) -> np.ndarray:
         if not self.contains(path[None])[0]:
@@ -258,7 +258,10 @@ class SearchSpace:
         return genotype.to_genotype(self, path)
 
     def from_genotype(self, given: Mapping[str, list]) -> np.ndarray:
-        """The path (genes,) of a genotype in the host's form; ConfigError where a value is not among the choices."""
+        """The path (genes,) of a genotype in the host's form, which may use any of the choices that are merged.
+
+        ConfigError where a value is not among the choices.
+        """
         return genotype.from_genotype(self, given)
 
     def tokenize(self, paths: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigError, is_number, is_whole, require_whole, unknown
+from .channels import Canonical, Channels, canonical_choices, channel_table, coinciding_choices
 
 STEM_GENES = 3  # residual block off or on, first width, second width
 MOST_CONFIGURATIONS = 4_000_000  # of one stage; its configurations are kept in tables
@@ -29,6 +30,10 @@ class Structure:
 
     Genes are indices into the ascending choices, -1 where the path has no such block:
     stem depth, stem widths 1 and 2, then depth and width of each of four stages, then one expand for each block.
+
+    `merge_equal_choices`: whether choices that rounding gives the same channels are one, so that equal networks are
+    equal rows; the largest of them is it. None: wherever the channels are not the paper's own, whose size of Table 1
+    counts the stem's first widths 0.65 and 0.8 as two, though both are 24 channels. Here it is true where any merge.
     """
 
     base_depths: tuple[int, ...] = (2, 2, 4, 2)
@@ -38,6 +43,7 @@ class Structure:
     elastic_stem: bool = True
     width_scale: float = 1.0
     channel_divisor: int = 8
+    merge_equal_choices: bool | None = None
     coupled: bool = False
 
     def __post_init__(self) -> None:
@@ -59,6 +65,11 @@ class Structure:
             raise ConfigError(
                 f"elastic_stem is {self.elastic_stem!r} and coupled {self.coupled!r}; allowed: true, false"
             )
+        if not (self.merge_equal_choices is None or isinstance(self.merge_equal_choices, bool)):
+            raise ConfigError(f"merge_equal_choices is {self.merge_equal_choices!r}; allowed: true, false, null")
+        papers = self.channels == channel_table(Structure.widths, Structure.expands)
+        merge = not papers if self.merge_equal_choices is None else self.merge_equal_choices
+        settle("merge_equal_choices", merge and bool(coinciding_choices(self.channels, self.widths, self.expands)))
         if self.coupled and len(self.depths) != len(self.widths):
             raise ConfigError(
                 f"depths {self.depths} and widths {self.widths} cannot be coupled; they must be equally many"
@@ -84,9 +95,26 @@ class Structure:
         return replace(self, coupled=False, elastic_stem=True) if self.coupled else self
 
     def to_dict(self) -> dict[str, object]:
-        """The options, as JSON holds them."""
+        """The options, as JSON holds them; `merge_equal_choices` only where true, as earlier releases had none."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
+        if not self.merge_equal_choices:
+            del values["merge_equal_choices"]
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+    @classmethod
+    def from_dict(cls, given: Mapping[str, Any]) -> "Structure":
+        """The structure that `to_dict` described."""
+        return cls(**{"merge_equal_choices": False, **given})
+
+    @cached_property
+    def channels(self) -> Channels:
+        """Channel numbers of every choice."""
+        return channel_table(self.widths, self.expands, width_scale=self.width_scale, divisor=self.channel_divisor)
+
+    @cached_property
+    def canonical(self) -> Canonical:
+        """For each choice the one that stands for it."""
+        return canonical_choices(self.channels, merge=bool(self.merge_equal_choices))
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -159,7 +187,8 @@ class Structure:
         """Which stems exist: bool (residual block off or on, width 1, width 2); the largest where it is not elastic."""
         exists = np.full((2, len(self.widths), len(self.widths)), self.elastic_stem)
         exists[-1, -1, -1] = True
-        return exists
+        widths = np.arange(len(self.widths))
+        return exists & (self.canonical.stem_mid == widths)[:, None] & (self.canonical.stem_out == widths)
 
     def stage_rows(self, stage: int, allowed: np.ndarray) -> np.ndarray:
         """Every allowed choice of one stage's genes, canonical; (m, 2 + blocks) int8, depths ascending.
@@ -184,11 +213,24 @@ class Structure:
 
     def operations(self) -> np.ndarray:
         """Which operations exist at all: bool (stages, blocks, depths, widths, expands)."""
-        shape = (4, max(self.layers), len(self.depths), len(self.widths), len(self.expands))
         blocks = np.add.outer(self.base_depths, self.depths)  # (stages, depths)
-        exists = np.arange(shape[1])[None, :, None] < blocks[:, None, :]
-        coupling = np.eye(shape[2], shape[3], dtype=bool) if self.coupled else np.ones(shape[2:4], bool)
-        return np.broadcast_to(exists[..., None, None] & coupling[None, None, ..., None], shape)
+        exists = np.arange(max(self.layers))[None, :, None] < blocks[:, None, :]
+        stands, widths = self.canonical.stage_out, np.arange(len(self.widths))
+        pairs = stands[:, :, None] == widths if self.coupled else (stands == widths)[:, None]  # (stages, D or 1, W)
+        expands = self.canonical.middle == np.arange(len(self.expands))  # (stages, W, E)
+        return exists[..., None, None] & pairs[:, None, :, :, None] & expands[:, None, None]
+
+    def canonical_rows(self, paths: np.ndarray) -> np.ndarray:
+        """A copy of paths (n, genes) with the choices that stand for theirs, so that equal networks are equal rows."""
+        rows = paths.copy()
+        if not self.merge_equal_choices:
+            return rows
+        rows[:, 1], rows[:, 2] = self.canonical.stem_mid[rows[:, 1]], self.canonical.stem_out[rows[:, 2]]
+        for stage, columns in enumerate(self.stage_columns):
+            width, expands = self.canonical.stage_out[stage, rows[:, columns[1]]], rows[:, columns[2:]]
+            rows[:, columns[1]] = width
+            rows[:, columns[2:]] = np.where(expands < 0, -1, self.canonical.middle[stage, width[:, None], expands])
+        return rows
 
     def assemble(self, stem: np.ndarray, stages: list[np.ndarray]) -> np.ndarray:
         """Paths (n, genes) from the genes of the stem and of the stages."""

@@ -20,7 +20,7 @@ def settle(space: "SearchSpace", paths: np.ndarray, keys: np.ndarray) -> np.ndar
 
     `keys` (n, blocks of all stages, expands), uniform in (0, 1), decides the draws; equal keys give equal draws.
     """
-    paths, block = paths.copy(), 0
+    paths, block = space.structure.canonical_rows(paths), 0
     for stage, columns in enumerate(space.structure.stage_columns):
         depth, width = paths[:, columns[0]], paths[:, columns[1]]
         for layer, column in enumerate(columns[2:]):
@@ -50,9 +50,9 @@ def mutate(space: "SearchSpace", paths: np.ndarray, rng: np.random.Generator, pr
         keys = rng.random((n, *pairs.shape))
         depth, width = children[:, columns[0]], children[:, columns[1]]
         if structure.coupled:
-            one = _draw(np.broadcast_to(pairs.diagonal(), (n, len(pairs))), keys[:, 0])
+            one = _draw(np.broadcast_to(pairs.any(axis=1), (n, len(pairs))), keys[:, 0])
             either = hit[:, columns[0]] | hit[:, columns[1]]
-            depth, width = np.where(either, one, depth), np.where(either, one, width)
+            depth, width = np.where(either, one, depth), np.where(either, pairs.argmax(axis=1)[one], width)
         else:
             depth = np.where(hit[:, columns[0]], _draw(pairs.T[width], keys[:, :, 0]), depth)
             width = np.where(hit[:, columns[1]], _draw(pairs[depth], keys[:, 0, :]), width)

@@ -216,5 +216,5 @@ def test_a_network_of_one_path_refuses_the_others(small):
     alone = extract(network, smallest)
     alone.activate(smallest)
     for use in (alone.activate, lambda path: extract(alone, path)):
-        with pytest.raises(ConfigError, match="path .1, 2, .* is not the one that this network holds, .0, 0, 0, "):
+        with pytest.raises(ConfigError, match="path .1, 2, .* is not the one that this network holds, .0, 2, 2, 0, "):
             use(largest)
