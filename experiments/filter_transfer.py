@@ -166,7 +166,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--counts", type=int, nargs="+", default=[25, 50, 100, 200], help="measured paths a bucket")
     parser.add_argument("--splits", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=50)
-    parser.add_argument("--margin", type=float, default=0.5)
+    parser.add_argument("--margin", type=float, default=1.0)
     parser.add_argument("--learning-rate", type=float, default=3e-4, help="from fresh weights")
     parser.add_argument("--fine-tuning-rate", type=float, default=3e-4, help="from pre-trained weights")
     own = parser.add_argument_group("with --synthetic")

@@ -36,6 +36,7 @@ class OFAPretrainer(PathRanker, ShrinkingRunner):
 
     HPARAMS = (*HPARAMS, "phases", "lambda_kd")
     IDENTITY = ("seed", "mini_batch_train", "lambda_kd")
+    MAIN_EFFECTS = (False, "pre-training measures the paths that the paper's filter needs")
 
     def algorithm(self) -> None:
         """The phases, then what detection runs start from and how good it is."""

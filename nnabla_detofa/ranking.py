@@ -5,11 +5,12 @@ What runs of a detector and of a classifier have in common beyond their training
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from .errors import ConfigError
-from .path_filter import PathFilter, cross_validate, fit, require_fit_options
+from .path_filter import AUTO, PathFilter, cross_validate, fit, require_fit_options
 from .space import SearchSpace
 from .training import MeasuredPaths, SupernetRunner
 from .training.costs import FLOPS
@@ -22,11 +23,17 @@ PATH_FILTER_KEYS = (
     "paths_per_bucket", "n_buckets", "bn_images", "evaluation_bn_images", "validation_images", "network", "fit",
     "pretrained", "folds", "second_measurement",
 )  # fmt: skip
+TABLE_2 = {"network": ("budget_condition", "block_encoding"), "fit": ("bounded",)}  # what its ablation switches off
 Score = Callable[[np.ndarray], np.ndarray]  # paths (n, genes) -> (n,), higher is better inside a bucket
 
 
 class PathRanker(SupernetRunner):
-    """Measures paths of a supernet, fits path filters to them and says how well such filters rank unseen paths."""
+    """Measures paths of a supernet, fits path filters to them and says how well such filters rank unseen paths.
+
+    `MAIN_EFFECTS`: whether a filter that starts from none has them, and why, where the configuration says "auto".
+    """
+
+    MAIN_EFFECTS = (True, "no filter is given that was fitted to thousands of paths, and few are measured here")
 
     def check_settings(self) -> None:
         """As the trainer's, and everything below `path_filter`; makes a filter, which refuses what none can have."""
@@ -69,34 +76,55 @@ class PathRanker(SupernetRunner):
     def fit_path_filter(self, name: str, measured: MeasuredPaths) -> Score:
         """The score of a path filter fitted to measured paths, which is left in `name`.h5."""
         file, pretrained = self.folder / f"{name}.h5", self.hparams["path_filter"]["pretrained"]
-        layout = self.space.token_layout()
+        layout, path_filter = self.space.token_layout(), self.new_path_filter()
+        network = {**self.hparams["path_filter"]["network"], "main_effects": path_filter.design.main_effects}
 
         def work() -> None:
-            path_filter = self.new_path_filter()
             options = self.hparams["path_filter"]["fit"]
             if pretrained is not None:
                 self.say(f"{name}: starting from {pretrained}")
+            if why := self.main_effects[1]:
+                self.say(f"{name}: main_effects auto is {'on' if network['main_effects'] else 'off'}: {why}")
             with self.bar(name, total=options.get("epochs")) as step:
                 options = {**options, "progress": step, "agree": self.first_process}  # or processes wait for each other
                 fit(path_filter, *self.filter_inputs(measured), rng=self.rng(name), **options)
             if self.folder.writes:
                 path_filter.save(file, space=self.scored_space)
 
-        settings = {key: self.hparams["path_filter"][key] for key in ("network", "fit")}
+        settings = {"network": network, "fit": self.hparams["path_filter"]["fit"]}
         if pretrained is not None:
             settings["pretrained"] = checksum(Path(pretrained))
         self.folder.stage(name, settings, [file.name], work)
-        path_filter = PathFilter.load(file, layout=layout, space=self.scored_space)
-        return lambda paths: path_filter.score(self.space.tokenize(paths), self.budgets.bucket(self.cost(paths)))
+        fitted = PathFilter.load(file, layout=layout, space=self.scored_space)
+        return lambda paths: fitted.score(self.space.tokenize(paths), self.budgets.bucket(self.cost(paths)))
 
     def new_path_filter(self) -> PathFilter:
         """A path filter with fresh weights, or with those in the file that `path_filter.pretrained` names."""
         options = self.hparams["path_filter"]
         layout, rng = self.space.token_layout(), self.rng("path_filter")
-        path_filter = PathFilter(layout, options["n_buckets"], rng=rng, **options["network"])
+        network = {**options["network"], "main_effects": self.main_effects[0]}
+        path_filter = PathFilter(layout, options["n_buckets"], rng=rng, **network)
         if options["pretrained"] is not None:
             path_filter.start_from(options["pretrained"], space=self.scored_space)
         return path_filter
+
+    @property
+    def main_effects(self) -> tuple[bool | Literal["auto"], str]:
+        """`path_filter.network.main_effects`; where it is "auto" what that means here, and why.
+
+        A filter that is given keeps its own setting, and the ablation of Table 2 is of the paper's filter.
+        """
+        options = self.hparams["path_filter"]
+        given = options["network"].get("main_effects", AUTO)
+        if given != AUTO:
+            return given, ""
+        if options["pretrained"] is not None:
+            return AUTO, f"as {options['pretrained']} has it"
+        for part, switches in TABLE_2.items():
+            for switch in switches:
+                if options[part].get(switch) is False:
+                    return False, f"{part}.{switch} is false, an ablation of the paper's filter"
+        return self.MAIN_EFFECTS
 
     @property
     def scored_space(self) -> dict:

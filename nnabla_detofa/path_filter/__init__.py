@@ -5,10 +5,11 @@ from .baselines import flops_score, ridge_score
 from .fit_options import require_fit_options
 from .fitting import FitReport, fit
 from .metrics import evaluate, kendall_tau
-from .model import PathFilter
+from .model import AUTO, PathFilter
 from .quality import cross_validate
 
 __all__ = [
+    "AUTO",
     "FitReport",
     "PathFilter",
     "TokenLayout",

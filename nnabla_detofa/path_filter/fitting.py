@@ -16,6 +16,8 @@ from .model import PathFilter
 from .network import score_graph
 from .objectives import Binary, Objective, Ranking, pair_weights
 
+SCALES = 2.0 ** np.arange(-2, 4.5, 0.5)  # of the main effects, tried at the start of a fit
+
 
 @dataclass(frozen=True)
 class FitReport:
@@ -47,7 +49,7 @@ def fit(
     batch: int = 256,
     patience: int | None = None,
     objective: str = "ranking",
-    margin: float = 0.5,
+    margin: float = 1.0,
     binary_ratio: float = 0.25,
     weight_decay: float = 0.0,
     valid_ratio: float = 0.2,
@@ -64,7 +66,7 @@ def fit(
         patience: stop after so many epochs without a better validation loss; never where None.
         objective: "ranking", Eq. 4 and 5; or "binary", GreedyNASv2's filter: a classifier of the weakest `binary_ratio`
             of each bucket by cross-entropy, for that one ratio.
-        margin: of the ranking's hinge; 1 is the paper's. Scores lie in (0, 1) and can never be 1 apart, so at 1 the
+        margin: of the ranking's hinge, the paper's where 1. Scores lie in (0, 1) and can never be 1 apart, so at 1 the
             best and the weakest quarter of a bucket are all pushed against the ends; at ½ the loss is least where the
             scores of a bucket are evenly spread over (0, 1), in their order.
         valid_ratio: share of every bucket held out to choose the epoch.
@@ -102,7 +104,9 @@ def fit(
     main = path_filter.variables.get("main")
     if main is not None:
         prior = main.d.copy()
-        start = _start_main_effects(path_filter, prior, np.asarray(tokens)[train], buckets[train], losses[train])
+        _start_main_effects(path_filter, prior, np.asarray(tokens)[train], buckets[train], losses[train])
+        scale = _best_scale(main, judge)
+        start = main.d.copy()
     step = _Step(path_filter, aim, size, learning_rate=learning_rate, weight_decay=weight_decay)
     history, best_epoch, kept = [], -1, path_filter.weights
     best = judge()
@@ -123,22 +127,39 @@ def fit(
     metrics = evaluate(path_filter.score_rows(rows[valid]), losses[valid], buckets[valid])
     if main is not None:  # the held-out paths have said which epoch; now they say what they can of the main effects
         learned = main.d - start
-        main.d = _start_main_effects(path_filter, prior, np.asarray(tokens), buckets, losses) + learned
+        _start_main_effects(path_filter, prior, np.asarray(tokens), buckets, losses)
+        main.d = scale * main.d + learned
     train_losses, valid_losses = np.array(history).T
     return FitReport(train_losses, valid_losses, best_epoch, train, valid, metrics)
 
 
 def _start_main_effects(
     path_filter: PathFilter, prior: np.ndarray, tokens: np.ndarray, buckets: np.ndarray, losses: np.ndarray
-) -> np.ndarray:
-    """Let the main effects say what ridge regression says beyond those of an earlier fit, and return them.
+) -> None:
+    """Let the main effects say what ridge regression says beyond those of an earlier fit.
 
     The transformer learns what is beyond both.
     """
     main, vocabulary = path_filter.variables["main"], path_filter.layout.vocabulary
     n = len(path_filter.layout.layer) * vocabulary  # budgets, which come behind, have no effect inside a bucket
     main.d[:n, 0] = main_effects(tokens, buckets, losses, vocabulary, prior[:n, 0])
-    return main.d.copy()
+
+
+def _best_scale(main: nn.Variable, judge: Callable[[], float]) -> float:
+    """The one of SCALES whose multiple of the main effects is judged best; they are left as that multiple.
+
+    How far apart scores should lie is the margin's matter, and one number says it. Left to the transformer, it pulls
+    the training paths apart one by one, learns them by heart and spoils the order of all others.
+    """
+    unit = main.d.copy()
+
+    def judged(scale: float) -> float:
+        main.d = scale * unit
+        return judge()
+
+    best = min(SCALES, key=judged)
+    main.d = best * unit
+    return best
 
 
 def split(buckets: np.ndarray, valid_ratio: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

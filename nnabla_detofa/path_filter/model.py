@@ -1,8 +1,9 @@
 """The path filter g(a; θ_p) (section 3.1): scores that order the paths of one bucket, higher is better."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Literal
 
 import nnabla as nn
 import numpy as np
@@ -14,6 +15,8 @@ from .encoding import checked_layout, position_vectors, table_rows
 from .network import Design, initial_weights
 from .scoring import Scorer
 
+AUTO: Literal["auto"] = "auto"
+
 
 class PathFilter:
     """A transformer over the tokens of a path and its budget, with the weights it has now.
@@ -24,7 +27,8 @@ class PathFilter:
         rng: draws the initial weights.
         budget_condition, block_encoding: switches of Table 2: the budget as a token, the block's positional encoding.
         main_effects: add a number for each token at each position to the transformer's logit (not in the paper); `fit`
-            starts them from ridge regression, so that few measured paths are enough for what is additive.
+            starts them from ridge regression, so that few measured paths are enough for what is additive. "auto": what
+            the filter that this one starts from has, and true where it starts from none.
         dim, heads, layers, hidden: sizes of the network.
 
     Raises:
@@ -39,14 +43,16 @@ class PathFilter:
         rng: np.random.Generator,
         budget_condition: bool = True,
         block_encoding: bool = True,
-        main_effects: bool = False,
+        main_effects: bool | Literal["auto"] = AUTO,
         dim: int = 128,
         heads: int = 4,
         layers: int = 3,
         hidden: int = 128,
     ) -> None:
         self.layout = checked_layout(layout)
-        self.design = Design(n_buckets, budget_condition, block_encoding, dim, heads, layers, hidden, main_effects)
+        self._auto = main_effects == AUTO
+        own = True if main_effects == AUTO else main_effects
+        self.design = Design(n_buckets, budget_condition, block_encoding, dim, heads, layers, hidden, own)
         self.positions = position_vectors(self.layout, dim, block_encoding=block_encoding)
         initial = initial_weights(self.design, self.layout.vocabulary, len(self.layout.layer), rng)
         self.variables = {name: nn.Variable.from_numpy_array(x, need_grad=True) for name, x in initial.items()}
@@ -139,6 +145,8 @@ class PathFilter:
     def start_from(self, file: str | Path, *, space: Mapping[str, object] | None = None) -> None:
         """Take over the weights of a saved filter, for `fit` to go on from (pre-training, Section 3.1.2).
 
+        Where `main_effects` is "auto", whether there are any is taken over as well.
+
         Raises:
             ConfigError: what is given names no file.
             WeightsError: as `load`, for another layout or space than this filter's; and for another design, the number
@@ -147,8 +155,9 @@ class PathFilter:
         if not isinstance(file, (str, Path)):
             raise ConfigError(f"path_filter.pretrained is {file!r}; it must name a file, or be null")
         stored = PathFilter.load(file, layout=self.layout, space=space)
-        store.require_agreement(Path(file), "design", asdict(stored.design), asdict(self.design))
-        self.weights = stored.weights
+        wanted = replace(self.design, main_effects=stored.design.main_effects) if self._auto else self.design
+        store.require_agreement(Path(file), "design", asdict(stored.design), asdict(wanted))
+        self.design, self.variables = stored.design, stored.variables
 
 
 def _require_index(name: str, values: np.ndarray, end: int) -> None:

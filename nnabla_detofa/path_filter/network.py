@@ -36,7 +36,8 @@ class Design:
             object.__setattr__(self, name, value)
         for name in ("budget_condition", "block_encoding", "main_effects"):
             if not isinstance(getattr(self, name), bool):
-                raise ConfigError(f"path filter: {name} is {getattr(self, name)!r}; it must be true or false")
+                allowed = "true, false or auto" if name == "main_effects" else "true or false"
+                raise ConfigError(f"path filter: {name} is {getattr(self, name)!r}; it must be {allowed}")
         if self.dim % self.heads:
             raise ConfigError(f"path filter: dim {self.dim} is not a multiple of the {self.heads} heads")
 

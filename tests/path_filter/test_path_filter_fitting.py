@@ -15,7 +15,7 @@ SMALL = {"dim": 16, "heads": 2, "layers": 1, "hidden": 16}
 
 
 def small_filter(seed=0, **options):
-    return PathFilter(LAYOUT, 3, rng=np.random.default_rng(seed), **SMALL, **options)
+    return PathFilter(LAYOUT, 3, rng=np.random.default_rng(seed), **{**SMALL, "main_effects": False, **options})
 
 
 def measured(n=120, seed=0):
@@ -79,7 +79,7 @@ def test_fit_keeps_the_weights_of_its_best_epoch():
     report = fit(path_filter, tokens, buckets, losses, rng=np.random.default_rng(1), epochs=15, learning_rate=0.1)
     valid = report.valid
     scores, weights = path_filter.score(tokens[valid], buckets[valid]), pair_weights(buckets[valid], losses[valid])
-    assert pair_loss(scores, weights, 0.5) == pytest.approx(report.valid_loss[report.best_epoch], abs=1e-6)
+    assert pair_loss(scores, weights, 1.0) == pytest.approx(report.valid_loss[report.best_epoch], abs=1e-6)
 
 
 def test_two_fits_of_one_seed_are_equal_and_leave_no_global_parameter():
@@ -173,7 +173,7 @@ def test_a_held_out_part_without_pairs_is_judged_on_the_training_part():
         ({"losses": np.full(60, np.nan)}, "finite numbers"),
         (
             {"losses": np.zeros(60)},
-            r"none of 48 paths to fit to differs from the others of its bucket; Ranking\(margin=0.5\) needs that",
+            r"none of 48 paths to fit to differs from the others of its bucket; Ranking\(margin=1.0\) needs that",
         ),
         ({"epochs": 0}, "epochs is 0; it must be a whole number of at least 1"),
         ({"batch": 1}, "batch is 1; it must be a whole number of at least 2"),

@@ -10,7 +10,7 @@ from nnabla_detofa.path_filter.encoding import position_vectors, positional_enco
 from nnabla_detofa.path_filter.network import score_graph
 
 LAYOUT = TokenLayout(vocabulary=7, layer=[0, 1, 2, 3, 4], block=[0, 1, 1, 2, 2])
-SMALL = {"dim": 16, "heads": 2, "layers": 2, "hidden": 24}
+SMALL = {"dim": 16, "heads": 2, "layers": 2, "hidden": 24, "main_effects": False}  # which start at zero
 
 
 def draws(n, seed=0, n_buckets=5):

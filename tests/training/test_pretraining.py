@@ -54,7 +54,7 @@ TINY = {
         "validation_images": 8,
         "folds": 2,
         "second_measurement": False,
-        "network": {"dim": 8, "heads": 2, "layers": 1, "hidden": 8, "main_effects": False},
+        "network": {"dim": 8, "heads": 2, "layers": 1, "hidden": 8, "main_effects": "auto"},
         "fit": {"epochs": 2},
     },
     "args": {"context": "cpu"},
@@ -139,6 +139,32 @@ def test_what_detection_starts_from(pretrained):
     stored = PathFilter.load(folder / "path_filter.h5", layout=whole.space.token_layout(), space=described)
     tokens = whole.space.tokenize(whole.space.sample(5, np.random.default_rng(0)))
     assert np.isfinite(stored.score(tokens, np.zeros(5, int))).all()
+
+
+def test_the_filter_is_the_papers(pretrained):
+    """Main effects are for few measured paths; `auto` leaves them out where thousands are."""
+    command, answer = pretrained
+    (line,) = [line for line in answer.out if "main_effects" in line]
+    assert "path_filter: main_effects auto is off: pre-training measures the paths that the paper's filter" in line
+    assert not PathFilter.load(command.folder / "path_filter.h5").design.main_effects
+
+
+def test_a_detection_run_starts_from_the_filter_that_pretraining_left(tmp_path, new_command, pictures, pretrained):
+    source, command = pretrained[0].folder, new_command(tmp_path, pictures)
+    answer = command(
+        f"network.ofa_resnet50_centernet.pretrained={source / 'weights.h5'}",
+        f"path_filter.pretrained={source / 'path_filter.h5'}",
+        "path_filter.network.main_effects=auto",
+    )
+    assert answer.code == 0
+    for name in ("path_filter_warmup", "path_filter_final"):
+        said = [line for line in answer.out if f"{name}: " in line]
+        assert any(line.endswith(f"{name}: starting from {source / 'path_filter.h5'}") for line in said)
+        assert any(f"{name}: main_effects auto is off: as {source / 'path_filter.h5'} has it" in line for line in said)
+        assert not PathFilter.load(command.folder / f"{name}.h5").design.main_effects
+    again = command("path_filter.network.main_effects=false", f"path_filter.pretrained={source / 'path_filter.h5'}",
+                    f"network.ofa_resnet50_centernet.pretrained={source / 'weights.h5'}")  # fmt: skip
+    assert (again.code, ran(again)) == (0, [])
 
 
 def test_the_same_command_again_changes_nothing(pretrained, command):
