@@ -69,7 +69,7 @@ class CostModel:
 
     @classmethod
     def latency(cls, layers: BackboneLayers, nanoseconds: Mapping[Layer, int]) -> "CostModel":
-        """The sum of its layers' times: `nanoseconds` of each of `layers.distinct()`."""
+        """The sum of its layers' times, in nanoseconds: those of each of `layers.distinct()`."""
         return cls(layers.space, layers.costs(total(nanoseconds.__getitem__)), name="latency", unit="ns")
 
     def _table(self, stage: int, rows: np.ndarray) -> np.ndarray:

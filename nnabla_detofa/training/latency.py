@@ -26,8 +26,9 @@ STAGE, TABLE, CHECK, AGREEMENT = "latency", "latency.csv", "latency_check.csv", 
 def latency_model(run: RunSession, image_size: int, options: dict) -> CostModel:
     """The latency of `run`'s paths: sums of the table `options["table"]`, or of one that is timed on this device.
 
-    A stage: the table is `latency.csv` of the run folder in either case. Unless `options["check_paths"]` is 0, random
-    paths are timed whole on this device and set against the sums, in `latency_check.csv` and `latency_check.json`.
+    Nanoseconds, as all files of it. A stage: the table is `latency.csv` of the run folder in either case. Unless
+    `options["check_paths"]` is 0, random paths are timed whole on this device and set against the sums, in
+    `latency_check.csv` and `latency_check.json`.
     """
     layers, given = run.model.network_layers(image_size), options["table"]
     if given is not None:
