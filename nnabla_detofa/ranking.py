@@ -63,6 +63,8 @@ class PathRanker(SupernetRunner):
         settings = {"paths_per_bucket": options["paths_per_bucket"]}
         settings |= {key: self.n_images(key) for key in ("bn_images", "validation_images")}
         settings["mini_batch_valid"] = self.mbs_valid  # BN re-estimation normalises by batches
+        if self.space.structure.merge_equal_choices:  # earlier releases left other rows of the same networks
+            settings["merge_equal_choices"] = True
         if self.cost is not self.flops:
             settings["cost"] = self.cost_identity
         return self.measured(name, np.unique(np.concatenate(paths), axis=0), settings)

@@ -1,4 +1,4 @@
-"""What `path_filter.network.main_effects: auto` means in a run without a filter to start from."""
+"""What ranking stages are known by: the rows that were measured, and what `main_effects: auto` became."""
 
 import pytest
 
@@ -27,6 +27,12 @@ def test_what_auto_becomes_is_what_the_stages_are_known_by(again):
     for name in ("path_filter_warmup", "path_filter_final"):
         assert any(f"{name}: main_effects auto is on: no filter is given" in line for line in answer.out)
         assert PathFilter.load(again.folder / f"{name}.h5").design.main_effects
+
+
+def test_measured_rows_are_known_by_how_their_space_counts(finished):
+    """Earlier releases measured other rows of the same networks where choices merge."""
+    stages = finished[0].json("stages.json")
+    assert all(stages[name]["settings"]["merge_equal_choices"] is True for name in ("paths_warmup", "paths_final"))
 
 
 @pytest.mark.parametrize(
