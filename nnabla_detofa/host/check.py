@@ -7,7 +7,7 @@ from typing import Any
 
 from nnabla import solvers
 
-from ..errors import ConfigError, is_number, require_ratio, unknown
+from ..errors import ConfigError, is_number, is_whole, require_ratio, unknown
 
 SOLVERS = {name: make for name, make in vars(solvers).items() if name[:1].isupper() and not isinstance(make, type)}
 # keywords of the host's Optimizer itself; it hands the others to nnabla's solver
@@ -187,6 +187,6 @@ def _check_scheduler(name: str, options: Mapping[str, Any], hparams: Mapping[str
 
 def _positive(hparams: Mapping[str, Any], key: str) -> int:
     value = need({"hparams": hparams}, "hparams", key)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+    if not is_whole(value) or value < 1:
         raise ConfigError(f"hparams.{key} is {value!r}; it must be a whole number, 1 or more")
-    return value
+    return int(value)

@@ -14,7 +14,7 @@ from typing import Any
 import nnabla as nn
 import numpy as np
 
-from ..errors import ConfigError, DetOFAError, unknown
+from ..errors import ConfigError, DetOFAError, is_whole, unknown
 from .check import (
     check_args,
     check_hparams,
@@ -161,8 +161,9 @@ def _modules(package: ModuleType, *classes: str) -> list[str]:
 def _seed(seed: int | None) -> None:
     """Seed the global generators that the host's initializers and runners draw from; our own code uses none of them."""
     if seed is not None:
-        if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
+        if not is_whole(seed) or not 0 <= seed < 2**32:
             raise ConfigError(f"hparams.seed is {seed!r}; it must be a whole number in [0, 2^32)")
+        seed = int(seed)
         nn.seed(seed)
         np.random.seed(seed)  # noqa: NPY002
         random.seed(seed)
