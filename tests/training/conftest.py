@@ -9,6 +9,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from types import SimpleNamespace
 from typing import NamedTuple
 
+import nnabla as nn
 import numpy as np
 import pytest
 from hydra.core.global_hydra import GlobalHydra
@@ -125,7 +126,8 @@ class Command:
 
 @contextmanager
 def undisturbed(start):
-    """Work in the folder `start`; arguments, environment and logging are as before afterwards."""
+    """Work in the folder `start`; arguments, environment, logging and NNabla's context are as before afterwards."""
+    context = nn.get_current_context()
     root = logging.getLogger()
     handlers, levels = root.handlers[:], {logger: logger.level for logger in (root, logging.getLogger("nnabla"))}
     with pytest.MonkeyPatch.context() as patch:
@@ -135,6 +137,7 @@ def undisturbed(start):
         try:
             yield
         finally:
+            nn.set_default_context(context)
             GlobalHydra.instance().clear()
             for handler in set(root.handlers) - set(handlers):
                 handler.close()
