@@ -33,7 +33,7 @@ def theirs(folder: Path, space: SearchSpace, paths: np.ndarray, images: np.ndarr
 
 def ours(file: Path, paths: np.ndarray, images: np.ndarray, *, stem_activation: str) -> tuple[np.ndarray, str]:
     """Logits (paths, images, classes) of our classification supernet with the weights in `file`; what was loaded."""
-    network = classifier.SearchNet(weights=str(file), stem_activation=stem_activation)
+    network = classifier.SearchNet(1000, pretrained=str(file), stem_activation=stem_activation)
     network.apply(training=False)
     logits = []
     for path in paths:
