@@ -11,7 +11,7 @@ from nnabla_detofa.data import voc
 from nnabla_detofa.detection import decode
 from nnabla_detofa.space import SearchSpace
 from nnabla_detofa.supernet import CenterNet
-from nnabla_detofa.training.evaluation import answers, average_precision, detect
+from nnabla_detofa.training.evaluation import average_precision, detect
 
 from .exchange import Arrays, prefixed, to_torch
 
@@ -175,17 +175,21 @@ def ask_of(split: voc.DataLoader) -> Arrays:
 
 def evaluation(detector: CenterNet, split: voc.DataLoader) -> dict[str, Any]:
     """Maps, detections and mean AP (VOC 2007) of the active path."""
-    parts = [outputs for _, outputs in answers(detector, split.batches())]
-    maps = [np.concatenate([part[i] for part in parts]) for i in range(3)]
+    detector.apply(training=False)
+    parts = []
+    for batch in split.batches():
+        outputs = detector(nn.Variable.from_numpy_array(batch.images))
+        nn.forward_all(outputs, clear_buffer=True)
+        parts.append([output.d[: batch.n_valid].copy() for output in outputs])
     detections = detect(detector, split.batches())
     return {
-        "maps": dict(zip(("heatmap", "size", "offset"), maps, strict=True)),
+        "maps": dict(zip(("heatmap", "size", "offset"), map(np.concatenate, zip(*parts, strict=True)), strict=True)),
         "detections": detections._asdict(),
         "ap": average_precision("voc07", detections, split.dataset),
     }
 
 
 def decoded(maps: Arrays) -> Arrays:
-    """Our decoding of maps, their logits made probabilities as the package does."""
-    peaks = decode(0.5 + 0.5 * np.tanh(0.5 * maps["heatmap"]), maps["size"], maps["offset"])
+    """Our decoding of maps."""
+    peaks = decode(maps["heatmap"], maps["size"], maps["offset"], logits=True)
     return {"box": peaks.boxes, "label": peaks.labels, "score": peaks.scores}
