@@ -1,42 +1,43 @@
 """The command: `-c FILE` and Hydra's overrides to `host/launch.py` (an addition; not in the paper).
 
-Hydra composes FILE, which may stand in any folder, from its own folder and from the shipped groups. What a user can get
-wrong is answered with one line and exit code 2; anything else keeps its traceback.
+What a user can get wrong is answered with one line and exit code 2; anything else keeps its traceback.
 """
 
 import logging
 import os
 import signal
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NoReturn
 
 import hydra
-from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.plugins import Plugins
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.main import get_args_parser
-from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
-from yaml import YAMLError
 
-from .errors import ConfigError, DetOFAError, refusals_of_the_disk, unknown
-from .errors import one_line as printable
+from .composition import (
+    INPUT_ERRORS,
+    SHIPPED,
+    ShippedConfigs,
+    absolute_paths,
+    compose,
+    composing,
+    find_config,
+    one_line,
+    plain,
+    shipped_configs,
+)
+from .errors import ConfigError, refusals_of_the_disk
+from .overrides import with_known_keys
+from .signals import handled_by, held_back
 
 DONE, WRONG_INPUT, INTERRUPTED = 0, 2, 75
-STOP = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
-SHIPPED = Path(str(files("nnabla_detofa.conf")))
 CONFIG_OPTIONS = ("-c", "--config")
 HYDRA_CONFIG_OPTIONS = ("--config-name", "-cn")
 PLAN = "plan"  # an override of ours, which no configuration holds
-# values that name a file or folder, relative to where the command was started
-PATH_KEYS = ("root", "pretrained", "table", "train_list", "val_list")
-INPUT_ERRORS = (DetOFAError, HydraException, OmegaConfBaseException, YAMLError)
 
 USAGE = """usage: nnabla_detofa -c FILE [OVERRIDE ...] [HYDRA OPTION ...]    (nnabla_nas is the same command)
 
@@ -56,14 +57,6 @@ Results go to log/NAME in the folder where the command is started. Exit codes: 0
 75 interrupted: the same command goes on from the last checkpoint."""
 
 
-class ShippedConfigs(SearchPathPlugin):
-    """Lets a configuration in any folder use the shipped groups."""
-
-    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        """Look in the shipped folder last, so that a user's own file of the same name wins."""
-        search_path.append("nnabla_detofa", SHIPPED.as_uri())
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit code. Without `arguments` it ends the process, which ignores signals then."""
     afterwards = signal.SIG_IGN if arguments is None else None
@@ -72,9 +65,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(USAGE.format(shipped=", ".join(shipped_configs())))
         return DONE
     logging.getLogger("nnabla").setLevel(logging.WARNING)
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when NumPy loads it; see supernet/parallel.py
     try:
-        with interrupted_by_signals(afterwards):
+        with handled_by(signal.default_int_handler, afterwards), as_before():
             if arguments[:1] == ["check"]:
                 return check(arguments[1:])
             file, hydra_arguments = split_arguments(arguments)
@@ -92,35 +84,22 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 @contextmanager
-def interrupted_by_signals(afterwards: signal.Handlers | None) -> Iterator[None]:
-    """All end what lies inside as Ctrl-C does, until a training takes them over to finish its step first."""
-    before = {one: signal.signal(one, signal.default_int_handler) for one in STOP}
+def as_before() -> Iterator[None]:
+    """What Hydra reads of the process, and our mark there for it, is the caller's again afterwards."""
+    given, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what is wrong instead of printing it and leaving
     try:
         yield
     finally:
-        with signals_held_back():
-            for one, handler in before.items():
-                signal.signal(one, afterwards or handler)
-
-
-@contextmanager
-def signals_held_back() -> Iterator[None]:
-    """Those that come inside are delivered behind it."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        sys.argv = given
+        os.environ.pop("HYDRA_FULL_ERROR")
+        if full_error is not None:
+            os.environ["HYDRA_FULL_ERROR"] = full_error
 
 
 def tell(message: str) -> None:
     """One line on standard error."""
     print(f"nnabla_detofa: {message}", file=sys.stderr)
-
-
-def shipped_configs() -> list[str]:
-    """File names of the configurations that come with the package; those without `_` are parts of them."""
-    return sorted(file.name for file in SHIPPED.glob("*_*.yaml"))
 
 
 def split_arguments(arguments: list[str]) -> tuple[Path | None, list[str]]:
@@ -165,17 +144,6 @@ def output_folder(*, kept: bool) -> Iterator[list[str]]:
         yield [f"hydra.{kind}.dir='{folder}'" for kind in ("run", "sweep")]
 
 
-def find_config(given: str) -> Path:
-    """The file that `-c` means: below the current folder first, then among the shipped ones (`conf/` may precede)."""
-    name = given if given.endswith(".yaml") else f"{given}.yaml"
-    if (file := Path(name).expanduser().absolute()).is_file():
-        return file
-    shipped = SHIPPED / Path(name).name
-    if Path(name).parent in (Path(), Path("conf")) and shipped.is_file():
-        return shipped
-    raise unknown("configuration", given, shipped_configs())
-
-
 def run_hydra(file: Path | None, arguments: list[str], *, plan: bool = False) -> list[Exception]:
     """Compose and run, or plan; returns the input errors of the jobs (several with --multirun)."""
     failures: list[Exception] = []
@@ -190,29 +158,21 @@ def run_hydra(file: Path | None, arguments: list[str], *, plan: bool = False) ->
 
     (parser := get_args_parser()).error = refuse  # type: ignore[method-assign]
     parser.parse_args(arguments)  # as Hydra will
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what is wrong instead of printing it and leaving
     Plugins.instance().register(ShippedConfigs)
-    sys.argv = [sys.argv[0], *arguments]  # the only place where Hydra reads them
     folder, name = (file.parent, file.stem) if file else (SHIPPED, None)
-    with refusals_of_the_disk(), composing(begun):
+
+    def once(given: list[str]) -> None:
+        sys.argv = [sys.argv[0], *given]  # the only place where Hydra reads them
         hydra.main(version_base="1.3", config_path=str(folder), config_name=name)(job)()
+
+    with refusals_of_the_disk(), composing(begun):
+        with_known_keys(once, arguments)
     return failures
 
 
 def refuse(message: str) -> NoReturn:
     """In the place of a usage of many lines."""
     raise ConfigError(f"{message}; -h lists the options")
-
-
-@contextmanager
-def composing(begun: Collection) -> Iterator[None]:
-    """ConfigError for what Hydra raises bare about overrides, as long as nothing has `begun`."""
-    try:
-        yield
-    except (ValueError, TypeError, AttributeError, RecursionError, FileNotFoundError) as error:
-        if begun or isinstance(error, INPUT_ERRORS):
-            raise
-        raise ConfigError(f"the configuration cannot be composed: {error}") from error
 
 
 def check(arguments: list[str]) -> int:
@@ -226,12 +186,11 @@ def check(arguments: list[str]) -> int:
     json_file = option(rest, "--json")
     if file is None or any(argument.startswith("-") for argument in rest):
         raise ConfigError("check takes -c FILE, --json FILE and overrides, or --policy alone")
-    Plugins.instance().register(ShippedConfigs)
-    with composing([]), hydra.initialize_config_dir(version_base="1.3", config_dir=str(file.parent)):
-        config = hydra.compose(file.stem, rest)
+    config = compose(file, rest)
     if "dataloader" not in config:
         raise ConfigError("the configuration lacks dataloader")
-    dataloader = OmegaConf.to_container(config.dataloader, resolve=True, throw_on_missing=True)
+    with composing():
+        dataloader = OmegaConf.to_container(config.dataloader, resolve=True, throw_on_missing=True)
     return doctor.check(absolute_paths(dataloader, Path.cwd()), Path(json_file) if json_file else None)
 
 
@@ -249,51 +208,18 @@ def option(arguments: list[str], name: str) -> str | None:
 
 
 def run(config: DictConfig, *, plan: bool = False) -> None:
-    """Hand a composed configuration on as plain data; nothing behind this line sees Hydra."""
-    plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    plain = absolute_paths(plain, Path(hydra.utils.get_original_cwd()))
+    """Hand a composed configuration on."""
+    given = plain(config, Path(hydra.utils.get_original_cwd()))
     with refusals_of_the_disk():
-        launch(plain, plan=True) if plan else launch(plain)
+        launch(given, plan=True) if plan else launch(given)
 
 
 def launch(config: dict[str, Any], *, plan: bool = False) -> None:
     """`host.launch`, imported late: printing a configuration does not need nnabla."""
-    with signals_held_back():  # a process that has half of nnabla crashes at its end
+    with held_back():  # a process that has half of nnabla crashes at its end
         from .host.launch import launch as launch_on_host
 
     launch_on_host(config, plan=plan)
-
-
-def absolute_paths(config: Any, start: Path) -> Any:
-    """`config` with every relative `root` and `pretrained` made absolute: runs change into their own folder."""
-    if isinstance(config, list):
-        return [absolute_paths(value, start) for value in config]
-    if not isinstance(config, dict):
-        return config
-    return {
-        key: str(start / Path(value).expanduser())
-        if key in PATH_KEYS and isinstance(value, str) and value
-        else absolute_paths(value, start)
-        for key, value in config.items()
-    }
-
-
-def one_line(error: Exception) -> str:
-    """What is wrong and what is allowed, in one line."""
-    cause = error.__cause__ or error
-    message: object = error
-    if isinstance(error, MissingConfigException):
-        group, _, option = str(error.missing_cfg_file).rpartition("/")
-        if known := error.options or ([] if group else shipped_configs()):
-            message = unknown(group or "configuration", option, known)
-    elif isinstance(error, OverrideParseException):
-        message = f"cannot read the override '{error.override}': {error.message.splitlines()[0]}"
-    elif isinstance(cause, (ConfigAttributeError, ConfigKeyError)) and isinstance(cause.parent_node, DictConfig):
-        prefix = str(cause.full_key).removesuffix(str(cause.key))
-        message = unknown("key", cause.full_key, [prefix + str(key) for key in cause.parent_node if key != "hydra"])
-    elif isinstance(cause, OmegaConfBaseException) and cause.msg:
-        message = f"{cause.full_key or 'configuration'}: {cause.msg.splitlines()[0]}"
-    return printable(" ".join(str(message).split()))
 
 
 if __name__ == "__main__":

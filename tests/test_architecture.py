@@ -16,26 +16,33 @@ ROOMS = sorted(folder.name for folder in PACKAGE.iterdir() if (folder / "__init_
 
 # What each room may import beside the standard library, itself and errors.py.
 MAY_IMPORT = {
-    "__init__": {"host"},
+    "__init__": {"host", "notebook"},
     "errors": set(),
     "hdf5": {"numpy", "h5py"},
     "precision": {"nnabla"},
-    "cli": {"hydra", "omegaconf", "yaml", "data", "host"},
+    "signals": set(),
+    "threads": {"threadpoolctl"},
+    "cli": {"hydra", "omegaconf", "composition", "overrides", "signals", "data", "host"},
+    "composition": {"hydra", "omegaconf", "yaml", "overrides"},
+    "overrides": {"hydra", "omegaconf", "keys", "signals"},
+    "keys": {"algorithm", "pretraining", "ranking", "host", "path_filter", "pruning", "search", "supernet", "training"},
+    "notebook": {"hydra", "omegaconf", "composition", "signals", "host"},
     "convert_mit": {"numpy", "torch", "supernet"},
     "algorithm": {"numpy", "training", "ranking", "searching", "pruning", "search", "space"},
     "pretraining": {"numpy", "nnabla", "precision", "training", "ranking", "supernet", "space"},
     "ranking": {"numpy", "training", "path_filter", "space"},
     "searching": {"numpy", "training", "ranking", "search", "space"},
     "space": {"numpy"},
-    "path_filter": {"numpy", "nnabla", "h5py", "hdf5", "precision", "space"},
+    "path_filter": {"numpy", "nnabla", "h5py", "hdf5", "precision", "threads", "space"},
     "pruning": {"numpy", "space"},
     "search": {"numpy", "space"},
-    "supernet": {"numpy", "nnabla", "h5py", "hdf5", "precision", "host", "space"},
+    "supernet": {"numpy", "nnabla", "h5py", "hdf5", "precision", "threads", "host", "space"},
     "detection": {"numpy", "pycocotools"},
     "data": {"numpy", "cv2", "PIL", "defusedxml", "sklearn", "tqdm", "detection"},
     "training": {"numpy", "nnabla", "h5py", "hdf5", "precision", "matplotlib", "tqdm"}
-    | {"host", "space", "supernet", "detection"},
+    | {"signals", "threads", "host", "space", "supernet", "detection"},
     "host": {"numpy", "nnabla", "nnabla_ext", "nnabla_nas"},
+    "host/job": {"hydra", "omegaconf"},
     "host/plugin": {"nnabla_nas", "algorithm", "pretraining", "data", "supernet"},
 }
 NUMPY_ROOMS = ("data", "detection", "pruning", "search", "space")

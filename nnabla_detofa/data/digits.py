@@ -4,7 +4,9 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from .picture import Box, gather, picture
 
 VERSION = 1  # of the pictures: raise it when the same options would give others
 JPEG_QUALITY = 95
+_aside: ContextVar[Path | None] = ContextVar("aside", default=None)  # where sets go that are not to be kept
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +88,10 @@ def generate(root: str | Path, options: DigitsOptions, *, classified: bool = Fal
     layout = {"layout": "folders"} if classified else {}
     manifest = json.dumps({"version": VERSION, **layout, **asdict(options)}, sort_keys=True, indent=1)
     root = Path(root).expanduser().absolute()
-    devkit = root / f"digits-{hashlib.sha256(manifest.encode()).hexdigest()[:12]}"
+    name = f"digits-{hashlib.sha256(manifest.encode()).hexdigest()[:12]}"
+    if (aside := _aside.get()) and not (root / name).is_dir():
+        root = aside
+    devkit = root / name
     if not devkit.is_dir():
         _write_once(
             root, devkit, manifest, lambda folder: (_write_folders if classified else _write_voc)(folder, options)
@@ -93,6 +99,17 @@ def generate(root: str | Path, options: DigitsOptions, *, classified: bool = Fal
     if not (devkit / "manifest.json").is_file() or (devkit / "manifest.json").read_text() != manifest:
         raise DataError(f"{devkit} does not hold the digits it is named after; delete it and run again")
     return devkit
+
+
+@contextmanager
+def generated_aside() -> Iterator[None]:
+    """Sets that are not there yet are written elsewhere inside, and are gone afterwards: a plan keeps nothing."""
+    with tempfile.TemporaryDirectory(prefix="nnabla_detofa_digits_") as folder:
+        token = _aside.set(Path(folder))
+        try:
+            yield
+        finally:
+            _aside.reset(token)
 
 
 def _write_once(root: Path, devkit: Path, manifest: str, write: Callable[[Path], None]) -> None:

@@ -11,6 +11,7 @@ with quiet():
     import nnabla_nas.module as Mo  # noqa: N812
     from nnabla_nas.contrib.model import Model
     from nnabla_nas.optimizer import Optimizer
-    from nnabla_nas.runner.runner import Runner
+
+    from .runner import Runner
 
 __all__ = ["Mo", "Model", "Optimizer", "Runner", "repair"]

@@ -6,7 +6,7 @@ it looks them up, so that it can run our configurations on a CUDA machine after 
 
 import copy
 import random
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -29,9 +29,10 @@ from .check import (
     without_effect,
 )
 from .device import open_device
+from .job import live_job
 from .lock import sole_session
 from .planning import parts_for_plan
-from .plugin import BLANK_LOADER, register
+from .plugin import BLANK_LOADER, generated_aside, register
 from .quiet import quiet
 from .repair import MissingModule
 
@@ -46,11 +47,11 @@ OUR_GROUPS = ("pruning", "path_filter", "search", "sampler", "cost")  # which `h
 LOADER_KEYS = ("searching", "training", "batch_size", "communicator")  # the host's Configuration gives these
 
 
-def launch(config: dict[str, Any], *, plan: bool = False) -> None:
+def launch(config: dict[str, Any], *, plan: bool = False) -> Path:
     """Open the device, build data, optimizers and network, and run `args.algorithm`, or only say its `plan`.
 
     `config` is plain data with the host's groups `args`, `hparams`, `network`, `dataloader` and `optimizer`; it is not
-    changed. Has to run inside a live Hydra job, which the host's Runner asks for its folders.
+    changed. Returns the run's folder: that of the Hydra job that is live, else log/NAME below the current folder.
     Raises ConfigError for what the configuration may not hold, HostError for a device that is not there, and
     RunFolderError where another process runs in the same folder. A plan is said without the data set too, if the
     configuration tells how many images it expects; DataError follows then.
@@ -77,8 +78,13 @@ def launch(config: dict[str, Any], *, plan: bool = False) -> None:
     )
     settle_batches(hparams, args["comm"].n_procs, validates=not hasattr(algorithm, "plan"))
     _seed(hparams.get("seed"))
-    folder = Path(get_output_path()) / args["output_path"]
-    with sole_session(folder) if args["comm"].rank == 0 else nullcontext():
+    with ExitStack() as held:
+        held.enter_context(live_job(config, kept=not plan))
+        folder = Path(get_output_path()) / args["output_path"]
+        if args["comm"].rank == 0:
+            held.enter_context(sole_session(folder))
+        if plan:
+            held.enter_context(generated_aside())
         parts, missing = _parts(config, network_options.get("n_classes"), plan=plan)  # data first, then the rest
         _settle_classes(config, network_options, parts.dataloader["train"])
         run = algorithm(
@@ -95,6 +101,7 @@ def launch(config: dict[str, Any], *, plan: bool = False) -> None:
         run.plan() if plan else run.run()
         if missing is not None:
             raise missing
+    return folder
 
 
 def _parts(config: dict[str, Any], n_classes: int | None, *, plan: bool) -> tuple[Configuration, DetOFAError | None]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..algorithm import DetOFASearcher
 from ..data import coco, image_folder, voc
+from ..data.digits import generated_aside
 from ..data.expected import blank_loader
 from ..errors import HostError
 from ..pretraining import OFAPretrainer
@@ -18,6 +19,8 @@ from .repair import MissingModule
 
 with quiet():
     from nnabla_nas import contrib, dataset, runner
+
+__all__ = ["BLANK_LOADER", "generated_aside", "register"]
 
 COMPONENTS: tuple[tuple[ModuleType, str, Any], ...] = (
     (contrib, "ofa_resnet50_centernet", detector),

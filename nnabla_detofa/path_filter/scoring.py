@@ -4,14 +4,12 @@ The search and the pruning ask for hundreds of thousands of scores, so this modu
 float32 in place, in arrays that are allocated once and stay in the cache, so that what remains is matrix products.
 """
 
-import os
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from itertools import pairwise
 
 import numpy as np
 
-THREADS = min(len(os.sched_getaffinity(0)), 8)  # of our own; BLAS should run on one, see the command line
+from ..threads import THREADS, one_blas_thread, pool
+
 _BLOCK = 32  # paths at a time; 32 paths of 22 tokens and 128 dimensions are a third of a megabyte
 
 
@@ -51,10 +49,11 @@ class Scorer:
                     room = _Room(len(block), rows.shape[1], self._dim, self._heads, self._head["hidden/b"].size)
                 scores[part] = self._block(block, room)
 
-        waiting = [_pool().submit(share, first) for first in range(1, min(THREADS, len(blocks)))]
-        share(0)
-        for future in waiting:
-            future.result()
+        with one_blas_thread():
+            waiting = [pool().submit(share, first) for first in range(1, min(THREADS, len(blocks)))]
+            share(0)
+            for future in waiting:
+                future.result()
         return scores
 
     def _block(self, rows: np.ndarray, room: "_Room") -> np.ndarray:
@@ -79,11 +78,6 @@ class Scorer:
         if self._main is not None:
             logit += self._main[rows].sum(axis=1)
         return 1 / (1 + np.exp(np.clip(-logit, -80, 80)))
-
-
-@cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max(1, THREADS - 1), "scores")
 
 
 class _Room:

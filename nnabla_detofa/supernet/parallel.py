@@ -1,16 +1,10 @@
-"""Kernels on all cores: NumPy lets go of Python's lock, so plain threads share one kernel's images or channels.
+"""Kernels on all cores: plain threads share one kernel's images or channels; see `threads`."""
 
-BLAS should run on one thread then (the command line sees to it): its own threads wait by spinning, which starves a
-machine that does anything else.
-"""
-
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from itertools import pairwise
 
-THREADS = min(len(os.sched_getaffinity(0)), 8)
+from ..threads import THREADS, one_blas_thread, pool
+
 _LEAST_WORK = 1 << 17  # floats a thread passes over at least; less is done before another thread wakes up
 
 
@@ -26,18 +20,14 @@ def over(n: int, function: Callable[[slice], object], *, work: int, most: int | 
         for part in _even(span.start, span.stop, -(-length // max(1, most)) if most is not None else 1):
             function(part)
 
-    waiting = [_pool().submit(share, span) for span in others]
-    share(first)
-    for future in waiting:
-        future.result()
+    with one_blas_thread():
+        waiting = [pool().submit(share, span) for span in others]
+        share(first)
+        for future in waiting:
+            future.result()
 
 
 def _even(start: int, stop: int, parts: int) -> list[slice]:
     parts = max(1, parts)
     bounds = [start + (stop - start) * i // parts for i in range(parts + 1)]
     return [slice(*pair) for pair in pairwise(bounds)]
-
-
-@cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max(1, THREADS - 1), "kernels")

@@ -1,35 +1,38 @@
-"""SIGTERM, SIGUSR1 and Ctrl-C as a wish that a run grants where nothing is lost (an addition; not in the paper)."""
+"""SIGTERM, SIGUSR1, SIGHUP and Ctrl-C as a wish that a run grants where nothing is lost (an addition)."""
 
 import os
 import signal
-import threading
+from contextlib import ExitStack
 from types import FrameType
-from typing import Any
 
-STOP = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+from ..signals import handled_by
+
+URGENT = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopRequest:
-    """A context in which these signals set `asked`; a second SIGTERM or Ctrl-C ends the process at once."""
+    """A context in which these signals set `asked`; a second SIGTERM or Ctrl-C ends the process at once.
+
+    A scheduler may send SIGUSR1 some time before SIGTERM, and a terminal that goes away sends SIGHUP twice, once itself
+    and once through its shell: neither is impatience.
+    """
 
     def __init__(self) -> None:
         self.asked = False
         self._urgent = 0
-        self._before: dict[signal.Signals, Any] = {}
+        self._held = ExitStack()
 
     def __enter__(self) -> "StopRequest":
-        if threading.current_thread() is threading.main_thread():  # Python lets no other thread set handlers
-            self._before = {one: signal.signal(one, self._ask) for one in STOP}
+        self._held.enter_context(handled_by(self._ask))
         return self
 
     def __exit__(self, *_: object) -> None:
-        for one, handler in self._before.items():
-            signal.signal(one, handler)
+        self._held.close()
 
     def _ask(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         name = signal.Signals(number).name
         self.asked = True
-        self._urgent += number != signal.SIGUSR1  # a scheduler may send SIGUSR1 some time before SIGTERM
+        self._urgent += number in URGENT
         if self._urgent > 1:
             _tell(f"{name}: ended at once; the same command goes on from the last checkpoint")
             os._exit(os.EX_TEMPFAIL)

@@ -7,6 +7,7 @@ from contextlib import closing
 import numpy as np
 
 from ..errors import ConfigError, NumericError
+from ..threads import one_blas_thread
 from .evaluation import figure, is_defined
 from .measuring import FixedImages, PathMeasurer
 from .plan import Work, plan_lines
@@ -24,6 +25,7 @@ class SupernetRunner(SupernetTrainer):
 
     # -- the plan -----------------------------------------------------------------------------------------------------
 
+    @one_blas_thread()
     def plan(self) -> None:
         """Say what `run` would do and take; nothing is trained, and the network is of no use afterwards."""
         with closing(self.monitor):

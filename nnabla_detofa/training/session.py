@@ -10,6 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..host import Runner
+from ..threads import one_blas_thread
 from .files import refused
 from .interruption import StopRequest
 from .run_folder import RunFolder
@@ -27,6 +28,7 @@ class RunSession(Runner):
             Path(self._abs_output_path), say=self.say, writes=self.comm.rank == 0, barrier=self._barrier
         )
 
+    @one_blas_thread()
     def run(self):
         """The algorithm; log and curves are whole on disk afterwards, whatever ended it."""
         with refused(self.folder.path), closing(self.monitor):

@@ -3,17 +3,20 @@
 import errno
 import logging
 import os
+import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
-from nnabla_detofa import cli
+from nnabla_detofa import cli, composition
 from nnabla_detofa.errors import ConfigError, DataError
+from nnabla_detofa.signals import STOP
 
 CONFIG = """
 defaults:
@@ -45,7 +48,8 @@ def started_in_tmp_path(tmp_path, monkeypatch):
     start.mkdir()
     (start / "mine.yaml").write_text(CONFIG)
     monkeypatch.chdir(start)
-    monkeypatch.setattr(cli, "SHIPPED", shipped)
+    for module in (cli, composition):
+        monkeypatch.setattr(module, "SHIPPED", shipped)
     monkeypatch.setattr(sys, "argv", ["nnabla_detofa"])
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
     level = logging.getLogger("nnabla").level
@@ -119,11 +123,11 @@ def test_which_file_is_meant(tmp_path):
         "detofa_demo.yaml": shipped / "detofa_demo.yaml",
         "conf/detofa_demo.yaml": shipped / "detofa_demo.yaml",
     }.items():
-        assert cli.find_config(given) == file
+        assert composition.find_config(given) == file
     (start / "detofa_demo.yaml").touch()
-    assert cli.find_config("detofa_demo") == start / "detofa_demo.yaml"
+    assert composition.find_config("detofa_demo") == start / "detofa_demo.yaml"
     with pytest.raises(ConfigError, match="unknown configuration 'other/detofa_demo'; known: detofa_demo.yaml"):
-        cli.find_config("other/detofa_demo")
+        composition.find_config("other/detofa_demo")
 
 
 def test_ways_to_write_the_option(tmp_path):
@@ -151,17 +155,35 @@ def test_help_names_the_shipped_configurations(capfd):
         (["-c", "mine", "pruning=flop"], "unknown pruning 'flop'; known: flops, none (did you mean 'flops'?)"),
         (
             ["-c", "mine", "pruning.path_rati=.1"],
-            "unknown key 'pruning.path_rati'; known: pruning.operation_ratio, pruning.path_ratio"
+            "unknown key 'pruning.path_rati'; known: pruning.operation_ratio, pruning.operation_ratio_all,"
+            " pruning.operation_ratio_per_bucket, pruning.path_ratio, pruning.path_strategy,"
+            " pruning.paths_per_operation, pruning.paths_per_threshold, pruning.strategy"
             " (did you mean 'pruning.path_ratio'?)",
         ),
         (
             ["-c", "mine", "prunning.path_ratio=.1"],
-            "unknown key 'prunning'; known: dataloader, hparams, name, network, pruning (did you mean 'pruning'?)",
+            "unknown key 'prunning'; known: args, cost, dataloader, hparams, name, network, optimizer, path_filter,"
+            " pruning, regularizer, sampler, search (did you mean 'pruning'?)",
         ),
         (["-c", "mine", "name=${nme}"], "hydra.run.dir: Interpolation key 'nme' not found"),
         (["-c", "mine", "hparams.epoch=${nme}"], "hparams.epoch: Interpolation key 'nme' not found"),
         (["-c", "mine", "hparams.epoch=???"], "hparams.epoch: Missing mandatory value: epoch"),
-        (["-c", "mine", "name=["], "cannot read the override 'name=[': no viable alternative at input '['"),
+        (
+            ["-c", "mine", "name=["],
+            "cannot read the override 'name=[': no viable alternative at input '[';"
+            " quote the value if it is meant as it stands: 'name=\"[\"'",
+        ),
+        (["-c", "mine", "name"], "cannot read the override 'name': Error parsing override 'name'"),
+        (
+            ["-c", "mine", "name=it's"],
+            "cannot read the override 'name=it's': it has a character that must be in quotes;"
+            """ quote the value if it is meant as it stands: 'name="it'"'"'s"'""",
+        ),
+        (
+            ["-c", "mine", "name=a,b"],
+            "the override 'name=a,b' has several values; in brackets they are a list, KEY=[A,B], and -m runs one after"
+            " the other; quote the value if it is meant as it stands: 'name=\"a,b\"'",
+        ),
         (
             ["-c", "mine", "pruning=134"],
             "the configuration cannot be composed: Config group override must be a string or a list. Got int",
@@ -173,7 +195,8 @@ def test_help_names_the_shipped_configurations(capfd):
         ),
         (
             ["-c", "mine", "name=a\x0e${"],
-            "cannot read the override 'name=a\\x0e${': LexerNoViableAltException: name=a\\x0e${",
+            "cannot read the override 'name=a\\x0e${': it has a character that must be in quotes;"
+            " quote the value if it is meant as it stands: 'name=\"a\\x0e${\"'",
         ),
         (["-c", "mine", "--bogus"], "unrecognized arguments: --bogus; -h lists the options"),
         (
@@ -185,6 +208,95 @@ def test_help_names_the_shipped_configurations(capfd):
 )
 def test_wrong_input_is_one_line(capfd, arguments, said):
     assert answer(capfd, *arguments) == said
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["~/x", "/data/图片", "/data/set (1)", "/data/epoch=9", "#1", "a!", "a;b&c", "x[1]", "{x", 'a"b', "a'b", "é"],
+)
+def test_a_value_is_quoted_as_it_is_told(runs, capfd, value):
+    """What the line says, a shell and Hydra make the value of."""
+    told = answer(capfd, "-c", "mine", f"dataloader.voc.root={value}").partition("as it stands: ")[2]
+    assert cli.main(["-c", "mine", *shlex.split(told)]) == cli.DONE
+    assert runs[0][0]["dataloader"]["voc"]["root"] == str(Path(value).expanduser().absolute())
+
+
+def test_a_key_that_the_code_reads_is_added(runs):
+    more = ["dataloader.voc.augment.flip=0", "dataloader.voc.prefetch=2", "++hparams.warmup=1"]
+    assert cli.main(["-c", "mine", *more]) == cli.DONE
+    assert runs[0][0]["dataloader"]["voc"] == {
+        **{"root": f"{Path.cwd()}/data/voc", "years": [2007]},
+        **{"augment": {"flip": 0}, "prefetch": 2},
+    }
+    assert cli.main(["-c", "mine", "-m", "hydra.sweep.dir=log/many", "dataloader.voc.prefetch=2,3"]) == cli.DONE
+    assert [config["dataloader"]["voc"]["prefetch"] for config, _ in runs] == [2, 2, 3]
+
+
+@pytest.mark.parametrize("place", ["a b", "é", "100%", "#1", "x=y", "a+b", "q?", "[x]", "don't"])
+@pytest.mark.parametrize("shipped", [True, False])
+def test_folders_of_any_name(tmp_path, monkeypatch, runs, place, shipped):
+    """The package, a configuration of one's own and the folder where it starts."""
+    folder = tmp_path / place
+    (tmp_path / ("shipped" if shipped else "start")).rename(folder)
+    if shipped:
+        for module in (cli, composition):
+            monkeypatch.setattr(module, "SHIPPED", folder)
+    else:
+        monkeypatch.chdir(folder)
+    Path("mine.yaml").write_text("defaults:\n  - detofa_demo\n  - _self_\nname: own\n")
+    assert cli.main(["-c", str(Path("mine.yaml").absolute()), "pruning=none"]) == cli.DONE
+    assert runs[0][0]["name"] == "own"
+    assert runs[0][1] == Path.cwd() / "log" / "own"
+
+
+@pytest.mark.usefixtures("runs")
+@pytest.mark.parametrize(
+    "override",
+    [
+        *("hydra.output_subdir=null", "hydra.output_subdir=a/b", "hydra.run.dir=elsewhere", "hydra.job.chdir=false"),
+        *("hydra/job_logging=disabled", "hydra.verbose=true", "hydra.verbose=[x]", "hydra.job.name=x"),
+        *("hydra.run.dir=.", "hydra/hydra_logging=default", "hydra/job_logging=stdout", "hydra.searchpath=[]"),
+    ],
+)
+def test_overrides_of_hydra(override):
+    level = logging.getLogger().level
+    assert cli.main(["-c", "mine", override]) == cli.DONE
+    logging.getLogger().setLevel(level)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        *("hydra.run.dir=null", "hydra.launcher=null", "hydra/launcher=joblib", "hydra.mode=RUNN", "hydra=null"),
+        *("hydra.sweeper=null", "hydra.job=null", "hydra.job_logging=3", "hydra.output_subdir=[1]"),
+        *("hydra.searchpath=3", "hydra.verbose=[3]", "hydra.runtime=null", "hydra.job.env_set=3", "hydra.run=3"),
+    ],
+)
+def test_overrides_of_hydra_that_cannot_be(monkeypatch, capfd, override):
+    monkeypatch.setattr(cli, "launch", lambda _: None)
+    code = cli.main(["-c", "mine", override])
+    lines = capfd.readouterr().err.splitlines()
+    assert (code, len(lines)) in {(cli.WRONG_INPUT, 1), (cli.DONE, 0)}
+
+
+def test_the_process_is_as_before_afterwards(runs):
+    before = sys.argv, os.environ.get("HYDRA_FULL_ERROR"), Path.cwd(), [signal.getsignal(one) for one in STOP]
+    assert cli.main(["-c", "mine"]) == cli.DONE
+    assert before == (
+        *(sys.argv, os.environ.get("HYDRA_FULL_ERROR"), Path.cwd()),
+        [signal.getsignal(one) for one in STOP],
+    )
+    assert runs
+
+
+def test_in_another_thread(runs):
+    """Where Python lets nobody set a signal's handler."""
+    codes = []
+    thread = threading.Thread(target=lambda: codes.append(cli.main(["-c", "mine"])))
+    thread.start()
+    thread.join()
+    assert codes == [cli.DONE]
+    assert runs
 
 
 def test_broken_yaml_names_file_and_line(capfd):
@@ -228,7 +340,7 @@ def test_interrupted(monkeypatch, capfd):
     assert Path.cwd().name == "start"
 
 
-@pytest.mark.parametrize("number", cli.STOP)
+@pytest.mark.parametrize("number", STOP)
 def test_a_signal_before_training_interrupts(monkeypatch, capfd, number):
     before = signal.getsignal(number)
     monkeypatch.setattr(cli, "launch", lambda _: os.kill(os.getpid(), number) or time.sleep(10))
@@ -239,7 +351,7 @@ def test_a_signal_before_training_interrupts(monkeypatch, capfd, number):
 
 SIGNALLED = """
 import atexit, os, sys
-from nnabla_detofa import cli
+from nnabla_detofa import cli, composition
 
 def signal(*_):
     os.kill(os.getpid(), NUMBER)
@@ -257,7 +369,7 @@ sys.exit(code)
 """
 
 
-@pytest.mark.parametrize("number", cli.STOP)
+@pytest.mark.parametrize("number", STOP)
 def test_a_signal_in_the_middle_of_importing_nnabla_and_one_on_the_way_out(number):
     Path("mine.yaml").write_text("name: trial\nhydra: {job: {chdir: true}}\n")
     command = [sys.executable, "-c", SIGNALLED.replace("NUMBER", str(int(number))), "-c", "mine"]

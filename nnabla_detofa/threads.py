@@ -1,0 +1,56 @@
+"""Threads of our own, and BLAS on one of them meanwhile (an addition; not in the paper).
+
+NumPy lets go of Python's lock, so plain threads share a kernel's images or a block of paths. BLAS has to run on one
+thread then: its own wait by spinning, which starves a machine that does anything else. It is told so at run time, where
+the threads are put to work, so whoever calls needs no environment variable, and has BLAS as it was afterwards.
+"""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ContextDecorator
+from functools import cache
+from threading import Lock
+
+from threadpoolctl import LibController, ThreadpoolController
+
+THREADS = min(len(os.sched_getaffinity(0)), 8)
+
+
+@cache
+def pool() -> ThreadPoolExecutor:
+    """The threads beside the calling one, which does its share itself."""
+    return ThreadPoolExecutor(max(1, THREADS - 1), "nnabla_detofa")
+
+
+class one_blas_thread(ContextDecorator):  # noqa: N801 - reads as `with one_blas_thread():`
+    """A scope in which every BLAS of the process has one thread; the last to leave gives back what there was.
+
+    The outermost costs some microseconds, one inside another nothing: a run holds one from its start to its end, and a
+    kernel that is called without a run holds its own.
+    """
+
+    _lock, _inside = Lock(), 0
+    _before: tuple[tuple[LibController, int], ...] = ()
+
+    def __enter__(self) -> None:
+        scope = one_blas_thread
+        with scope._lock:
+            if not scope._inside:
+                scope._before = tuple((blas, blas.num_threads) for blas in _loaded())
+                for blas, _ in scope._before:
+                    blas.set_num_threads(1)
+            scope._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        scope = one_blas_thread
+        with scope._lock:
+            scope._inside -= 1
+            if not scope._inside:
+                for blas, threads in scope._before:
+                    blas.set_num_threads(threads)
+
+
+@cache
+def _loaded() -> list[LibController]:
+    """Every BLAS that is loaded when a scope is first entered: NumPy's and, with scikit-learn, SciPy's."""
+    return ThreadpoolController().select(user_api="blas").lib_controllers
