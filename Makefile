@@ -15,10 +15,14 @@ PEERS_PYTHON ?=
 TORCH ?= torch==2.13.0
 ARGS ?=
 
-.PHONY: help venv demo test lint bench
+# a checkout of sony/nnabla-nas, and a folder of cases, each with a run.sh that ends with 0 when it is answered
+HOST ?=
+CASES ?= ../shared/cases
+
+.PHONY: help venv demo test test-host cases lint bench
 
 help:  ## what can be made
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1  \t\2/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1  \t\2/p' Makefile
 
 venv: .venv/stamp  ## .venv with everything for running and testing; again only when setup.cfg changes
 
@@ -27,6 +31,26 @@ demo: venv  ## the whole method on generated pictures, in minutes and without a 
 
 test: lint  ## lint and all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+test-host: venv  ## both launchers in a checkout of sony/nnabla-nas, without mocks: make test-host HOST=FOLDER
+	@if [ -z '$(HOST)' ] || [ ! -f '$(HOST)/main.py' ]; then \
+	    echo "skipped: HOST='$(HOST)' is no checkout of sony/nnabla-nas; make test-host HOST=FOLDER"; \
+	else \
+	    HOST="$$(cd '$(HOST)' && pwd)" $(BIN)/python -m pytest tests/host/test_host_checkout.py; \
+	fi
+
+cases: venv  ## inputs of other people in CASES=FOLDER, one line each; fails where one is not answered
+	@if [ ! -d '$(CASES)' ]; then echo "there is no folder $(CASES): make cases CASES=FOLDER" >&2; exit 2; fi; \
+	answered=0; all=0; log=$$(mktemp); \
+	for case in '$(CASES)'/*/run.sh; do \
+	    all=$$((all + 1)); name=$$(basename "$$(dirname "$$case")"); \
+	    if PROJ="$$PWD" PY="$$PWD/$(BIN)/python" bash "$$case" >"$$log" 2>&1 </dev/null; then \
+	        answered=$$((answered + 1)); echo "answered  $$name"; \
+	    else \
+	        echo "FAILED    $$name: $$(tr '\r' '\n' <"$$log" | tail -n 1)"; \
+	    fi; \
+	done; \
+	rm -f "$$log"; echo "$$answered of $$all cases answered"; [ $$answered -eq $$all ]
 
 bench: venv $(PEERS)/stamp  ## our speed beside the peers'; ARGS='--quick' or ARGS='--only ROW'; experiments/benchmarks/results/
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m experiments.benchmarks $(ARGS)

@@ -157,16 +157,17 @@ def run_hydra(file: Path | None, arguments: list[str], *, plan: bool = False) ->
             failures.append(error)
 
     (parser := get_args_parser()).error = refuse  # type: ignore[method-assign]
-    parser.parse_args(arguments)  # as Hydra will
+    overrides = parser.parse_intermixed_args(arguments).overrides
+    options = [one for one in arguments if one not in overrides]  # ahead: between overrides Hydra takes none
     Plugins.instance().register(ShippedConfigs)
     folder, name = (file.parent, file.stem) if file else (SHIPPED, None)
 
     def once(given: list[str]) -> None:
-        sys.argv = [sys.argv[0], *given]  # the only place where Hydra reads them
+        sys.argv = [sys.argv[0], *options, *given]  # the only place where Hydra reads them
         hydra.main(version_base="1.3", config_path=str(folder), config_name=name)(job)()
 
     with refusals_of_the_disk(), composing(begun):
-        with_known_keys(once, arguments)
+        with_known_keys(once, overrides)
     return failures
 
 

@@ -10,21 +10,12 @@ from nnabla_nas.utils.helper import CommunicatorWrapper
 
 from ..errors import ConfigError, HostError, unknown
 from .quiet import quiet
+from .repair import NoStreamEvent
 
 CONTEXTS = ("auto", "cpu", "cudnn")
 TYPE_CONFIGS = ("float", "half", "mixed_half")
 # how Open MPI, MPICH (and Intel's MPI) and MVAPICH tell a process how many were started
 MPI_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
-
-
-class NoStreamEvent:
-    """Stands in for CUDA's `StreamEventHandler` on a CPU, where every call has finished when it returns."""
-
-    def add_default_stream_event(self) -> None:
-        """Do nothing: there is no stream."""
-
-    def default_stream_synchronize(self) -> None:
-        """Do nothing: there is no stream."""
 
 
 def open_device(

@@ -1,7 +1,7 @@
 """Run one configuration as the host's own launcher does, on a CPU too (an addition; not in the paper).
 
-`nnabla_nas.utils.cli.cli` exits where CUDA is missing, so its few lines are told again here; names are looked up where
-it looks them up, so that it can run our configurations on a CUDA machine after `nnabla_detofa.register()`.
+`nnabla_nas.utils.cli.cli` checks nothing and has no `args.context: auto`, so its few lines are told again here; names
+are looked up where it looks them up, so that it can run our configurations too, after `nnabla_detofa.register()`.
 """
 
 import copy

@@ -15,7 +15,7 @@ from ..errors import HostError
 from ..pretraining import OFAPretrainer
 from ..supernet import classifier, detector, host_classifier
 from .quiet import quiet
-from .repair import MissingModule
+from .repair import MissingModule, repair_launcher
 
 with quiet():
     from nnabla_nas import contrib, dataset, runner
@@ -38,7 +38,10 @@ SUBSTITUTES: tuple[tuple[ModuleType, str, Any], ...] = ((contrib, "ofa_resnet50"
 
 
 def register() -> None:
-    """Register everything; idempotent. Raises HostError, and registers nothing, where a name is someone else's."""
+    """Register everything; idempotent. Raises HostError, and registers nothing, where a name is someone else's.
+
+    The host's own launcher starts on a CPU too afterwards.
+    """
     for package, name, ours in COMPONENTS:
         _check_free(package, name, ours)
     for package, name, ours in COMPONENTS:
@@ -46,6 +49,8 @@ def register() -> None:
     for package, name, ours in SUBSTITUTES:
         if isinstance(vars(package).get(name), MissingModule):
             setattr(package, name, ours)
+    with quiet():
+        repair_launcher()
 
 
 def _check_free(package: ModuleType, name: str, ours: Any) -> None:

@@ -2,12 +2,9 @@
 
 import csv
 import json
+import logging
 from io import BytesIO, StringIO
 
-import matplotlib
-
-matplotlib.use("Agg")  # a cluster has no screen
-import matplotlib.pyplot as plt
 import numpy as np
 
 from ..space import CostModel, SearchSpace
@@ -54,7 +51,11 @@ def write_pareto(
 def _picture(pareto: list[dict], largest: dict, front: np.ndarray, metric: str, cost: str) -> bytes:
     """AP over cost as PNG: a line through the front, and fainter what it dominates."""
     points = np.array([[one.get("cost", one["flops"]) / 1e6, 100 * one["ap"]] for one in (*pareto, largest)])
-    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.WARNING)  # it tells of its cache as it is imported
+    from matplotlib.figure import Figure  # not pyplot, which would ask for a screen, or take a notebook's
+
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
     for row in pareto:
         axes.axvline(row["budget"] / 1e6, color="0.85", linewidth=1)
     axes.plot(*points[front].T, "o-", color="C0", label="Pareto front")
@@ -65,7 +66,6 @@ def _picture(pareto: list[dict], largest: dict, front: np.ndarray, metric: str, 
     axes.spines[["top", "right"]].set_visible(False)
     picture = BytesIO()
     figure.savefig(picture, format="png", dpi=150)
-    plt.close(figure)
     return picture.getvalue()
 
 

@@ -1,16 +1,13 @@
-"""Our configuration runs under both launchers: ours, and the host's own, which starts where CUDA is installed."""
+"""Our configuration runs under both launchers: ours, and the host's own."""
 
 import sys
-from types import ModuleType
 
-import nnabla as nn
 import pytest
 from nnabla_nas import runner
 from omegaconf import OmegaConf
 
 import nnabla_detofa
 from nnabla_detofa import cli
-from nnabla_detofa.host.device import NoStreamEvent
 
 SMALL = [
     "args.context=cpu",
@@ -39,15 +36,11 @@ def ran(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def host_launch(monkeypatch):
-    """The host's own launcher, which needs CUDA's stream events; its device is the CPU here."""
-    cuda = ModuleType("nnabla_ext.cuda")
-    cuda.StreamEventHandler = lambda _: NoStreamEvent()
-    monkeypatch.setitem(sys.modules, "nnabla_ext.cuda", cuda)
+def host_launch():
+    """The host's own launcher, as it is once our parts are registered."""
+    nnabla_detofa.register()
     from nnabla_nas.utils.cli import cli as host
 
-    cpu = nn.Context(["cpu:float"], array_class="CpuCachedArray", device_id="0")
-    monkeypatch.setattr(host, "get_extension_context", lambda *_, **__: cpu)
     return lambda config: host.main(OmegaConf.create(config))
 
 
