@@ -6,6 +6,7 @@ the threads are put to work, so whoever calls needs no environment variable, and
 """
 
 import os
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ContextDecorator
 from functools import cache
@@ -37,8 +38,7 @@ class one_blas_thread(ContextDecorator):  # noqa: N801 - reads as `with one_blas
         with scope._lock:
             if not scope._inside:
                 scope._before = tuple((blas, blas.num_threads) for blas in _loaded())
-                for blas, _ in scope._before:
-                    blas.set_num_threads(1)
+                _set((blas, 1) for blas, _ in scope._before)
             scope._inside += 1
 
     def __exit__(self, *_: object) -> None:
@@ -46,8 +46,16 @@ class one_blas_thread(ContextDecorator):  # noqa: N801 - reads as `with one_blas
         with scope._lock:
             scope._inside -= 1
             if not scope._inside:
-                for blas, threads in scope._before:
-                    blas.set_num_threads(threads)
+                _set(scope._before)
+
+
+def _set(counts: Iterable[tuple[LibController, int]]) -> None:
+    """From whichever thread: threadpoolctl 3.8 lets only the first one that asked set OpenBLAS, unless it gives way."""
+    for blas, threads in counts:
+        give_way = getattr(blas, "clear_controlling_thread", lambda **_: None)
+        give_way(force=True)
+        blas.set_num_threads(threads)
+        give_way(force=True)
 
 
 @cache

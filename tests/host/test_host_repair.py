@@ -94,3 +94,20 @@ def test_host_that_is_not_installed(monkeypatch):
         HostError, match="nnabla-nas is not installed; install it with 'pip install nnabla-nas==0.15.0'"
     ):
         repair()
+
+
+LAUNCHER = """
+import importlib.util, sys
+import nnabla_detofa
+nnabla_detofa.register()
+from nnabla_nas.utils.cli import cli
+context = cli.get_extension_context("cpu", device_id="0", type_config="float")
+print(cli.StreamEventHandler(int(context.device_id)).default_stream_synchronize(), context.backend)
+print("nnabla_ext.cuda" in sys.modules)
+"""
+
+
+@pytest.mark.skipif(importlib.util.find_spec("nnabla_ext.cuda") is not None, reason="CUDA's extension is installed")
+def test_the_hosts_launcher_starts_without_cuda():
+    said = subprocess.run([sys.executable, "-c", LAUNCHER], capture_output=True, text=True, check=True)
+    assert said.stdout.splitlines() == ["None ['cpu:float']", "False"]

@@ -67,6 +67,13 @@ def pictures(tmp_path_factory):
 
 
 @pytest.fixture
+def tiny_overrides(tmp_path, pictures, monkeypatch):
+    """Those that make the demo tiny, to be used in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return [*overrides(TINY), f"dataloader.voc.root={pictures}"]
+
+
+@pytest.fixture
 def tiny():
     """Builds the small supernet of three classes; one seed, one network."""
     return lambda **options: SearchNet(3, **{**NETWORK, **options})

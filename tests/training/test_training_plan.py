@@ -56,6 +56,14 @@ def test_a_plan_says_what_the_run_does_and_leaves_nothing(command, scratch):
     assert list(scratch.iterdir()) == []
 
 
+def test_a_plan_keeps_no_generated_pictures(command, scratch):
+    folder = command.start / "new"
+    answer = command("plan=true", f"dataloader.voc.root={folder}")
+    assert (answer.code, answer.err) == (0, [])
+    assert not folder.exists()
+    assert list(scratch.iterdir()) == []
+
+
 def test_the_stages_of_a_plan_are_those_of_the_run(ready, finished):
     command, _ = finished
     planned = {work.stage: work for work in ready.planned()}

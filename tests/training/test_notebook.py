@@ -1,0 +1,155 @@
+"""`nnabla_detofa.run`: as the command, from a script or a notebook, in any thread; the process is as before."""
+
+import json
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import hydra
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
+from threadpoolctl import ThreadpoolController
+
+import nnabla_detofa
+from nnabla_detofa.algorithm import DetOFASearcher
+from nnabla_detofa.composition import compose, plain
+from nnabla_detofa.errors import ConfigError, DataError
+from nnabla_detofa.host.launch import launch
+from nnabla_detofa.signals import STOP
+from nnabla_detofa.training import plan
+
+
+@pytest.fixture
+def settled(monkeypatch):
+    """The runs that would be made, their settings checked: pairs of folder and settings."""
+    seen = []
+    monkeypatch.setattr(DetOFASearcher, "algorithm", lambda self: seen.append((self.folder.path, self.hparams)))
+    return seen
+
+
+def state():
+    """What of the process a run could change."""
+    return {
+        "argv": list(sys.argv),
+        "folder": Path.cwd(),
+        "environment": dict(os.environ),
+        "handlers": [signal.getsignal(one) for one in STOP],
+        "job": HydraConfig.instance().cfg,
+        "hydra": GlobalHydra.instance().hydra,
+    }
+
+
+def without_hydra(composed):
+    return OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"])
+
+
+def test_a_run_is_the_commands(tiny_overrides, finished):
+    before = state()
+    summary = nnabla_detofa.run("detofa_demo", tiny_overrides)
+    assert state() == before
+    assert summary == json.loads(Path("log/detofa_demo/summary.json").read_text())
+    theirs = finished[0].json("summary.json")
+    for one in (summary, theirs):
+        del one["seconds"], one["path_pruning_share"]
+    assert summary == theirs
+
+
+def test_ways_to_give_a_configuration(tiny_overrides, settled):
+    composed = compose("detofa_demo", tiny_overrides)
+    own = plain(without_hydra(composed), Path.cwd())
+    Path("mine.yaml").write_text("defaults:\n  - detofa_demo\n  - _self_\n")
+    for config, given in (
+        ("detofa_demo", tiny_overrides),
+        (Path("mine.yaml"), tiny_overrides),
+        ({"defaults": ["detofa_demo", "_self_"]}, tiny_overrides),
+        (composed, []),
+        (own, []),
+    ):
+        nnabla_detofa.run(config, [*given, "search.generations=7"])
+    own["hparams"]["search"] = {**own["search"], "generations": 7}
+    launch(own)
+    folders, hparams = zip(*settled, strict=True)
+    assert set(folders) == {Path.cwd() / "log" / "detofa_demo"}
+    assert hparams[0]["search"]["generations"] == 7
+    assert all(one == hparams[0] for one in hparams)
+
+
+@pytest.mark.parametrize(
+    ("override", "folder"),
+    [
+        ("hydra.run.dir=elsewhere/${name}", "elsewhere/trial"),
+        ("hydra.output_subdir=null", "log/trial"),
+        ("hydra.output_subdir=a/b", "log/trial"),
+    ],
+)
+def test_hydras_own_overrides(tiny_overrides, settled, override, folder):
+    nnabla_detofa.run("detofa_demo", [*tiny_overrides, "name=trial", override])
+    assert settled[0][0] == Path.cwd() / folder
+    (log,) = (Path.cwd() / folder).glob("log*.txt")
+    assert log.read_text() == ""  # the host's line about a mode of its own is not there
+
+
+def test_in_another_thread_and_beside_someone_elses_hydra(tiny_overrides, settled):
+    hydra.initialize(version_base=None, config_path=None)
+    before = state()
+    thread = threading.Thread(target=lambda: nnabla_detofa.run("detofa_demo", tiny_overrides))
+    thread.start()
+    thread.join()
+    assert len(settled) == 1
+    assert state() == before
+    GlobalHydra.instance().clear()
+
+
+def test_blas_has_one_thread_meanwhile(tiny_overrides, monkeypatch):
+    (blas,) = [one for one in ThreadpoolController().lib_controllers if "numpy" in one.filepath]
+    before, seen = blas.num_threads, []
+    monkeypatch.setattr(DetOFASearcher, "algorithm", lambda _: seen.append(blas.num_threads))
+    monkeypatch.setattr(plan, "measure_pace", lambda *_: seen.append(blas.num_threads) or plan.Pace(1, 1, 1))
+    blas.set_num_threads(3)
+    try:
+        nnabla_detofa.run("detofa_demo", tiny_overrides)
+        launch(plain(without_hydra(compose("detofa_demo", [*tiny_overrides, "name=other"])), Path.cwd()), plan=True)
+        assert (seen, blas.num_threads) == ([1, 1], 3)
+    finally:
+        blas.set_num_threads(before)
+    assert not Path("log/other").exists()
+
+
+def test_an_interrupt_saves_and_is_raised(tiny_overrides, monkeypatch):
+    step = DetOFASearcher.train_on_batch
+
+    def interrupted(self, *args, **options):
+        os.kill(os.getpid(), signal.SIGINT)
+        return step(self, *args, **options)
+
+    monkeypatch.setattr(DetOFASearcher, "train_on_batch", interrupted)
+    before = state()
+    with pytest.raises(KeyboardInterrupt):
+        nnabla_detofa.run("detofa_demo", tiny_overrides)
+    assert state() == before
+    assert Path("log/detofa_demo/checkpoint_warmup/000000001").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("config", "more", "error", "said"),
+    [
+        ("detofa_dmo", [], ConfigError, "unknown configuration 'detofa_dmo'; known: .*did you mean 'detofa_demo.yaml'"),
+        ("detofa_demo", ["searchh=1"], ConfigError, "unknown key 'searchh'; known: .*did you mean 'search'"),
+        ("detofa_demo", ["name=~x"], ConfigError, "quote the value if it is meant as it stands: 'name=\"~x\"'"),
+        ("detofa_demo", ["name=a,b"], ConfigError, "the override 'name=a,b' has several values"),
+        ("detofa_demo", ["hydra.mode=MULTIRUN"], ConfigError, "hydra.mode is MULTIRUN; run makes one run"),
+        ("detofa_demo", ["~dataloader.voc.generate", "dataloader.voc.root=no"], DataError, "no VOC2007 in .*/no"),
+        ({"name": "x"}, [], ConfigError, "the configuration lacks args"),
+        ({"name": object()}, [], ConfigError, "name: Value 'object' is not a supported primitive type"),
+    ],
+)
+def test_wrong_input_raises(tmp_path, monkeypatch, config, more, error, said):
+    monkeypatch.chdir(tmp_path)
+    before = state()
+    with pytest.raises(error, match=said):
+        nnabla_detofa.run(config, more)
+    assert state() == before
