@@ -9,8 +9,8 @@ from nnabla.ext_utils import get_extension_context
 from nnabla_nas.utils.helper import CommunicatorWrapper
 
 from ..errors import ConfigError, HostError, unknown
+from .cpu import NoStreamEvent
 from .quiet import quiet
-from .repair import NoStreamEvent
 
 CONTEXTS = ("auto", "cpu", "cudnn")
 TYPE_CONFIGS = ("float", "half", "mixed_half")

@@ -14,8 +14,9 @@ from ..data.expected import blank_loader
 from ..errors import HostError
 from ..pretraining import OFAPretrainer
 from ..supernet import classifier, detector, host_classifier
+from .cpu import repair_launcher
 from .quiet import quiet
-from .repair import MissingModule, repair_launcher
+from .repair import MissingModule
 
 with quiet():
     from nnabla_nas import contrib, dataset, runner

@@ -7,10 +7,6 @@ and `nnabla_nas.runner` fail to import. Where the folder is really missing, stan
 nnabla 1.39.0 looks for modules `nnabla.nnabla` and `nnabla.nnabla_ext.cpu`, which do not exist, at every access to a
 variable's data, before it turns to `nnabla` and `nnabla_ext.cpu`: some 2,600 searches of the file system in a training
 step of a small supernet. The modules that it finds in the end answer under those names too.
-
-The host's launcher ends the process where CUDA's extension is not installed, though it takes no more from it than an
-event to wait for, and asks a context for the number of its device. A CPU has nothing to wait for and no number, so
-there it is imported with an event that says so and contexts of number 0.
 """
 
 import importlib
@@ -18,29 +14,12 @@ import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any
-
-from nnabla.ext_utils import get_extension_context
 
 from ..errors import HostError
 
 PACKAGE = "nnabla_nas.contrib.classification.ofa.networks"
 NETWORKS = ("ofa_mbv3", "ofa_xception", "ofa_resnet50")
-LAUNCHER, CUDA = "nnabla_nas.utils.cli.cli", "nnabla_ext.cuda"
 NEVER_THERE = ("nnabla", "nnabla_ext")  # that nnabla's modules look for in `nnabla` first
-
-
-class NoStreamEvent:
-    """Stands in for CUDA's `StreamEventHandler` on a CPU, where every call has finished when it returns."""
-
-    def __init__(self, device_id: int = 0) -> None:
-        """There is nothing to open."""
-
-    def add_default_stream_event(self) -> None:
-        """Do nothing: there is no stream."""
-
-    def default_stream_synchronize(self) -> None:
-        """Do nothing: there is no stream."""
 
 
 class MissingModule(ModuleType):
@@ -83,26 +62,6 @@ def repair() -> bool:
         for network in NETWORKS:
             setattr(sys.modules[PACKAGE], network, _stand_in(f"{PACKAGE}.{network}"))
     return isinstance(sys.modules[PACKAGE], MissingModule)
-
-
-def repair_launcher() -> None:
-    """Import the host's launcher where CUDA's extension is missing; `main.py` finds it then, for args.context=cpu."""
-    if LAUNCHER in sys.modules or importlib.util.find_spec(CUDA) is not None:
-        return
-    sys.modules[CUDA] = stand_in = ModuleType(CUDA)
-    vars(stand_in)["StreamEventHandler"] = NoStreamEvent
-    try:
-        launcher: Any = importlib.import_module(LAUNCHER)
-    finally:
-        del sys.modules[CUDA]
-    launcher.get_extension_context = _numbered_context
-
-
-def _numbered_context(name: str, *, device_id: str, **options: Any) -> Any:
-    """As nnabla's, with the number that its CPU leaves out."""
-    context = get_extension_context(name, device_id=device_id, **options)
-    context.device_id = context.device_id or device_id
-    return context
 
 
 def _is_missing() -> bool:

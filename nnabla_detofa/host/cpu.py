@@ -1,0 +1,49 @@
+"""What the host takes from CUDA's extension, for a CPU (an addition; not in the paper).
+
+Its launcher ends the process where that extension is not installed, though it takes no more from it than an event to
+wait for, and asks a context for the number of its device. A CPU has nothing to wait for and no number, so there the
+launcher is imported with an event that says so and contexts of number 0.
+"""
+
+import importlib
+import importlib.util
+import sys
+from types import ModuleType
+from typing import Any
+
+from nnabla.ext_utils import get_extension_context
+
+LAUNCHER, CUDA = "nnabla_nas.utils.cli.cli", "nnabla_ext.cuda"
+
+
+class NoStreamEvent:
+    """Stands in for CUDA's `StreamEventHandler` on a CPU, where every call has finished when it returns."""
+
+    def __init__(self, device_id: int = 0) -> None:
+        """There is nothing to open."""
+
+    def add_default_stream_event(self) -> None:
+        """Do nothing: there is no stream."""
+
+    def default_stream_synchronize(self) -> None:
+        """Do nothing: there is no stream."""
+
+
+def repair_launcher() -> None:
+    """Import the host's launcher where CUDA's extension is missing; `main.py` finds it then, for args.context=cpu."""
+    if LAUNCHER in sys.modules or importlib.util.find_spec(CUDA) is not None:
+        return
+    sys.modules[CUDA] = stand_in = ModuleType(CUDA)
+    vars(stand_in)["StreamEventHandler"] = NoStreamEvent
+    try:
+        launcher: Any = importlib.import_module(LAUNCHER)
+    finally:
+        del sys.modules[CUDA]
+    launcher.get_extension_context = _numbered_context
+
+
+def _numbered_context(name: str, *, device_id: str, **options: Any) -> Any:
+    """As nnabla's, with the number that its CPU leaves out."""
+    context = get_extension_context(name, device_id=device_id, **options)
+    context.device_id = context.device_id or device_id
+    return context
