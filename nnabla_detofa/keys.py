@@ -66,7 +66,7 @@ def below(config: Mapping[str, Any], place: Sequence[str]) -> set[str]:
         case ["path_filter", "network"]:
             return keywords(PathFilter, "rng")
         case ["path_filter", "fit"]:
-            return keywords(fit, "rng", "progress")
+            return keywords(fit, "rng", "progress", "agree")
         case ["search"]:
             return keywords(evolve, "rng", "progress")
         case ["sampler"]:

@@ -31,8 +31,8 @@ def clockwork(monkeypatch):
 def test_a_run_under_latency(command, tiny):
     answer = command(*LATENCY)
     assert (answer.code, answer.err) == (0, [])
-    assert answer.out[1].startswith("latency: done in ")
-    assert answer.out[2].startswith("latency: sums of the table against 3 whole networks timed on this device: Pearson")
+    assert answer.out[0].startswith("latency: done in ")
+    assert answer.out[1].startswith("latency: sums of the table against 3 whole networks timed on this device: Pearson")
     network = tiny()
     layers = network.network_layers(32)
     cost = CostModel.latency(layers, read_times(command.folder / "latency.csv", layers.distinct()))

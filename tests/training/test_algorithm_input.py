@@ -220,5 +220,5 @@ def test_data_that_is_not_there(command):
     said = one_line(command.run("-c", "detofa_voc", "args.context=cpu"))
     assert said == (
         f"no VOC2007 in {command.start}/data/VOC: put VOCdevkit/VOC2007 with Annotations, ImageSets/Main and JPEGImages"
-        f" into {command.start}/data/VOC"
+        f" into {command.start}/data/VOC, or choose other years"
     )

@@ -85,7 +85,7 @@ def test_a_plan_needs_no_data(command):
     assert without.code == 2
     assert without.err == [
         f"nnabla_detofa: no VOC2007 in {command.start}/nowhere: put VOCdevkit/VOC2007 with Annotations, ImageSets/Main"
-        f" and JPEGImages into {command.start}/nowhere"
+        f" and JPEGImages into {command.start}/nowhere, or choose other years"
     ]
 
     def timeless(answer):
