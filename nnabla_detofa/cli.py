@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NoReturn
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.main import get_args_parser
 from omegaconf import DictConfig, OmegaConf
@@ -85,13 +86,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 @contextmanager
 def as_before() -> Iterator[None]:
-    """What Hydra reads of the process, and our mark there for it, is the caller's again afterwards."""
+    """What Hydra reads of the process, and what it leaves there, is the caller's again afterwards."""
     given, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    job: Any = HydraConfig.instance()  # which Hydra leaves behind a job as if it were live
+    before = job.cfg
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what is wrong instead of printing it and leaving
     try:
         yield
     finally:
-        sys.argv = given
+        sys.argv, job.cfg = given, before
         os.environ.pop("HYDRA_FULL_ERROR")
         if full_error is not None:
             os.environ["HYDRA_FULL_ERROR"] = full_error

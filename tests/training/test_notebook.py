@@ -78,6 +78,13 @@ def test_ways_to_give_a_configuration(tiny_overrides, settled):
     assert all(one == hparams[0] for one in hparams)
 
 
+def test_the_command_leaves_the_process_as_it_was(command, settled):
+    before = state()
+    assert command().code == 0
+    assert len(settled) == 1
+    assert state() == before
+
+
 @pytest.mark.parametrize(
     ("override", "folder"),
     [
