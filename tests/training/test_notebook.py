@@ -78,10 +78,11 @@ def test_ways_to_give_a_configuration(tiny_overrides, settled):
     assert all(one == hparams[0] for one in hparams)
 
 
-def test_the_command_leaves_the_process_as_it_was(command, settled):
+@pytest.mark.parametrize("options", [(), ("--cfg", "job")])  # Hydra leaves a job behind that it only prints
+def test_the_command_leaves_the_process_as_it_was(command, settled, options):
     before = state()
-    assert command().code == 0
-    assert len(settled) == 1
+    assert command(*options).code == 0
+    assert len(settled) == (not options)
     assert state() == before
 
 
