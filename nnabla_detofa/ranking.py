@@ -98,7 +98,11 @@ class PathRanker(SupernetRunner):
             settings["pretrained"] = checksum(Path(pretrained))
         self.folder.stage(name, settings, [file.name], work)
         fitted = PathFilter.load(file, layout=layout, space=self.scored_space)
-        return lambda paths: fitted.score(self.space.tokenize(paths), self.budgets.bucket(self.cost(paths)))
+
+        def score(paths: np.ndarray) -> np.ndarray:
+            return fitted.score(self.space.tokenize(paths), self.budgets.bucket(self.cost(paths)), dtype=np.float64)
+
+        return score
 
     def new_path_filter(self) -> PathFilter:
         """A path filter with fresh weights, or with those in the file that `path_filter.pretrained` names."""

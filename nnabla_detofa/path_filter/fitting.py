@@ -10,13 +10,16 @@ import numpy as np
 from ..errors import ConfigError, NumericError
 from ..precision import single_precision
 from .baselines import main_effects
+from .encoding import table_rows
 from .fit_options import require_fit_options
 from .metrics import evaluate
 from .model import PathFilter
 from .network import score_graph
 from .objectives import Binary, Objective, Ranking, pair_weights
 
-SCALES = 2.0 ** np.arange(-2, 4.5, 0.5)  # of the main effects, tried at the start of a fit
+# of the main effects, tried at the start of a fit; with more than 4, the paths of a bucket would differ in digits alone
+# that a score no longer has
+SCALES = 2.0 ** np.arange(-2, 2.5, 0.5)
 
 
 @dataclass(frozen=True)
@@ -138,11 +141,15 @@ def _start_main_effects(
 ) -> None:
     """Let the main effects say what ridge regression says beyond those of an earlier fit.
 
-    The transformer learns what is beyond both.
+    The transformer learns what is beyond both. Budgets, which come behind the tokens, have no effect inside a bucket;
+    theirs moves each bucket's mean to a score of ½, where scores are furthest apart.
     """
     main, vocabulary = path_filter.variables["main"], path_filter.layout.vocabulary
-    n = len(path_filter.layout.layer) * vocabulary  # budgets, which come behind, have no effect inside a bucket
+    n = len(path_filter.layout.layer) * vocabulary
     main.d[:n, 0] = main_effects(tokens, buckets, losses, vocabulary, prior[:n, 0])
+    logits = main.d[table_rows(path_filter.layout, tokens, None), 0].sum(axis=1)
+    for bucket in np.unique(buckets) if len(main.d) > n else ():
+        main.d[n + bucket, 0] = -logits[buckets == bucket].mean()
 
 
 def _best_scale(main: nn.Variable, judge: Callable[[], float]) -> float:

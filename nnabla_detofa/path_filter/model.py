@@ -88,19 +88,21 @@ class PathFilter:
         _require_index("buckets", buckets, self.design.n_buckets)
         return table_rows(self.layout, tokens, buckets if self.design.budget_condition else None)
 
-    def score(self, tokens: np.ndarray, buckets: np.ndarray) -> np.ndarray:
-        """Scores (n,) float32 in (0, 1), higher is better; only scores of one bucket compare.
+    def score(self, tokens: np.ndarray, buckets: np.ndarray, *, dtype: type = np.float32) -> np.ndarray:
+        """Scores (n,) in (0, 1), higher is better; only scores of one bucket compare.
 
         Parameters:
             tokens: (n, L) int in 0 … vocabulary - 1.
             buckets: (n,) int in 0 … n_buckets - 1.
+            dtype: of the scores. A search wants double precision, which tells the best paths apart where single
+                precision gives 1 to all of them.
         """
-        return self.score_rows(self.rows(tokens, buckets))
+        return self.score_rows(self.rows(tokens, buckets), dtype=dtype)
 
-    def score_rows(self, rows: np.ndarray) -> np.ndarray:
+    def score_rows(self, rows: np.ndarray, *, dtype: type = np.float32) -> np.ndarray:
         """As `score`, of rows that `rows` made."""
         scorer = Scorer(self.weights, layers=self.design.layers, heads=self.design.heads, positions=self.positions)
-        return scorer(rows)
+        return scorer(rows, dtype)
 
     def save(self, file: str | Path, *, space: Mapping[str, object] | None = None) -> None:
         """Writes layout, design and weights to one HDF5 file, in one step: a reader sees the old file or the new.

@@ -32,12 +32,12 @@ class Scorer:
         self._main = weights["main"][:, 0] if "main" in weights else None
         self._head = {name: weights[f"head/{name}"] for name in ("hidden/W", "hidden/b", "score/W", "score/b")}
 
-    def __call__(self, rows: np.ndarray) -> np.ndarray:
-        """Scores (n,) float32 of the paths given as rows (n, T) of the input table; the threads share blocks of them.
+    def __call__(self, rows: np.ndarray, dtype: type = np.float32) -> np.ndarray:
+        """Scores (n,) of the paths given as rows (n, T) of the input table; the threads share blocks of them.
 
-        Blocks do not depend on the number of threads, so the scores do not either.
+        Blocks do not depend on the number of threads, so the scores do not either. The sigmoid alone is of the `dtype`.
         """
-        scores = np.empty(len(rows), np.float32)
+        logits = np.empty(len(rows), np.float32)
         bounds = np.linspace(0, len(rows), -(-len(rows) // _BLOCK) + 1).astype(int).tolist()
         blocks = [slice(*pair) for pair in pairwise(bounds)]
 
@@ -47,17 +47,17 @@ class Scorer:
                 block = rows[part]
                 if room is None or len(block) != len(room.x3):
                     room = _Room(len(block), rows.shape[1], self._dim, self._heads, self._head["hidden/b"].size)
-                scores[part] = self._block(block, room)
+                logits[part] = self._block(block, room)
 
         with one_blas_thread():
             waiting = [pool().submit(share, first) for first in range(1, min(THREADS, len(blocks)))]
             share(0)
             for future in waiting:
                 future.result()
-        return scores
+        return 1 / (1 + np.exp(np.clip(-logits.astype(dtype), -80, 80)))
 
     def _block(self, rows: np.ndarray, room: "_Room") -> np.ndarray:
-        """Scores of a block; x and y are (n · T, dim), the queries, keys and values (n · T, 3 · dim)."""
+        """Logits of a block; x and y are (n · T, dim), the queries, keys and values (n · T, 3 · dim)."""
         x, y, qkv, inner = room.x, room.y, room.qkv, room.inner
         np.take(self._table, rows, axis=0, out=room.x3, mode="clip")
         np.take(self._projected, rows, axis=0, out=room.qkv3, mode="clip")
@@ -77,7 +77,7 @@ class Scorer:
         logit = (hidden @ self._head["score/W"] + self._head["score/b"])[:, 0]
         if self._main is not None:
             logit += self._main[rows].sum(axis=1)
-        return 1 / (1 + np.exp(np.clip(-logit, -80, 80)))
+        return logit
 
 
 class _Room:

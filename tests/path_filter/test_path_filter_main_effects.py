@@ -42,6 +42,30 @@ def test_a_fit_without_epochs_worth_keeping_ranks_as_ridge_regression():
     assert np.corrcoef(logits, expected)[0, 1] > 0.9999  # nothing but ridge regression, in another unit
 
 
+def test_the_scores_of_every_bucket_start_around_a_half():
+    rng = np.random.default_rng(5)
+    buckets = np.repeat([0, 1], 40)
+    tokens = np.where(rng.random((80, 5)) < 0.8, 2 * buckets[:, None], 1)  # a bucket's own tokens, and few others
+    losses = tokens @ np.arange(1.0, 6) + 0.01 * rng.standard_normal(80)
+    path_filter = fresh()
+    fit(path_filter, tokens, buckets, losses, rng=rng, epochs=1, learning_rate=1e-12)
+    scores = path_filter.score(tokens, buckets, dtype=np.float64)
+    logits = np.log(scores / (1 - scores))
+    for bucket in range(2):
+        assert abs(logits[buckets == bucket].mean()) < 0.2 < logits[buckets == bucket].std()
+
+
+def test_double_precision_tells_the_best_paths_apart():
+    path_filter = fresh()
+    path_filter.variables["main"].d[:15, 0] = np.repeat([6.0, 6.0, 6.0, 2.0, 0.1], 3) * np.tile([0, 0.5, 1], 5)
+    tokens = np.array([[2, 2, 2, 2, last] for last in range(3)])
+    single, double = (path_filter.score(tokens, np.zeros(3, int), dtype=dtype) for dtype in (np.float32, np.float64))
+    assert (single.dtype, double.dtype) == (np.float32, np.float64)
+    assert len(set(single)) == 1
+    assert (np.diff(double) > 0).all()
+    np.testing.assert_array_equal(double.astype(np.float32), single)
+
+
 def test_few_paths_are_enough_for_what_is_additive():
     tokens, buckets, losses = measured(30, seed=2)
     unseen, where, truth = measured(60, seed=3)
