@@ -3,6 +3,7 @@
 import contextlib
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,22 +34,18 @@ def coco_ap(
     name are one. Prints nothing. DataError for a file or a dict that is not of COCO's form and for ids that the file
     does not hold.
     """
-    content = read_instances(Path(annotation_file))
-    ids = _Ids(_numbered(content["images"]), _numbered_by_name(content["categories"]))
-    chosen = ids.categories if category_ids is None else map(as_id, category_ids)
-    numbers = {ids.categories[one] for one in chosen if one in ids.categories}
-    wanted = {key for key, number in ids.categories.items() if number in numbers}
-    objects = _objects(content["annotations"], ids, wanted, annotation_file)
-    truth = [ids.renumbered(row, name, bbox) for row, name, bbox in objects]
-    results = [ids.renumbered(row, name, row["bbox"]) for row, name in _results(detections)]
-    images = ids.images if image_ids is None else {as_id(one): one for one in image_ids}
-    for key, given in images.items():
+    file, images = Path(annotation_file), None if image_ids is None else {as_id(one): one for one in image_ids}
+    chosen = None if category_ids is None else tuple(map(as_id, category_ids))
+    truth = _truth(file, None, chosen) if images is None else _truth_of_some(file, tuple(images), chosen, _stamp(file))
+    ids = truth.ids
+    for key, given in (images or {}).items():
         if key not in ids.images:
             raise DataError(f"image {given} is to be evaluated, but {annotation_file} does not list it")
+    results = [ids.renumbered(row, name, row["bbox"]) for row, name in _results(detections)]
     with contextlib.redirect_stdout(io.StringIO()):
-        evaluation = COCOeval(ids.indexed(truth), ids.indexed(results), iouType="bbox")
-        evaluation.params.imgIds = sorted(number for key, number in ids.images.items() if key in images)
-        evaluation.params.catIds = sorted(numbers)
+        evaluation = COCOeval(ids.indexed(truth.objects), ids.indexed(results), iouType="bbox")
+        evaluation.params.imgIds = truth.images
+        evaluation.params.catIds = truth.categories
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
@@ -119,6 +116,47 @@ class _Ids(NamedTuple):
         }
         coco.createIndex()
         return coco
+
+
+class _Truth(NamedTuple):
+    """What is to be found: the numbers of the images and the categories that are evaluated, and the objects in them."""
+
+    ids: _Ids
+    images: list[int]
+    categories: list[int]
+    objects: list[dict[str, Any]]
+
+
+def _truth(file: Path, image_ids: tuple[Id | None, ...] | None, category_ids: tuple[Id | None, ...] | None) -> _Truth:
+    """Of all images or categories where None. All of the file has to be sound, whatever is evaluated."""
+    content = read_instances(file)
+    ids = _Ids(_numbered(content["images"]), _numbered_by_name(content["categories"]))
+    chosen = ids.categories if category_ids is None else category_ids
+    numbers = {ids.categories[one] for one in chosen if one in ids.categories}
+    wanted = {key for key, number in ids.categories.items() if number in numbers}
+    images = {ids.images[one] for one in (ids.images if image_ids is None else image_ids) if one in ids.images}
+    objects = (ids.renumbered(*one) for one in _objects(content["annotations"], ids, wanted, file))
+    return _Truth(ids, sorted(images), sorted(numbers), [one for one in objects if one["image_id"] in images])
+
+
+@lru_cache(maxsize=2)  # held-out and test images: detectors are measured one by one, and COCO takes long to read
+def _truth_of_some(
+    file: Path,
+    image_ids: tuple[Id | None, ...],
+    category_ids: tuple[Id | None, ...] | None,
+    stamp: tuple[int, int] | None,  # noqa: ARG001
+) -> _Truth:
+    """`_truth` of a part of a file, which is small beside it; that of whole files is not kept."""
+    return _truth(file, image_ids, category_ids)
+
+
+def _stamp(file: Path) -> tuple[int, int] | None:
+    """What tells a file from a changed one; None where there is none to read."""
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
 
 
 def _numbered(rows: list[dict[str, Any]]) -> dict[Id, int]:
