@@ -74,21 +74,28 @@ class SupernetRunner(SupernetTrainer):
         Those of a ranking are half of them where there is a second measurement, whose images are others. ConfigError
         where that leaves none.
         """
-        options, dataset = self.hparams["path_filter"], self.dataloader[IMAGES[key]].dataset
-        sets = 2 if options["second_measurement"] and key != EVALUATION else 1
-        if not (there := len(dataset) // sets):
-            raise ConfigError(
-                f"the {IMAGES[key]} part of {dataset.name} has {len(dataset)} image, and path_filter.second_measurement"
-                f" asks for {sets} disjoint sets; leave it out or hold out more"
-            )
-        return min(options[key], there)
+        dataset, sets = self.dataloader[IMAGES[key]].dataset, self._image_sets(key)
+        if there := len(dataset) // sets:
+            return min(self.hparams["path_filter"][key], there)
+        part = f"the {IMAGES[key]} part of {dataset.name} has"
+        if not len(dataset):
+            raise ConfigError(f"{part} no image, and path_filter.{key} asks for some; hold out more")
+        raise ConfigError(
+            f"{part} {len(dataset)} image, and path_filter.second_measurement asks for {sets} disjoint sets; leave it"
+            " out or hold out more"
+        )
+
+    def _image_sets(self, key: str) -> int:
+        """Into how many disjoint sets the images are divided."""
+        return 2 if self.hparams["path_filter"]["second_measurement"] and key != EVALUATION else 1
 
     def say_fewer_images(self) -> None:
         """A line for each number of images that the data do not have."""
         for key, split in IMAGES.items():
             if (n := self.n_images(key)) < (asked := self.hparams["path_filter"][key]):
-                name = self.dataloader[split].dataset.name
-                self.say(f"path_filter.{key} is {asked}; the {split} part of {name} has {n}, which are all used")
+                dataset = self.dataloader[split].dataset
+                used = "which are all used" if self._image_sets(key) == 1 else f"of which each measurement uses {n}"
+                self.say(f"path_filter.{key} is {asked}; the {split} part of {dataset.name} has {len(dataset)}, {used}")
 
     def measurer(self, part: int = 0, *, bn: str = "bn_images") -> PathMeasurer:
         """Measures paths on the `part`-th disjoint set of validation images and of those that `bn` counts."""

@@ -98,6 +98,15 @@ def test_images_that_are_not_there_are_not_asked_for(ready, monkeypatch):
     ]
 
 
+def test_a_line_about_fewer_images_counts_those_that_are_there(ready, monkeypatch):
+    said, asked = [], {"bn_images": 30, "validation_images": 8, "evaluation_bn_images": 30, "second_measurement": True}
+    monkeypatch.setattr(ready, "say", said.append)
+    monkeypatch.setitem(ready.hparams, "path_filter", {**ready.hparams["path_filter"], **asked})
+    ready.say_fewer_images()
+    line = "path_filter.bn_images is 30; the train part of VOC2007 trainval has 44, of which each measurement uses 22"
+    assert said == [line]
+
+
 def test_two_measurements_share_no_image(ready, monkeypatch):
     options = {"bn_images": 1000, "validation_images": 1000, "second_measurement": True}
     monkeypatch.setitem(ready.hparams, "path_filter", {**ready.hparams["path_filter"], **options})
@@ -113,4 +122,12 @@ def test_one_image_makes_no_two_measurements(ready, monkeypatch):
     with pytest.raises(
         ConfigError, match="valid part of VOC2007 trainval has 1 image, and .* asks for 2 disjoint sets"
     ):
+        ready.n_images("validation_images")
+
+
+@pytest.mark.parametrize("second", [False, True])
+def test_nothing_held_out_is_not_the_second_measurements_fault(ready, monkeypatch, second):
+    monkeypatch.setitem(ready.hparams["path_filter"], "second_measurement", second)
+    monkeypatch.setattr(ready.dataloader["valid"], "dataset", ready.dataloader["valid"].dataset.subset([]))
+    with pytest.raises(ConfigError, match="has no image, and path_filter.validation_images asks for some; hold out"):
         ready.n_images("validation_images")
