@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .search_space import SearchSpace
 
 MOST_PAIRS = 20_000_000  # combinations that one side may have
-RANGES_KEPT = 8  # prepared ranges; the five buckets and a few budgets
+RANGES_KEPT = 16  # prepared ranges: a search goes round its own, five budgets' and four edges', in every generation
 
 
 class _Table:

@@ -7,6 +7,7 @@ from nnabla_detofa.errors import ConfigError, SpaceError
 from nnabla_detofa.pruning import fixed_random_score
 from nnabla_detofa.search import best_measured, contested, winners
 from nnabla_detofa.space import Budgets, CostModel, SearchSpace
+from nnabla_detofa.space.by_cost import PathsByCost
 
 SPACE = SearchSpace.ofa_resnet50(base_depths=(1, 1, 1, 1), depths=(0, 1), expands=(0.2, 0.35), elastic_stem=False)
 COST = CostModel.flops(SPACE, image_size=64, n_classes=3)
@@ -81,6 +82,18 @@ def test_winners_are_measured_once():
     (paths,) = calls
     assert len(np.unique(paths, axis=0)) == len(paths) < len(found)
     assert len(found) == len(contested(SPACE, COST, limits, BUDGETS)) == 9 + 2  # two edges are no limits
+
+
+def test_the_ranges_of_a_search_are_prepared_once(monkeypatch):
+    """It goes round them in every generation: with one too many for those that are kept, none would be."""
+    budgets = Budgets.equal_width(COST, n=5)
+    limits = ((budgets.edges[:-1] + budgets.edges[1:]) / 2).tolist()
+    assert len(contested(SPACE, COST, limits, budgets)) == 5 + 4
+    searched(table(4), limits, budgets=budgets)
+    prepared, position = [], PathsByCost._position
+    monkeypatch.setattr(PathsByCost, "_position", lambda *limit: prepared.append(limit) or position(*limit))
+    searched(table(4), limits, budgets=budgets)
+    assert prepared == []
 
 
 @pytest.mark.parametrize("seed", range(4))
