@@ -158,6 +158,7 @@ class DetOFASearcher(PathSearcher, ShrinkingRunner):
         guarded = sum(why.startswith("kept") for why in read_column(self.folder / "operations.csv", "reason"))
         operations = f"{kept} of {all_operations} kept, {guarded} of them by guards"
         self.say(f"operations: {operations}; {pruned.size():,} of {space.size():,} paths")
+        self.require_affordable(pruned)
         return pruned
 
     def accepted_paths(self, space: SearchSpace, score: Score) -> PathSampler:

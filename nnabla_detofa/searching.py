@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .errors import ConfigError
+from .errors import ConfigError, SpaceError
 from .ranking import PathRanker, Score
 from .search import Best, best_measured, contested, evolve, winners
 from .space import SearchSpace
@@ -41,6 +41,15 @@ class PathSearcher(PathRanker):
         if not require_numbers("search.budgets", given):
             raise ConfigError(f"search.budgets is empty; give {self.cost.unit}, or null for one budget a bucket")
         return [float(budget) for budget in given]
+
+    def require_affordable(self, pruned: SearchSpace) -> None:
+        """SpaceError, before hours of fine-tuning, for a budget below the cheapest path that pruning left."""
+        cheapest, least = self.cost.range(pruned)[0], min(self.limits)
+        if least < cheapest:
+            raise SpaceError(
+                f"search.budgets has {least:,.12g}; the cheapest path that pruning left costs {cheapest:,.12g}"
+                f" {self.cost.unit}; raise the budget or prune less"
+            )
 
     @property
     def search_options(self) -> dict:

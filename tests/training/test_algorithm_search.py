@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 
+from nnabla_detofa.errors import SpaceError
 from nnabla_detofa.training import runner
 from nnabla_detofa.training.report import quality_table
 
@@ -153,3 +154,14 @@ def test_a_run_whose_ranking_is_undefined_says_so(again):
     assert "  same images: path filter undefined / undefined, " in "\n".join(answer.out)
     text = (again.folder / "summary.json").read_text()
     assert json.loads(text)["filter"]["kendall_tau"] is None and "NaN" not in text
+
+
+def test_a_budget_that_pruning_leaves_no_path_for_is_refused_before_fine_tuning(ready, monkeypatch):
+    space = ready.space
+    cheapest = ready.cost.range(space)[0]
+    first = np.nonzero(space.allowed)[0] == 0
+    pruned = space.restrict(~(first & (space.operations().width == 0)))  # the narrow choices of the first stage
+    monkeypatch.setitem(ready.hparams, "search", {**ready.hparams["search"], "budgets": [cheapest, 1e12]})
+    ready.require_affordable(space)
+    with pytest.raises(SpaceError, match=f"search.budgets has {cheapest:,.12g}; the cheapest path that pruning left"):
+        ready.require_affordable(pruned)
