@@ -117,7 +117,7 @@ def _categories(content: dict, file: Path, findings: Findings) -> dict[Id, str]:
 def _files(rows: dict[Id, dict], listing: Listing, file: Path, findings: Findings) -> dict[Id, str]:
     """The file of each image, below the folder that is listed."""
     folder, files = listing.folder, {}
-    taken: dict[str, str] = {}
+    taken: dict[str, tuple[Id, str]] = {}
     for key, row in rows.items():
         name = str(row.get("file_name") or "")
         found = listing.find(name) if name else None
@@ -129,8 +129,10 @@ def _files(rows: dict[Id, dict], listing: Listing, file: Path, findings: Finding
         elif found is None:
             reason = f"{file} lists {name}, but {folder} does not have it"
             findings.add(Flaw.IMAGE_MISSING, folder / name, reason, object=key)
-        elif taken.setdefault(found, name) != name:
-            reason = f"{file}: the names {taken[found]!r} and {name!r} lead to the same file, {folder / found}"
+        elif (other := taken.setdefault(found, (key, name))) != (key, name):
+            names = repr(name) if name == other[1] else f"the names {other[1]!r} and {name!r}"
+            reason = f"{file}: images {other[0]} and {key}, {names}, lead to the same file, {folder / found};"
+            reason += " an image needs all its objects under one id"
             findings.add(Flaw.NAME_AMBIGUOUS, file, reason, object=key)
         else:
             files[key] = found

@@ -42,7 +42,7 @@ class Flaw(Enum):
     ANNOTATION_UNREADABLE = "annotation file that cannot be read", Severity.UNUSABLE, "stops"
     ANNOTATION_BROKEN = "annotation that cannot be understood", Severity.UNUSABLE, "stops"
     NAME_LEADS_OUT = "name that leads out of the data folder", Severity.UNUSABLE, "stops; nothing there is opened"
-    NAME_AMBIGUOUS = "two file names that lead to one file", Severity.UNUSABLE, "stops"
+    NAME_AMBIGUOUS = "two images that are one file", Severity.UNUSABLE, "stops: each would lack the other's objects"
     BOXES_IN_ANOTHER_FORM = (
         "split with boxes in another form than its kind has",
         Severity.UNUSABLE,

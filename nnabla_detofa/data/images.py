@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import stat
 import warnings
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
@@ -34,6 +35,7 @@ TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     7: lambda pixels: pixels[::-1, ::-1].transpose(1, 0, 2),
     8: lambda pixels: np.rot90(pixels),
 }
+LINE_END = re.compile(r"\r\n|\r|\n")
 GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "F")
 warnings.filterwarnings("ignore", module=r"PIL\.")  # what Pillow warns of is decided on here
 
@@ -117,7 +119,7 @@ def read_list(file: Path, what: str) -> list[str]:
         text = data.decode("utf-16" if data[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else "utf-8-sig")
     except ValueError as error:
         raise DataError(f"cannot read the {what} {file}: {error}") from error
-    return [line for line in map(str.strip, text.split("\n")) if line]
+    return [line for line in map(str.strip, LINE_END.split(text)) if line]
 
 
 class _Header(NamedTuple):

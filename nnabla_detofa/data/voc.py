@@ -106,11 +106,13 @@ def _add_records(records: dict[Path, _Record], part: Part, findings: Findings) -
 
 
 def _find(part: Part, line: str, findings: Findings) -> str | None:
-    """The image of a line of a list, below the folder of images: its first column is the name, where there are more."""
+    """The image of a line of a list, below the folder of images: what stands before its last column, or its first
+    column, is the name, where it has several."""
     name, found = line, part.images.find(line)
     if found is None and len(columns := line.split()) > 1:
-        name = columns[0]
-        if found := part.images.find(name):
+        before_last = line.rsplit(maxsplit=1)[0]
+        name = before_last if (found := part.images.find(before_last)) else columns[0]
+        if found := found or part.images.find(name):
             findings.add(Flaw.LIST_COLUMNS, part.source, object=line)
     if found is None and leads_out(name):
         reason = f"{part.source}: the name {name!r} leads out of {part.images.folder}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -49,7 +50,7 @@ def read_annotation(file: Path, findings: Findings) -> Annotation | None:
     data = read_bytes(file, "annotation", Flaw.ANNOTATION_UNREADABLE, findings, limit=LONGEST)
     if data is None:
         return None
-    if not (data := data.lstrip(b" \t\r\n")):
+    if not (data := data.lstrip(b" \t\r\n")).removeprefix(BOM_UTF8).strip():
         findings.add(Flaw.ANNOTATION_MISSING, file)
         return Annotation(None, [])
     try:

@@ -373,7 +373,13 @@ def test_names_of_other_systems_are_read_as_the_file_that_they_must_mean(coco, n
 def test_two_names_that_lead_to_one_file(coco):
     for row, name in zip(coco.content["images"], ("/a/x.jpg", "/b/x.jpg"), strict=True):
         row["file_name"] = name
-    fails("the names '/a/x.jpg' and '/b/x.jpg' lead to the same file, .*x.jpg", coco)
+    fails("images 9 and 4, the names '/a/x.jpg' and '/b/x.jpg', lead to the same file, .*x.jpg; an image needs", coco)
+
+
+def test_two_images_of_one_file(coco):  # as of a converter that writes an image for each object
+    first, second = coco.content["images"]
+    second.update(file_name=first["file_name"], width=first["width"], height=first["height"])
+    fails(f"images 9 and 4, '{first['file_name']}', lead to the same file, .*; an image needs all its objects", coco)
 
 
 def test_an_image_that_is_listed_twice_counts_once(coco):

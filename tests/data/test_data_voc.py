@@ -329,10 +329,11 @@ def test_lines_of_other_peoples_lists(filled_voc, line, flaw):
     assert not [one for one in data.findings if one.flaw in (Flaw.ANNOTATION_MISSING, Flaw.LISTED_TWICE)]
 
 
+@pytest.mark.parametrize("end", ["\r\n", "\r"])
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
-def test_lists_of_other_systems(filled_voc, encoding):
+def test_lists_of_other_systems(filled_voc, encoding, end):
     file = filled_voc.folder / "ImageSets/Main/trainval.txt"
-    file.write_bytes(file.read_text().replace("\n", "\r\n").encode(encoding))
+    file.write_bytes(file.read_text().replace("\n", end).encode(encoding))
     assert len(read_voc(filled_voc.root, TRAINVAL)) == 20
 
 
@@ -341,6 +342,11 @@ def test_a_name_with_a_space_is_no_second_column(voc):
     data = read_voc(voc.root, TRAINVAL)
     assert data.image_ids == ("one 1",)
     assert not data.findings
+    file = voc.folder / "ImageSets/Main/trainval.txt"
+    file.write_text("one 1  -1\n")
+    data = read_voc(voc.root, TRAINVAL)
+    assert data.image_ids == ("one 1",)
+    assert flaws(data) == {Flaw.LIST_COLUMNS}
 
 
 @pytest.mark.parametrize("suffix", [".JPG", ".bmp", ".webp", ".tif", ".TIFF", ".gif", ".jfif", ".jp2"])

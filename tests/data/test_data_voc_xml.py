@@ -132,7 +132,7 @@ def test_what_may_stand_before_the_document(tmp_path, prologue):
     assert (len(annotation.objects), flaws) == (1, [])
 
 
-@pytest.mark.parametrize("data", [b"", b" \r\n\t"])
+@pytest.mark.parametrize("data", [b"", b" \r\n\t", b"\xef\xbb\xbf\r\n"])
 def test_an_empty_file_is_a_background(tmp_path, data):
     annotation, flaws = read(tmp_path, data)
     assert (annotation, flaws) == ((None, []), [Flaw.ANNOTATION_MISSING])
