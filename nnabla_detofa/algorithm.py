@@ -28,6 +28,7 @@ PATH_PRUNING_KEYS = (
     "path_strategy",
     "paths_per_threshold",
 )  # those of operation pruning are the other keys of `pruning`
+PRUNING_KEYS = keywords(prune_operations, "rng", "flops") | {*PATH_PRUNING_KEYS}
 
 
 class DetOFASearcher(PathSearcher, ShrinkingRunner):
@@ -105,8 +106,7 @@ class DetOFASearcher(PathSearcher, ShrinkingRunner):
         """Everything that can be known to be wrong before hours of training; raises ConfigError or SpaceError."""
         super().check_settings()
         pruning = self.hparams["pruning"]
-        known = keywords(prune_operations, "rng", "flops") | {*PATH_PRUNING_KEYS}
-        require_keys("pruning", pruning, known, needed=["strategy", *PATH_PRUNING_KEYS])
+        require_keys("pruning", pruning, PRUNING_KEYS, needed=["strategy", *PATH_PRUNING_KEYS])
         require_name("path strategy", pruning["path_strategy"], PATH_STRATEGIES)
         require_ratio("path_ratio", pruning["path_ratio"])
         require_count("pruning.paths_per_operation", pruning.get("paths_per_operation", 1))

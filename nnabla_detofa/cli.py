@@ -86,7 +86,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 @contextmanager
 def as_before() -> Iterator[None]:
-    """What Hydra reads of the process, and what it leaves there, is the caller's again afterwards."""
+    """The scope behind which whatever Hydra reads of the process or leaves there is the caller's again."""
     given, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     job: Any = HydraConfig.instance()  # which Hydra leaves behind a job as if it were live
     before = job.cfg

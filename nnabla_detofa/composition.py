@@ -154,7 +154,7 @@ def absolute_paths(config: Any, start: Path) -> Any:
 
 
 def one_line(error: Exception) -> str:
-    """What is wrong and what is allowed, in one line."""
+    """The message of one line: what is wrong and what is allowed."""
     cause = error.__cause__ or error
     message: object = error
     if isinstance(error, MissingConfigException):

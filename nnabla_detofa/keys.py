@@ -9,16 +9,14 @@ from dataclasses import fields, is_dataclass
 from inspect import signature
 from typing import Any, get_args, get_type_hints
 
-from .algorithm import PATH_PRUNING_KEYS, DetOFASearcher
+from .algorithm import PRUNING_KEYS, DetOFASearcher
 from .errors import ConfigError, unknown
 from .host.check import HOST_HPARAMS, OPTIMIZER_KEYS, SOLVERS, inherited_options
 from .host.launch import GROUPS, OUR_GROUPS
 from .host.plugin import COMPONENTS, SUBSTITUTES
-from .path_filter import PathFilter, fit
 from .pretraining import OFAPretrainer
-from .pruning import prune_operations
-from .ranking import PATH_FILTER_KEYS
-from .search import evolve
+from .ranking import FIT_KEYS, NETWORK_KEYS, PATH_FILTER_KEYS
+from .searching import SEARCH_KEYS
 from .supernet.building import SPACES
 from .training.costs import OPTIONS as COSTS
 from .training.phases import CHOICES
@@ -32,7 +30,7 @@ PHASE = ("epochs", *CHOICES, "rate", "batch_size", "ramp", "ramp_from")
 
 
 def unknown_key(config: Mapping[str, Any], key: str) -> ConfigError | None:
-    """What is wrong with the dotted `key`: its first part that is neither in the configuration nor read by anyone."""
+    """The error of an unknown dotted `key`: its first part that is neither in the configuration nor read by anyone."""
     place = key.split(".")
     at: Any = config
     for depth, name in enumerate(place):
@@ -60,15 +58,15 @@ def below(config: Mapping[str, Any], place: Sequence[str]) -> set[str]:
         case ["hparams", "phases", _]:
             return set(PHASE)
         case ["pruning"]:
-            return keywords(prune_operations, "rng", "flops") | {*PATH_PRUNING_KEYS}
+            return PRUNING_KEYS
         case ["path_filter"]:
             return set(PATH_FILTER_KEYS)
         case ["path_filter", "network"]:
-            return keywords(PathFilter, "rng")
+            return NETWORK_KEYS
         case ["path_filter", "fit"]:
-            return keywords(fit, "rng", "progress", "agree")
+            return FIT_KEYS
         case ["search"]:
-            return keywords(evolve, "rng", "progress")
+            return SEARCH_KEYS
         case ["sampler"]:
             return {"name"}
         case ["cost"]:

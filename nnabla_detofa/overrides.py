@@ -60,7 +60,7 @@ def _root(error: Any) -> Any:
 
 
 def unreadable(error: OverrideParseException) -> str:
-    """What is wrong with an override that is not in Hydra's grammar."""
+    """The message for an override that is not in Hydra's grammar."""
     said = str(error.message).splitlines()[0]
     if said.startswith("LexerNoViableAlt"):
         said = "it has a character that must be in quotes"
@@ -68,7 +68,7 @@ def unreadable(error: OverrideParseException) -> str:
 
 
 def ambiguous(override: str) -> str:
-    """What is wrong with an override of several values where one is needed."""
+    """The message for an override of several values where one is needed."""
     return (
         f"the override '{override}' has several values; in brackets they are a list, KEY=[A,B], and -m runs one after"
         f" the other{as_it_stands(override)}"

@@ -23,6 +23,7 @@ PATH_FILTER_KEYS = (
     "paths_per_bucket", "n_buckets", "bn_images", "evaluation_bn_images", "validation_images", "network", "fit",
     "pretrained", "folds", "second_measurement",
 )  # fmt: skip
+NETWORK_KEYS, FIT_KEYS = keywords(PathFilter, "rng"), keywords(fit, "rng", "progress", "agree")
 TABLE_2 = {"network": ("budget_condition", "block_encoding"), "fit": ("bounded",)}  # what its ablation switches off
 Score = Callable[[np.ndarray], np.ndarray]  # paths (n, genes) -> (n,), higher is better inside a bucket
 
@@ -40,8 +41,8 @@ class PathRanker(SupernetRunner):
         super().check_settings()
         path_filter = self.hparams["path_filter"]
         require_keys("path_filter", path_filter, PATH_FILTER_KEYS, needed=PATH_FILTER_KEYS)
-        require_keys("path_filter.network", path_filter["network"], keywords(PathFilter, "rng"))
-        require_keys("path_filter.fit", path_filter["fit"], keywords(fit, "rng", "progress", "agree"))
+        require_keys("path_filter.network", path_filter["network"], NETWORK_KEYS)
+        require_keys("path_filter.fit", path_filter["fit"], FIT_KEYS)
         require_fit_options(**path_filter["fit"])
         least = {"n_buckets": 1, "folds": 2, "paths_per_bucket": 4, **dict.fromkeys(IMAGES, 1)}
         for key, count in least.items():  # of 4 paths, folds leave 2 to compare

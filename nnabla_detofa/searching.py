@@ -1,14 +1,17 @@
 """Search stages: evolution in every bucket, and the best of its winners under each budget (Section 3.3)."""
 
+from typing import Any
+
 import numpy as np
 
 from .errors import ConfigError, SpaceError
 from .ranking import PathRanker, Score
-from .search import Best, best_measured, contested, evolve, winners
+from .search import Best, Found, best_measured, contested, evolve
 from .space import SearchSpace
 from .training.runner import HELD_OUT
 from .training.settings import keywords, require_count, require_keys, require_numbers
 
+SEARCH_KEYS = keywords(evolve, "rng", "progress")
 WINNERS = "winners"  # the table of those that were measured
 
 
@@ -19,18 +22,9 @@ class PathSearcher(PathRanker):
         """As the ranker's, and everything below `search`: a search by random scores says what is wrong with it."""
         super().check_settings()
         search, rng = self.hparams["search"], self.rng("rehearsal")
-        require_keys("search", search, keywords(evolve, "budgets", "rng", "progress") | {"budgets"}, needed=["budgets"])
+        require_keys("search", search, SEARCH_KEYS, needed=["budgets"])
         require_count("search.generations", search.get("generations", 0), least=0)
-        options = {**self.search_options, "generations": 0}
-        winners(
-            self.space,
-            lambda paths: rng.random(len(paths)),
-            self.cost,
-            self.limits,
-            budgets=self.budgets,
-            rng=rng,
-            **options,
-        )
+        self.winners(self.space, lambda paths: rng.random(len(paths)), rng, generations=0)
 
     @property
     def limits(self) -> list[float]:
@@ -61,6 +55,12 @@ class PathSearcher(PathRanker):
         """How many paths the search measures at most."""
         return len(contested(self.space, self.cost, self.limits, self.budgets))
 
+    def winners(self, space: SearchSpace, score: Score, rng: np.random.Generator, **options: Any) -> list[Found]:
+        """The path of best score of every bucket up to the highest budget, and of each budget's part of its bucket."""
+        limits = contested(space, self.cost, self.limits, self.budgets)
+        options = {**self.search_options, **options}
+        return evolve(space, score, self.cost, limits, budgets=self.budgets, rng=rng, **options)
+
     def search(self, space: SearchSpace, score: Score) -> list[dict]:
         """For each budget the best path of at most that cost: every bucket's winner by score, of these the best by the
         run's metric on the held-out images."""
@@ -68,8 +68,7 @@ class PathSearcher(PathRanker):
 
         def work() -> None:
             with self.bar("search", total=options.get("generations")) as step:
-                own = {"rng": self.rng("search"), "progress": step}
-                found = winners(space, score, self.cost, limits, budgets=self.budgets, **own, **options)
+                found = self.winners(space, score, self.rng("search"), progress=step)
             best = best_measured(found, limits, lambda paths: self.on_held_out(WINNERS, paths))
             self.folder.write("search.json", [self._row(one) for one in best])
 

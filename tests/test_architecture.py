@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "cli": {"hydra", "omegaconf", "composition", "overrides", "signals", "data", "host"},
     "composition": {"hydra", "omegaconf", "yaml", "overrides"},
     "overrides": {"hydra", "omegaconf", "keys", "signals"},
-    "keys": {"algorithm", "pretraining", "ranking", "host", "path_filter", "pruning", "search", "supernet", "training"},
+    "keys": {"algorithm", "pretraining", "ranking", "searching", "host", "supernet", "training"},
     "notebook": {"hydra", "omegaconf", "composition", "signals", "host"},
     "convert_mit": {"numpy", "torch", "supernet"},
     "algorithm": {"numpy", "training", "ranking", "searching", "pruning", "search", "space"},

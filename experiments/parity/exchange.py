@@ -1,4 +1,4 @@
-"""What goes between the two environments: arrays in .npz files, without pickle, and the names that they go by.
+"""Exchange between the two environments: arrays in .npz files, without pickle, and the names that they go by.
 
 Needs NumPy alone, so that both sides import it.
 """
@@ -60,14 +60,14 @@ def write(file: Path, arrays: Mapping[str, np.ndarray], options: Mapping | None 
 
 
 def read(file: Path) -> tuple[Arrays, dict]:
-    """What `write` wrote; a file with pickled objects is refused (ValueError)."""
+    """The arrays that `write` wrote; a file with pickled objects is refused (ValueError)."""
     with np.load(file, allow_pickle=False) as stored:
         arrays = {name: stored[name] for name in stored.files}
     return arrays, json.loads(str(arrays.pop(OPTIONS)))
 
 
 def ask(task: str, arrays: Mapping[str, np.ndarray], options: Mapping) -> Arrays:
-    """What the reference answers, in a process of the peers' environment."""
+    """The answer of the reference, in a process of the peers' environment."""
     python = PYTHONS["peers"]
     if not Path(python).is_file():
         raise SystemExit(f"the reference needs PyTorch and OFA in {python}; make .venv-peers/stamp builds them")

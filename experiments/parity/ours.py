@@ -19,7 +19,7 @@ KERNELS = ("numpy", "nnabla")
 
 
 class Settings(NamedTuple):
-    """What decides the network on both sides."""
+    """The options of the network, the same on both sides."""
 
     n_classes: int
     neck: tuple[int, ...] = (256, 256, 256)
@@ -114,7 +114,7 @@ class Training:
 
 
 class Steps(NamedTuple):
-    """What some steps did, by the reference's names.
+    """The results of some steps, by the reference's names.
 
     `first`: "maps/…", "losses/…" and "gradient/…" of the first step, "change/…" of all weights and statistics after the
     last. `gradients` of each step. `kinks`: "masks/STEP/…" and "pooled/STEP", as the reference is to be told.
@@ -164,7 +164,7 @@ def loader(folder: str, *, training: bool, batch: int, image_size: int) -> voc.D
 
 
 def ask_of(split: voc.DataLoader) -> Arrays:
-    """What the reference needs to evaluate all pictures of a split."""
+    """The arrays with which the reference evaluates all pictures of a split."""
     batches = list(split.batches())
     return {
         "images": np.concatenate([one.images[: one.n_valid] for one in batches]),

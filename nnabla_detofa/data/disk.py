@@ -30,7 +30,7 @@ class DiskOptions:
         require_classes(self.classes)
 
     def listed_by(self, split: str) -> str | None:
-        """What adds a class to those of the training split, for whoever reads another `split` by them."""
+        """The option that adds a class to those of the training split, for whoever reads another `split` by them."""
         return f"{self.where}.classes" if split != "train" and self.classes is None else None
 
     @abstractmethod

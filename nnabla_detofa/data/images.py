@@ -123,7 +123,7 @@ def read_list(file: Path, what: str) -> list[str]:
 
 
 class _Header(NamedTuple):
-    """What an image file says of itself: (width, height) as stored, and its orientation tag, 1 without one."""
+    """An image file's own record: (width, height) as stored, and its orientation tag, 1 without one."""
 
     format: str | None
     size: tuple[int, int]

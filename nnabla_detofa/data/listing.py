@@ -133,13 +133,13 @@ class _Folder:
 
 
 def split_suffix(name: str) -> tuple[str, str]:
-    """What stands before the last dot, and the suffix in lower case."""
+    """The part before the last dot, and the suffix in lower case."""
     stem, dot, suffix = name.rpartition(".")
     return (stem, f".{suffix.lower()}") if dot else (name, "")
 
 
 def _meanings(name: str) -> Iterator[str]:
-    """What else a name may mean, the likeliest first; nothing where it leads upwards."""
+    """The other files that a name may mean, the likeliest first; nothing where it leads upwards."""
     for text in dict.fromkeys((name, unquote(name))):
         parts = [part for part in text.replace("\\", "/").split("/") if part not in ("", ".")]
         if ".." in parts:

@@ -1,4 +1,4 @@
-"""What is wrong with a split as what it is used for, whatever the task (4.1)."""
+"""Flaws of a whole split in the part that it plays, whatever the task (4.1)."""
 
 from pathlib import Path
 from typing import Any

@@ -83,7 +83,7 @@ class BatchStream(ABC):
         """The batch of these images at `side` pixels, varied by these generators, or not at all."""
 
     def _findings(self, dataset: Any) -> list[Finding]:
-        """What is wrong with the data set, as far as it shows without opening its images; DataError where it has
+        """The flaws of the data set, as far as it shows without opening its images; DataError where it has
         nothing to train on."""
         found = Findings()
         if self.training:

@@ -59,7 +59,7 @@ def _years(devkit: Path) -> list[str]:
 
 
 def parts_of(home: Path, split: str, findings: Findings) -> list[Part]:
-    """What a split consists of; DataError where it is not there."""
+    """The folders and names of a split; DataError where it is not there."""
     for find in (_listed, _in_folders):
         if parts := find(home, split, findings):
             return parts

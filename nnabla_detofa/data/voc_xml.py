@@ -36,7 +36,7 @@ class VocObject(NamedTuple):
 
 
 class Annotation(NamedTuple):
-    """What a file says: (width, height), or None where it does not, and its objects."""
+    """An annotation: (width, height), or None where the file does not say them, and its objects."""
 
     size: tuple[int, int] | None
     objects: list[VocObject]

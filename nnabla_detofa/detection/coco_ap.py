@@ -119,7 +119,7 @@ class _Ids(NamedTuple):
 
 
 class _Truth(NamedTuple):
-    """What is to be found: the numbers of the images and the categories that are evaluated, and the objects in them."""
+    """The ground truth: the numbers of the images and the categories that are evaluated, and the objects in them."""
 
     ids: _Ids
     images: list[int]
@@ -151,7 +151,7 @@ def _truth_of_some(
 
 
 def _stamp(file: Path) -> tuple[int, int] | None:
-    """What tells a file from a changed one; None where there is none to read."""
+    """A fingerprint that tells a file from a changed one; None where there is none to read."""
     try:
         status = file.stat()
     except OSError:

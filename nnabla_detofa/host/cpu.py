@@ -1,4 +1,4 @@
-"""What the host takes from CUDA's extension, for a CPU (an addition; not in the paper).
+"""Stand-ins on a CPU for what the host takes from CUDA's extension (an addition; not in the paper).
 
 Its launcher ends the process where that extension is not installed, though it takes no more from it than an event to
 wait for, and asks a context for the number of its device. A CPU has nothing to wait for and no number, so there the

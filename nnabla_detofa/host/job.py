@@ -41,7 +41,7 @@ def live_job(config: dict[str, Any], *, kept: bool = True) -> Iterator[None]:
 
 
 def _job(folder: Path) -> DictConfig:
-    """What Hydra's global configuration holds of a job in `folder`, as far as the host reads it."""
+    """A job in `folder` as Hydra's global configuration holds it, as far as the host reads it."""
     job = OmegaConf.create({"hydra": OmegaConf.structured(HydraConf)})
     job.hydra.run.dir = str(folder)
     job.hydra.runtime.cwd = os.getcwd()  # noqa: PTH109 - as Hydra has it

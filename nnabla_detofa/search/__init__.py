@@ -3,6 +3,6 @@
 from .evolution import Found, evolve
 from .pareto import pareto_front
 from .protocols import Cost, Space
-from .selection import Best, best_measured, contested, winners
+from .selection import Best, best_measured, contested
 
-__all__ = ["Best", "Cost", "Found", "Space", "best_measured", "contested", "evolve", "pareto_front", "winners"]
+__all__ = ["Best", "Cost", "Found", "Space", "best_measured", "contested", "evolve", "pareto_front"]

@@ -5,18 +5,18 @@ the better path. So each bucket sends its winner, and what is measured of the wi
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ..errors import ConfigError
 from ..space import Budgets
-from .evolution import Found, evolve
+from .evolution import Found
 from .protocols import Cost, Space
 
 
 class Best(NamedTuple):
-    """What is chosen under one limit: a winner of its bucket or of a lower one, and its figure, nan if undefined."""
+    """The choice under one limit: a winner of its bucket or of a lower one, and its figure, nan if undefined."""
 
     limit: float
     winner: Found
@@ -24,27 +24,13 @@ class Best(NamedTuple):
 
 
 def contested(space: Space, cost: Cost, limits: Sequence[float], budgets: Budgets) -> list[float]:
-    """The limits under which winners are searched: `limits`, and the upper edges of all buckets below the highest."""
+    """The limits under which `evolve` finds the winners: `limits`, and the upper edges of buckets below the highest.
+
+    They are the path of best score of every bucket, and of each limit's own part of its bucket.
+    """
     edges, (cheapest, _) = budgets.edges[1:-1], cost.range(space)
     below = edges[(edges >= cheapest) & (edges < max(limits, default=-np.inf))]
     return [float(limit) for limit in dict.fromkeys((*limits, *below))]
-
-
-def winners(
-    space: Space,
-    score: Callable[[np.ndarray], np.ndarray],
-    cost: Cost,
-    limits: Sequence[float],
-    *,
-    budgets: Budgets,
-    rng: np.random.Generator,
-    **options: Any,
-) -> list[Found]:
-    """The path of best score of every bucket up to the highest limit, and of each limit's own part of its bucket.
-
-    One call of `evolve`, which takes the same arguments and raises the same errors.
-    """
-    return evolve(space, score, cost, contested(space, cost, limits, budgets), budgets=budgets, rng=rng, **options)
 
 
 def best_measured(
@@ -55,7 +41,7 @@ def best_measured(
     So a higher limit never gets a worse figure, and no returned path is dominated by another. Scores play no part.
 
     Parameters:
-        winners: of these limits, as the function `winners` gives them.
+        winners: as `evolve` finds them under the `contested` limits.
         figure: distinct paths (n, genes) to figures (n,), higher is better; called once. An undefined figure, nan, is
             worse than any other; under a limit that allows no defined one, the winner of the limit's own bucket stays.
     """

@@ -131,7 +131,7 @@ class ElasticBatchNorm(Mo.Module):
             )
 
     def _start(self, statistic, n: int) -> np.ndarray:
-        """What moves in a pass: a copy of the running statistic, or nothing that a batch's own could depend on."""
+        """The array that moves in a pass: a copy of the running statistic, or zeros that no batch's own depends on."""
         return np.zeros((1, n, 1, 1), np.float32) if self.recording else statistic.d[:, :n]
 
     def flush(self) -> None:

@@ -46,7 +46,7 @@ def top1(network: OFAResNet50, batches: Iterable) -> float:
 
 
 def detect(network: OFAResNet50, batches: Iterable, *, top: int = 100, on_device: bool | None = None) -> Detections:
-    """What the network's active path finds in the batches of a loader, in the images' own pixels.
+    """Detections of the network's active path in the batches of a loader, in the images' own pixels.
 
     Peaks are looked for `on_device`, so that maps need not leave it, or in memory; where it is None, in memory on a CPU
     alone.

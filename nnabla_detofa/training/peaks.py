@@ -39,9 +39,8 @@ class PeakGraph:
         """The peaks of what the graph's inputs hold now."""
         nn.forward_all([*self._maps, *self._found], clear_buffer=True)
         scores, index, reaching = (one.d for one in self._found)
-        if (
-            self._all_in or (reaching != scores.shape[1]).any()
-        ):  # equals at the end, in whatever order: some are in and some are not
+        # of equals at the end some are in and some are not, in whatever order
+        if self._all_in or (reaching != scores.shape[1]).any():
             return decode(*(one.d for one in self._maps), top=self._top, logits=True)
         index = index.astype(np.int64)
         order = np.lexsort((index, -scores), axis=1)

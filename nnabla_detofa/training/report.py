@@ -86,12 +86,12 @@ def pareto_table(summary: dict) -> str:
 
 
 def largest_path(*, pruned: bool) -> str:
-    """What the largest path is called: where operations left the space, not its largest but that of what is left."""
+    """The largest path's name: where operations left the space, not its largest but that of what is left."""
     return "largest path of the pruned space" if pruned else "largest path"
 
 
 def pruning_line(summary: dict) -> str:
-    """What path pruning rejected and took."""
+    """The line on path pruning: the share of draws that it rejected, and the time that it took."""
     shares = [summary["path_pruning_share"], summary["rejected_share"], *summary["rejected_share_per_bucket"]]
     time, in_all, *per_bucket = ["–" if share is None else f"{100 * share:.3g}" for share in shares]
     return (

@@ -169,7 +169,7 @@ class SupernetRunner(SupernetTrainer):
 
     @property
     def figure_identity(self) -> dict:
-        """What decides a figure of a path beside the weights and the images that it is of."""
+        """All that decides a figure of a path beside the weights and the images that it is of."""
         return {
             "metric": self.hparams["metric"],
             EVALUATION: self.n_images(EVALUATION),
@@ -178,12 +178,12 @@ class SupernetRunner(SupernetTrainer):
 
     @property
     def evaluation_identity(self) -> dict:
-        """What decides the figures of `on_test_split` beside the weights."""
+        """All that decides the figures of `on_test_split` beside the weights."""
         return {**self.figure_identity, "test_digest": self.dataloader["test"].split_digest}
 
     @property
     def selection_identity(self) -> dict:
-        """What decides the figures of `on_held_out` beside the weights."""
+        """All that decides the figures of `on_held_out` beside the weights."""
         return {**self.figure_identity, "held_out_digest": self.dataloader["valid"].dataset.digest}
 
     def figure_on(self, split: str) -> Callable[[np.ndarray], float]:

@@ -33,7 +33,7 @@ def as_sides(boxes):
 
 
 def as_corners(sides):
-    """What a reader of x, y, width, height makes of any four numbers."""
+    """The object that a reader of x, y, width, height makes of any four numbers."""
     return np.concatenate([sides[:, :2], sides[:, :2] + sides[:, 2:]], axis=1)
 
 

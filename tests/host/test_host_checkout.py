@@ -42,7 +42,7 @@ print(dataset.voc.__name__, dataset.coco.__name__)
 
 
 def started(*command: str) -> str:
-    """What a command says that is started in the checkout and ends well."""
+    """The output of a command that is started in the checkout and ends well."""
     environment = {**os.environ, "PYTHONPATH": str(HOST), "PYTHONWARNINGS": "ignore", "HYDRA_FULL_ERROR": "1"}
     done = subprocess.run([sys.executable, *command], cwd=HOST, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -50,13 +50,13 @@ def started(*command: str) -> str:
 
 
 def device() -> str:
-    """What the host calls the device that is there."""
+    """The host's name of the device that is there."""
     asked = "from nnabla_detofa.host.device import open_device; print(open_device()[0].ctx.backend[0].split(':')[0])"
     return started("-c", asked).split()[-1]
 
 
 def results(folder: Path) -> dict[str, object]:
-    """What a run found."""
+    """The detectors that a run found."""
     found: dict[str, object] = {file.name: file.read_text() for file in folder.glob("*.csv")}
     return found | {name: json.loads((folder / f"{name}.json").read_text()) for name in ("search", "detectors")}
 

@@ -215,7 +215,7 @@ def test_wrong_input_is_one_line(capfd, arguments, said):
     ["~/x", "/data/图片", "/data/set (1)", "/data/epoch=9", "#1", "a!", "a;b&c", "x[1]", "{x", 'a"b', "a'b", "é"],
 )
 def test_a_value_is_quoted_as_it_is_told(runs, capfd, value):
-    """What the line says, a shell and Hydra make the value of."""
+    """The value that a shell and Hydra make of the override that a line recommends."""
     told = answer(capfd, "-c", "mine", f"dataloader.voc.root={value}").partition("as it stands: ")[2]
     assert cli.main(["-c", "mine", *shlex.split(told)]) == cli.DONE
     assert runs[0][0]["dataloader"]["voc"]["root"] == str(Path(value).expanduser().absolute())

@@ -5,7 +5,7 @@ import pytest
 
 from nnabla_detofa.errors import ConfigError, SpaceError
 from nnabla_detofa.pruning import fixed_random_score
-from nnabla_detofa.search import best_measured, contested, winners
+from nnabla_detofa.search import best_measured, contested, evolve
 from nnabla_detofa.space import Budgets, CostModel, SearchSpace
 from nnabla_detofa.space.by_cost import PathsByCost
 
@@ -22,7 +22,8 @@ def table(seed):
 
 def searched(score, limits, *, seed=0, budgets=BUDGETS, **options):
     options = {"generations": 3, "population": 10} | options
-    return winners(SPACE, score, COST, limits, budgets=budgets, rng=np.random.default_rng(seed), **options)
+    limits = contested(SPACE, COST, limits, budgets)
+    return evolve(SPACE, score, COST, limits, budgets=budgets, rng=np.random.default_rng(seed), **options)
 
 
 def some_limits(seed):

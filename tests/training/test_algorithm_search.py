@@ -28,7 +28,7 @@ def rows(folder):
 
 
 class Untouched:
-    """What must not be read."""
+    """A stand-in for data that must not be read."""
 
     def __getattr__(self, name):
         raise AssertionError(f"the test split's {name} was read")

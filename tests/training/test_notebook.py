@@ -32,7 +32,7 @@ def settled(monkeypatch):
 
 
 def state():
-    """What of the process a run could change."""
+    """The state of the process that a run could change."""
     return {
         "argv": list(sys.argv),
         "folder": Path.cwd(),

@@ -1,4 +1,4 @@
-"""What ranking stages are known by: the rows that were measured, and what `main_effects: auto` became."""
+"""The settings that ranking stages are known by: the rows that were measured, and what `main_effects: auto` became."""
 
 import pytest
 

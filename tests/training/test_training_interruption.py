@@ -117,18 +117,18 @@ def test_a_run_that_was_stopped_everywhere_ends_as_one_that_was_not(command, fin
 
 
 def stop_in_search(monkeypatch):
-    winners = searching.winners
+    evolve = searching.evolve
 
-    @wraps(winners)
+    @wraps(evolve)
     def stopped(*arguments, progress=None, **options):
         def step(generation):
             if generation == 1:
                 terminate()
             progress(generation)
 
-        return winners(*arguments, progress=progress and step, **options)
+        return evolve(*arguments, progress=progress and step, **options)
 
-    monkeypatch.setattr(searching, "winners", stopped)
+    monkeypatch.setattr(searching, "evolve", stopped)
 
 
 def test_a_damaged_end_of_a_stage_is_made_again(again, finished):
