@@ -33,10 +33,15 @@ def one_line(text: object) -> str:
 
 
 class DetOFAError(Exception):
-    """Root of the tree; its message says what was given, what is wrong and what is allowed, in one line."""
+    """Root of the tree; its message says what was given, what is wrong and what is allowed, in one line.
 
-    def __init__(self, message: object = "") -> None:
-        super().__init__(one_line(message))
+    `key`, `given` and `allowed`: of the option that is wrong, where the error is of one; without a `message` they make
+    it.
+    """
+
+    def __init__(self, message: object = "", *, key: str = "", given: object = None, allowed: str = "") -> None:
+        super().__init__(one_line(message or (key and f"{key} is {given!r}; it must be {allowed}")))
+        self.key, self.given, self.allowed = key, given, allowed
 
 
 class ConfigError(DetOFAError, ValueError):
@@ -72,7 +77,9 @@ def unknown(kind: str, given: object, known: Iterable[str]) -> ConfigError:
     names = sorted(str(name) for name in known)
     close = get_close_matches(str(given), names, n=1)
     hint = f" (did you mean '{close[0]}'?)" if close else ""
-    return ConfigError(f"unknown {kind} '{given}'; known: {', '.join(names) or 'none'}{hint}")
+    known_names = ", ".join(names) or "none"
+    message = f"unknown {kind} '{given}'; known: {known_names}{hint}"
+    return ConfigError(message, key=kind, given=given, allowed=known_names)
 
 
 def is_number(value: Any) -> TypeGuard[float]:
@@ -92,14 +99,14 @@ def require_whole(name: str, value: object, *, least: int = 1, most: int | None 
     """`value` as an int from `least` to `most`; raises ConfigError otherwise."""
     if not is_whole(value) or value < least or (most is not None and value > most):
         allowed = f"of at least {least}" if most is None else f"from {least} to {most}"
-        raise ConfigError(f"{name} is {value!r}; it must be a whole number {allowed}")
+        raise ConfigError(key=name, given=value, allowed=f"a whole number {allowed}")
     return int(value)
 
 
 def require_ratio(name: str, value: float) -> float:
     """`value` as a float in [0, 1); raises ConfigError otherwise."""
     if not is_number(value) or not 0 <= value < 1:
-        raise ConfigError(f"{name} is {value!r}; it must be a number in [0, 1)")
+        raise ConfigError(key=name, given=value, allowed="a number in [0, 1)")
     return float(value)
 
 

@@ -32,6 +32,7 @@ MAY_IMPORT = {
     "pretraining": {"numpy", "nnabla", "precision", "training", "ranking", "supernet", "space"},
     "ranking": {"numpy", "training", "path_filter", "space"},
     "searching": {"numpy", "training", "ranking", "search", "space"},
+    "options": {"pydantic", "pydantic_core"},
     "space": {"numpy"},
     "path_filter": {"numpy", "nnabla", "h5py", "hdf5", "precision", "threads", "space"},
     "pruning": {"numpy", "space"},
