@@ -159,17 +159,19 @@ class OneOf(Kind):
 
 @dataclass(frozen=True)
 class Listed(Kind):
-    """A list of values of one kind, `n` of them where that is given."""
+    """A list of values of one kind: `n` of them where that is given, at `least` so many otherwise."""
 
     of: Kind
     n: int | None = None
+    least: int = 0
 
     @property
     def words(self) -> str:
         """See `Kind`."""
-        return f"a list of {f'{self.n}, each ' if self.n else 'values, each '}{self.of.allowed}"
+        many = f"{self.n}" if self.n else f"at least {self.least}" if self.least else "values"
+        return f"a list of {many}, each {self.of.allowed}"
 
     def accept(self, value: Any) -> tuple:
         """See `Kind`."""
-        _require(isinstance(value, (list, tuple)) and self.n in (None, len(value)))
+        _require(isinstance(value, (list, tuple)) and self.n in (None, len(value)) and len(value) >= self.least)
         return tuple(self.of(one) for one in value)

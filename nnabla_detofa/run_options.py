@@ -1,0 +1,293 @@
+"""Options of a run: every key below `hparams` and `args`, declared once (an addition; not in the paper).
+
+The NumPy rooms and the path filter declare their own options where they use them, and these are taken from there; this
+module stands above them, `options/` below. A text in an annotation is a key's meaning in `docs/configuration.md`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BeforeValidator, ConfigDict, model_validator
+
+from .errors import ConfigError, unknown
+from .options import Flag, Kind, Listed, Number, OneOf, Options, Text, Whole, declared, ratio
+from .path_filter import PathFilter, fit
+from .pruning import PATH_STRATEGIES, STRATEGIES
+from .search import evolve
+from .space import PROPOSALS
+
+FULLNET = "fullnet"  # the sampler of one path alone
+SCHEDULES = ("constant", "step", "cosine")
+COSTS = ("flops", "parameters", "memory", "latency")
+CONTEXTS = ("auto", "cpu", "cudnn")
+TYPE_CONFIGS = ("float", "half", "mixed_half")
+# what the host's launchers add for a runner, and what they and their schedulers read alone
+SUPPLIED = ("input_shapes", "target_shapes")
+HOST_HPARAMS = ("epoch", "cosine_warmup_epoch", "warmup_lr", "step_decay_rate", "epoch_steps")
+
+T = TypeVar("T", bound="TrainingOptions")
+
+
+class Keys(Kind):
+    """Keys and their values."""
+
+    words = "keys and their values"
+
+    def accept(self, value: Any) -> dict[str, Any]:
+        """See `Kind`."""
+        if not isinstance(value, Mapping):
+            raise TypeError
+        return dict(value)
+
+
+class ArgsOptions(Options):
+    """Arguments that do not decide a run's result."""
+
+    output_path: Annotated[str, Text("a folder"), "where results go, below the run's folder"]
+    comm: Any  # the host's communicator
+    event: Any  # and its stream events
+    algorithm: Annotated[str, Text(), "the runner"] = "DetOFASearcher"
+    search: Annotated[bool, Flag(), "a network's `SearchNet`, and not its `TrainNet`"] = True
+    context: Annotated[str, OneOf("args.context", lambda: CONTEXTS), "auto: cudnn where a GPU answers"] = "auto"
+    device_id: Annotated[Any, "the visible GPUs; -1 leaves them as they are"] = "-1"
+    type_config: Annotated[
+        str | None, OneOf("args.type_config", lambda: TYPE_CONFIGS, null=True), "precision; mixed_half on CUDA alone"
+    ] = None
+    print_frequency: Annotated[int, Whole(), "steps between updates of the progress bar's loss"] = 10
+    checkpoint_minutes: Annotated[
+        float | None, Number(above=0, null=True), "of training between two checkpoints at most"
+    ] = 10
+    checkpoint_steps: Annotated[int | None, Whole(null=True), "steps between two checkpoints at most"] = None
+    save_nnp: Annotated[bool, Flag(), "read by runners of the host alone"] = False
+    no_visualize: Annotated[bool, Flag(), "read by runners of the host alone"] = False
+
+
+class CostOptions(Options):
+    """The cost that buckets, pruning and search go by; all but the name are of a measured latency."""
+
+    name: Annotated[str, OneOf("cost", lambda: COSTS), "what is counted"] = "flops"
+    table: Annotated[str | None, Text("a CSV file", null=True), "of another device; null: layers are timed here"] = None
+    batch: Annotated[int, Whole(), "images at a time"] = 1
+    repetitions: Annotated[int, Whole(), "passes whose median counts"] = 20
+    warm_up: Annotated[int, Whole(least=0), "passes before them"] = 3
+    check_paths: Annotated[int, Whole(least=0), "random paths timed whole, to say how well the table predicts"] = 50
+
+    @model_validator(mode="after")
+    def _own_keys(self) -> "CostOptions":
+        foreign = self.model_fields_set - {"name"}
+        if foreign and self.name != "latency":
+            raise unknown(f"key in cost '{self.name}':", sorted(foreign)[0], ["name"])
+        return self
+
+
+class SamplerOptions(Options):
+    """Which path a training step takes."""
+
+    name: Annotated[str, OneOf("sampler", lambda: (*PROPOSALS, FULLNET)), "a distribution, or the largest path alone"]
+
+
+class ScheduleOptions(Options):
+    """The learning rate over warm-up and fine-tuning together, in epochs."""
+
+    name: Annotated[str, OneOf("learning-rate schedule", lambda: SCHEDULES), "the curve"]
+    at: Annotated[tuple[float, ...], Listed(Number()), "step: the epochs from which the rate is lower"] = ()
+    factor: Annotated[float, Number(above=0), "step: by which it is multiplied there"] = 0.1
+    ramp: Annotated[float, Number(least=0), "epochs of linear rise"] = 0.0
+    ramp_from: Annotated[float, Number(least=0), "the rate at their start"] = 0.0
+    per_batch: Annotated[
+        int | None,
+        Whole(null=True),
+        "images a step that the optimizer's rate is for; others get it in proportion",
+    ] = None
+
+
+class PhaseOptions(Options):
+    """A phase of progressive shrinking; its other keys are a space's choices and list those that are open."""
+
+    model_config = ConfigDict(extra="allow")
+
+    epochs: Annotated[int | None, Whole(null=True), "its length; null: as long as warm-up and fine-tuning"] = None
+
+    @property
+    def choices(self) -> dict[str, Sequence[float] | None]:
+        """The open choices by name, as `SearchSpace.only` takes them, which knows the names; None is all."""
+        return dict(self.model_extra or {})
+
+
+class PretrainingPhaseOptions(PhaseOptions):
+    """A phase of pre-training, with a rate and a batch of its own."""
+
+    epochs: Annotated[int, Whole(), "its length"]
+    rate: Annotated[float, Number(above=0), "of its own half cosine"]
+    batch_size: Annotated[int | None, Whole(null=True), "over all processes; null: hparams.batch_size_train"] = None
+    ramp: Annotated[float, Number(least=0), "epochs of linear rise"] = 0.0
+    ramp_from: Annotated[float, Number(least=0), "the rate at their start"] = 0.0
+
+
+def _phases(kind: type[PhaseOptions]) -> BeforeValidator:
+    """Phases by name, in their order."""
+
+    def read(given: object) -> object:
+        where = "hparams.phases"
+        if not isinstance(given, Mapping) or not all(isinstance(one, Mapping) for one in given.values()):
+            if given is None:
+                return None
+            raise ConfigError(key=where, given=given, allowed="phases with their choices, or null")
+        if not given:
+            raise ConfigError(f"{where} is empty; it must name at least one phase", key=where, given=given)
+        for name in given:
+            if not isinstance(name, str) or not (name.isascii() and name.isidentifier()):
+                raise ConfigError(
+                    f"{where} names a phase {name!r}; files are called after it: use letters, digits and _ of ASCII",
+                    key=where,
+                    given=name,
+                )
+        return {name: kind.of(f"{where}.{name}", one) for name, one in given.items()}
+
+    return BeforeValidator(read)
+
+
+class StrategyOptions(Options):
+    """What the strategies of operation pruning read."""
+
+    operation_ratio: Annotated[float, ratio(), "r_op: the share dropped in each bucket"] = 0.3
+    operation_ratio_all: Annotated[float, ratio(), "r_op1: the share dropped of all"] = 0.1
+    operation_ratio_per_bucket: Annotated[float, ratio(), "r_op2: the share dropped in each bucket after that"] = 0.3
+
+
+class PruningOptions(StrategyOptions):
+    """What leaves the space behind the warm-up: operations, and paths of low score."""
+
+    strategy: Annotated[str, OneOf("strategy", lambda: STRATEGIES), "which operations are dropped"]
+    paths_per_operation: Annotated[int, Whole(), "n: paths whose scores are averaged for an operation"] = 1000
+    path_ratio: Annotated[float, ratio(), "r_path: the share of a bucket's paths that training rejects"]
+    path_strategy: Annotated[str, OneOf("path strategy", lambda: PATH_STRATEGIES), "by score, or at random"]
+    paths_per_threshold: Annotated[int, Whole(), "in each bucket, whose scores give its threshold"]
+
+    @property
+    def operations(self) -> dict[str, Any]:
+        """The options of `prune_operations`."""
+        return {key: value for key, value in self if not key.startswith("path_") and key != "paths_per_threshold"}
+
+    @property
+    def prunes(self) -> bool:
+        """Whether operations or paths leave the space; without that training needs no path filter."""
+        return self.strategy != "none" or self.path_ratio > 0
+
+
+_Network: Any = declared(PathFilter, "rng")
+_Fit: Any = declared(fit, "rng", "progress", "agree")
+_Search: Any = declared(evolve, "budgets", "rng", "progress")
+
+
+class NetworkOptions(_Network):
+    """The path filter's network."""
+
+
+class FitOptions(_Fit):
+    """How it is fitted."""
+
+
+class PathFilterOptions(Options):
+    """The path filter, and what it learns from."""
+
+    paths_per_bucket: Annotated[int, Whole(least=4), "m: paths measured in each bucket"]  # folds leave 2 to compare
+    n_buckets: Annotated[int, Whole(most=1000), "of equal width, from the cheapest to the dearest path"]
+    bn_images: Annotated[int, Whole(), "training images for BN re-estimation of a path that is ranked"]
+    validation_images: Annotated[int, Whole(), "N_p: held-out training images for its loss"]
+    evaluation_bn_images: Annotated[int, Whole(), "training images for BN re-estimation of a detector that is found"]
+    network: NetworkOptions
+    fit: FitOptions
+    pretrained: Annotated[str | None, Text("a file", null=True), "path_filter.h5 of a classifier's run, to start from"]
+    folds: Annotated[int, Whole(least=2), "of the cross-validation"]
+    second_measurement: Annotated[bool, Flag(), "measure the final paths again, on other images"]
+
+
+class SearchOptions(_Search):
+    """Evolution under each budget."""
+
+    budgets: Annotated[
+        tuple[float, ...] | None,
+        Listed(Number(), least=1, null=True),
+        "in the cost's unit; null: the most of each bucket",
+    ]
+
+    @property
+    def evolution(self) -> dict[str, Any]:
+        """The options of `evolve`."""
+        return {key: value for key, value in self if key != "budgets"}
+
+
+class TrainingOptions(Options):
+    """What runs of a detector and of a classifier have in common."""
+
+    seed: Annotated[int, Whole(least=0, most=2**32 - 1), "of every random stream"]
+    batch_size_train: Annotated[int, Whole(), "images a step, over all processes"]
+    mini_batch_train: Annotated[int | None, Whole(null=True), "images a forward pass; null: a process's share"]
+    batch_size_valid: Annotated[int, Whole(), "read by runners of the host alone"]
+    mini_batch_valid: Annotated[int, Whole(), "images a forward pass"]
+    metric: Annotated[str, Text(), "voc07 (11 points), voc (area), coco; top1 of classifiers"]
+    identity: Annotated[dict[str, Any], Keys(), "network, dataloader and optimizer again: what a run is known by"]
+    cost: CostOptions
+    path_filter: PathFilterOptions
+    sampler: SamplerOptions
+    args: ArgsOptions
+
+    @classmethod
+    def of(cls: type[T], hparams: object, args: object) -> T:
+        """The options in what the host hands to a runner; ConfigError names keys as users write them."""
+        if not isinstance(hparams, Mapping):
+            raise ConfigError(key="hparams", given=hparams, allowed="keys and their values")
+        given = {key: value for key, value in hparams.items() if key not in (*HOST_HPARAMS, *SUPPLIED)}
+        given["cost"] = given.get("cost") or {}
+        for name, field in cls.model_fields.items():
+            if name in GROUPS & given.keys() and field.annotation is not None:
+                given[name] = field.annotation.of(name, given[name])
+        return super().of("hparams", {**given, "args": ArgsOptions.of("args", args)})
+
+
+class RunOptions(TrainingOptions):
+    """The options of `DetOFASearcher`."""
+
+    loss_weights: Annotated[tuple[float, ...], Listed(Number(least=0), 3), "of heat map, size and offset"]
+    warmup: Annotated[int, Whole(least=0), "epochs over the whole space"]
+    finetune: Annotated[int, Whole(least=0), "epochs over the pruned space"]
+    phases: Annotated[dict[str, PhaseOptions] | None, _phases(PhaseOptions), "progressive shrinking instead of both"]
+    schedule: ScheduleOptions
+    pruning: PruningOptions
+    search: SearchOptions
+
+    @property
+    def trains_one(self) -> bool:
+        """Whether the largest path alone is trained: then there is no other to search for."""
+        return self.sampler.name == FULLNET
+
+    @model_validator(mode="after")
+    def _one_method(self) -> "RunOptions":
+        if self.trains_one and self.pruning.prunes:
+            raise ConfigError(
+                "sampler 'fullnet' trains one path, which leaves nothing to prune;"
+                " add pruning=none pruning.path_ratio=0, or say method=fullnet",
+                key="sampler.name",
+                given=FULLNET,
+            )
+        if self.phases and self.pruning.prunes:
+            raise ConfigError(
+                f"hparams.phases trains the whole space, and pruning (strategy '{self.pruning.strategy}', path_ratio"
+                f" {self.pruning.path_ratio:g}) takes parts of it away; choose one, as method=ofa_ps and method=detofa",
+                key="hparams.phases",
+                given=list(self.phases),
+            )
+        return self
+
+
+class PretrainingOptions(TrainingOptions):
+    """The options of `OFAPretrainer`."""
+
+    phases: Annotated[
+        dict[str, PretrainingPhaseOptions], _phases(PretrainingPhaseOptions), "in order, each opening more choices"
+    ]
+    lambda_kd: Annotated[float, Number(least=0), "weight of the cross entropy to the largest network; 0: no teacher"]
+
+
+GROUPS = {"cost", "pruning", "path_filter", "search", "sampler"}  # which `hparams` repeats
