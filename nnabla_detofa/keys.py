@@ -9,13 +9,13 @@ from dataclasses import fields, is_dataclass
 from inspect import signature
 from typing import Any, get_args, get_type_hints
 
-from .algorithm import PRUNING_KEYS, DetOFASearcher
 from .errors import ConfigError, unknown
 from .host.check import HOST_HPARAMS, OPTIMIZER_KEYS, SOLVERS, inherited_options
 from .host.launch import GROUPS, OUR_GROUPS
 from .host.plugin import COMPONENTS, SUBSTITUTES
 from .pretraining import OFAPretrainer
 from .ranking import FIT_KEYS, NETWORK_KEYS, PATH_FILTER_KEYS
+from .searcher import DetOFASearcher, OFAPretrainer
 from .searching import SEARCH_KEYS
 from .supernet.building import SPACES
 from .training.costs import OPTIONS as COSTS

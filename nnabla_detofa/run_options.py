@@ -289,5 +289,9 @@ class PretrainingOptions(TrainingOptions):
     ]
     lambda_kd: Annotated[float, Number(least=0), "weight of the cross entropy to the largest network; 0: no teacher"]
 
+    @property
+    def loss_weights(self) -> None:
+        """None: a classifier has one loss."""
+
 
 GROUPS = {"cost", "pruning", "path_filter", "search", "sampler"}  # which `hparams` repeats

@@ -7,12 +7,11 @@ nnabla-nas has no registry: its launcher takes `contrib.__dict__[name]`, `runner
 from types import ModuleType
 from typing import Any
 
-from ..algorithm import DetOFASearcher
 from ..data import coco, image_folder, voc
 from ..data.digits import generated_aside
 from ..data.expected import blank_loader
 from ..errors import HostError
-from ..pretraining import OFAPretrainer
+from ..searcher import DetOFASearcher, OFAPretrainer
 from ..supernet import classifier, detector, host_classifier
 from .cpu import repair_launcher
 from .quiet import quiet

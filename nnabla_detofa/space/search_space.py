@@ -86,6 +86,16 @@ class SearchSpace:
         return self._allowed
 
     @property
+    def family(self) -> Structure:
+        """Shim."""
+        return self.structure
+
+    @property
+    def n_operations(self) -> int:
+        """Shim."""
+        return int(self._allowed.sum())
+
+    @property
     def channels(self) -> Channels:
         """Channel numbers of every choice."""
         return self.structure.channels

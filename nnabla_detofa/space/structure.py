@@ -106,6 +106,11 @@ class Structure:
         """The structure that `to_dict` described."""
         return cls(**{"merge_equal_choices": False, **given})
 
+    @property
+    def choices(self) -> dict[str, tuple]:
+        """Shim."""
+        return {"depths": self.depths, "widths": self.widths, "expands": self.expands}
+
     @cached_property
     def channels(self) -> Channels:
         """Channel numbers of every choice."""

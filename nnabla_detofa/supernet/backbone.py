@@ -122,8 +122,10 @@ class OFAResNet50(Model):
 
     def require_fit(self, loader) -> None:
         """ConfigError where a loader of `data` gives batches that this network is not for."""
-        if self.task != loader.task:
-            raise ConfigError(f"the network is for {self.task} and the data set for {loader.task}; they must agree")
+        if self.task.name != loader.task:
+            raise ConfigError(
+                f"the network is for {self.task.name} and the data set for {loader.task}; they must agree"
+            )
         if self.n_classes != loader.n_classes:
             names = ", ".join(loader.classes[:20]) + (", …" if loader.n_classes > 20 else "")
             raise ConfigError(

@@ -50,7 +50,13 @@ class ClassifierNet(OFAResNet50):
         backbone: the other keywords of `OFAResNet50`.
     """
 
-    task = "classification"
+    @property
+    def task(self):
+        """Shim."""
+        from ..tasks_shim import Task
+
+        return Task("classification")
+
     last_reader = ("classifier/0/linear/linear/_W", 0)
 
     def __init__(
@@ -78,9 +84,9 @@ class ClassifierNet(OFAResNet50):
         super()._build(shape, ceiling, last_gamma, rng)
         self.classifier = Mo.ModuleList([ElasticLinear(shape.blocks[-1].n_out, self.n_classes, self._drop_rate, rng)])
 
-    def alone(self, path: np.ndarray) -> "ClassifierNet":
+    def alone(self, path: np.ndarray, **changed) -> "ClassifierNet":
         """A network of the path's layers alone, with fresh weights."""
-        return ClassifierNet(self.space, only=path, rng=np.random.default_rng(0), **self.options)
+        return ClassifierNet(self.space, only=path, rng=np.random.default_rng(0), **{**self.options, **changed})
 
     def call(self, images):
         """Logits (B, n_classes) of images (B, 3, H, W)."""

@@ -83,7 +83,13 @@ class CenterNet(OFAResNet50):
         backbone: the other keywords of `OFAResNet50`.
     """
 
-    task = "detection"
+    @property
+    def task(self):
+        """Shim."""
+        from ..tasks_shim import Task
+
+        return Task("detection")
+
     last_reader = ("neck/0/conv/_W", 0)
 
     def __init__(

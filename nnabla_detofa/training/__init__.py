@@ -1,18 +1,45 @@
-"""Supernet training on the host (Algorithm 1): path samplers, the runner, measuring, checkpoints, the report."""
+"""Supernet training, measuring and evaluation, as stages of a run (Algorithm 1, lines 2, 3 and 7 to 16)."""
 
-from .runner import SupernetRunner
-from .samplers import FULLNET, DrawnPaths, PathSampler, path_sampler
-from .shrinking import ShrinkingRunner
-from .tables import MeasuredPaths
-from .trainer import FINETUNE
+from .costs import cost_summary
+from .identity import run_identity
+from .measured_stages import (
+    HELD_OUT,
+    evaluation_work,
+    figure_inputs,
+    figures,
+    held_out_figures,
+    measured,
+    measurer,
+    say_fewer_images,
+)
+from .run import Run
+from .samplers import DrawnPaths, PathSampler, path_sampler
+from .schedule import Schedule, learning_rate
+from .stages import FINETUNE, WARMUP, WEIGHTS, drawn_paths, schedule, train
+from .trainer import sampler_state
 
 __all__ = [
     "FINETUNE",
-    "FULLNET",
+    "HELD_OUT",
+    "WARMUP",
+    "WEIGHTS",
     "DrawnPaths",
-    "MeasuredPaths",
     "PathSampler",
-    "ShrinkingRunner",
-    "SupernetRunner",
+    "Run",
+    "Schedule",
+    "cost_summary",
+    "drawn_paths",
+    "evaluation_work",
+    "figure_inputs",
+    "figures",
+    "held_out_figures",
+    "learning_rate",
+    "measured",
+    "measurer",
     "path_sampler",
+    "run_identity",
+    "sampler_state",
+    "say_fewer_images",
+    "schedule",
+    "train",
 ]

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import RunFolderError
+from ..storage.files import damage, read_json, write_folder
 from ..supernet import load_weights, weights_as_bytes
-from .files import damage, read_json, write_folder
 from .solver_state import load_solver, solver_as_bytes
 
 WEIGHTS, SOLVER, STATE = "weights.h5", "solver.h5", "state.json"

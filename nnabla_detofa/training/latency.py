@@ -5,59 +5,70 @@ An addition; the paper's budgets are FLOPs.
 
 import csv
 import hashlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..errors import ConfigError
+from ..run_options import CostOptions
 from ..space import CostModel, Layer
+from ..storage import Kept, NumberTable, Stages
+from ..storage.files import read_json, write_text
 from ..supernet import extract
 from ..supernet.latency import Stopwatch, layer_forward, network_forward
-from .files import write_text
-from .session import RunSession
-from .tables import NumberTable
+from .session import Session
 
 COLUMNS = (*Layer._fields, "nanoseconds")
 LARGEST = 2**48  # a cost table holds numbers below it
 STAGE, TABLE, CHECK, AGREEMENT = "latency", "latency.csv", "latency_check.csv", "latency_check.json"
 
 
-def latency_model(run: RunSession, image_size: int, options: dict) -> CostModel:
-    """The latency of `run`'s paths: sums of the table `options["table"]`, or of one that is timed on this device.
+def latency_model(
+    model: Any,
+    image_size: int,
+    options: CostOptions,
+    *,
+    stages: Stages,
+    session: Session,
+    synchronise: Callable[[], None],
+    network: dict,
+) -> CostModel:
+    """The latency of the network's paths: sums of the table `options.table`, or of one that is timed on this device.
 
     Nanoseconds, as all files of it. A stage: the table is `latency.csv` of the run folder in either case. Unless
-    `options["check_paths"]` is 0, random paths are timed whole on this device and set against the sums, in
-    `latency_check.csv` and `latency_check.json`.
+    `options.check_paths` is 0, random paths are timed whole on this device and set against the sums, in
+    `latency_check.csv` and `latency_check.json`. `network`: its options, by which a table is known.
     """
-    layers, given = run.model.network_layers(image_size), options["table"]
+    layers, given = model.network_layers(image_size), options.table
+    inputs: dict[str, Any] = {**dict(options), "network": network, "image_size": image_size}
     if given is not None:
         times = read_times(Path(given), layers.distinct())  # before the folder is touched
-        options = {**options, "table": hashlib.sha256(_text(times).encode()).hexdigest()[:12]}
-    file = run.folder / TABLE
+        inputs["table"] = hashlib.sha256(_text(times).encode()).hexdigest()[:12]
+    file = stages / TABLE
+    stopwatch = Stopwatch(repetitions=options.repetitions, warm_up=options.warm_up, synchronise=synchronise)
 
-    def work() -> None:
-        if not run.folder.writes:
-            return
-        stopwatch = Stopwatch(
-            repetitions=options["repetitions"],
-            warm_up=options["warm_up"],
-            synchronise=run.event.default_stream_synchronize,
-        )
-        if given is not None:
-            write_text(file, _text(times))
-        else:
-            _time_layers(run, file, layers.distinct(), stopwatch, options["batch"])
-        if options["check_paths"]:
-            cost = CostModel.latency(layers, read_times(file, layers.distinct()))
-            _time_networks(run, cost, image_size, stopwatch, options)
+    def read() -> CostModel:
+        return CostModel.latency(layers, read_times(file, layers.distinct()))
 
-    settings = {**options, "network": run.hparams["identity"]["network"], "image_size": image_size}
-    files = [TABLE, *([CHECK, AGREEMENT] if options["check_paths"] else [])]
-    run.folder.stage(STAGE, settings, files, work, branch=True)
-    if options["check_paths"]:
-        run.say(told(run.folder.read(AGREEMENT)))
-    return CostModel.latency(layers, read_times(file, layers.distinct()))
+    def work() -> CostModel:
+        if stages.writes:
+            if given is not None:
+                write_text(file, _text(times))
+            else:
+                _time_layers(model, session, file, layers.distinct(), stopwatch, options.batch)
+            if options.check_paths:
+                found = _time_networks(model, session, stages, read(), image_size, stopwatch, options)
+                stages.write(AGREEMENT, found)
+        session.processes.barrier()  # the others read what the first has written
+        return read()
+
+    files = [TABLE, *([CHECK, AGREEMENT] if options.check_paths else [])]
+    cost = stages.run(STAGE, inputs, Kept(files, read), work, after=[])
+    if options.check_paths:
+        session.say(told(read_json(stages / AGREEMENT)))
+    return cost
 
 
 def read_times(file: Path, layers: Collection[Layer], *, whole: bool = True) -> dict[Layer, int]:
@@ -107,30 +118,40 @@ def _line(layer: Layer, nanoseconds: int) -> str:
     return ",".join(map(str, (*layer, nanoseconds))) + "\n"
 
 
-def _time_layers(run: RunSession, file: Path, layers: Collection[Layer], stopwatch: Stopwatch, batch: int) -> None:
+def _time_layers(
+    model: Any, session: Session, file: Path, layers: Collection[Layer], stopwatch: Stopwatch, batch: int
+) -> None:
     """Time the layers that the file does not have yet; each is a line of it as soon as it is timed."""
     times = read_times(file, layers, whole=False) if file.is_file() else {}
     write_text(file, _text(times))
     with file.open("a") as stream:
-        for layer in run.progress([layer for layer in layers if layer not in times], STAGE):
-            stream.write(_line(layer, stopwatch.nanoseconds(layer_forward(layer, run.model, batch=batch))))
+        for layer in session.progress([layer for layer in layers if layer not in times], STAGE):
+            stream.write(_line(layer, stopwatch.nanoseconds(layer_forward(layer, model, batch=batch))))
             stream.flush()
 
 
-def _time_networks(run: RunSession, cost: CostModel, image_size: int, stopwatch: Stopwatch, options: dict) -> None:
-    """Time random paths as networks of their own, beside the sums of the table."""
-    paths = run.model.space.sample(options["check_paths"], run.rng(STAGE))
-    table = NumberTable(run.folder / CHECK, ["predicted", "measured", *run.model.space.structure.gene_names])
+def _time_networks(
+    model: Any,
+    session: Session,
+    stages: Stages,
+    cost: CostModel,
+    image_size: int,
+    stopwatch: Stopwatch,
+    options: CostOptions,
+) -> dict[str, float | int | None]:
+    """Time random paths as networks of their own, beside the sums of the table; how well these agree."""
+    paths = model.space.sample(options.check_paths, session.rng(STAGE))
+    table = NumberTable(stages / CHECK, ["predicted", "measured", *model.space.family.gene_names])
     done = table.read()
     expected = np.column_stack([cost(paths), paths])[: len(done)]  # by another table another run measured
     n_done = len(done) if np.array_equal(np.delete(done, 1, axis=1), expected) else 0
     measured = [int(ns) for ns in done[:n_done, 1]]
     table.start(_rows(cost, paths[:n_done], measured))
-    for path in run.progress(paths[n_done:], f"{STAGE} of whole networks"):
-        forward = network_forward(extract(run.model, path), image_size, batch=options["batch"])
+    for path in session.progress(paths[n_done:], f"{STAGE} of whole networks"):
+        forward = network_forward(extract(model, path), image_size, batch=options.batch)
         measured.append(stopwatch.nanoseconds(forward))
         table.append(_rows(cost, path[None], measured[-1:]))
-    run.folder.write(AGREEMENT, agreement(cost(paths), np.array(measured)))
+    return agreement(cost(paths), np.array(measured))
 
 
 def _rows(cost: CostModel, paths: np.ndarray, measured: list[int]) -> Iterable[list[int]]:

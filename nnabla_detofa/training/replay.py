@@ -19,9 +19,9 @@ import numpy as np
 
 from ..errors import DetOFAError, RunFolderError
 from ..hdf5 import opened, read_arrays
+from ..storage.files import damage, read_json, write_folder
 from ..supernet import OFAResNet50, classifier, detector
 from .checkpoint import STATE, WEIGHTS, as_contents
-from .files import damage, read_json, write_folder
 
 NETWORKS = {"ofa_resnet50_centernet": detector, "ofa_resnet50_classifier": classifier}
 BATCHES = "batches.h5"  # <batch>/inputs/<number> and <batch>/targets/<number>

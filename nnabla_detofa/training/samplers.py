@@ -6,6 +6,7 @@ from typing import Protocol
 import numpy as np
 
 from ..errors import unknown
+from ..run_options import FULLNET
 from ..space import PROPOSALS, Budgets, CostModel, Draw, SearchSpace
 
 
@@ -63,7 +64,7 @@ class LargestPath:
         """Nothing to carry over."""
 
 
-FULLNET, BALANCED = "fullnet", "balanced"  # one path alone; a bucket of the cost first
+BALANCED = "balanced"  # a bucket of the cost first
 SAMPLERS = (*PROPOSALS, FULLNET)
 
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from math import cos, pi
 
 from ..errors import unknown
-from .settings import require_count, require_number, require_numbers, require_positive
 
 Schedule = Callable[[float], float]  # epochs done, with a fraction -> learning rate
 
@@ -36,7 +35,7 @@ def learning_rate(
     ramp: float = 0.0,
     ramp_from: float = 0.0,
 ) -> Schedule:
-    """The rate at each point of `total` epochs; ConfigError for an unknown name or an option that no schedule has.
+    """The rate at each point of `total` epochs; ConfigError for an unknown name.
 
     "constant"; "step": times `factor` from each epoch of `at` on; "cosine": half a cosine down to 0. All of them rise
     linearly from the rate `ramp_from` over the first `ramp` epochs, to the `base` rate as it is or, where that is meant
@@ -45,11 +44,7 @@ def learning_rate(
     if name not in SCHEDULES:
         raise unknown("learning-rate schedule", name, SCHEDULES)
     shape = SCHEDULES[name]
-    require_numbers("hparams.schedule.at", at)
-    require_positive("hparams.schedule.factor", factor)
-    for key, value in (("ramp", ramp), ("ramp_from", ramp_from)):
-        require_number(f"hparams.schedule.{key}", value, least=0)
-    highest = base if per_batch is None else base * batch / require_count("hparams.schedule.per_batch", per_batch)
+    highest = base if per_batch is None else base * batch / per_batch
 
     def rate(epoch: float) -> float:
         rising = min(1.0, epoch / ramp) if ramp else 1.0

@@ -1,76 +1,91 @@
-"""What all stages of a run share: lines, bars and curves, random streams, the run folder, the other processes."""
+"""What all stages of a run share beside data and network: lines, bars and curves, random streams, other processes."""
 
+import copy
 import zlib
-from abc import abstractmethod
-from contextlib import closing, contextmanager
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import nnabla as nn
 import numpy as np
 from tqdm import tqdm
 
-from ..host import Runner
-from ..threads import one_blas_thread
-from .files import refused
 from .interruption import StopRequest
-from .run_folder import RunFolder
-
-DATA = "data.json"  # what the examination of the data set found, so that it is not made again
 
 
-class RunSession(Runner):
-    """One session of a run, as the host's launchers start it: `check_settings`, then `algorithm`, stage by stage."""
+class Processes:
+    """The processes of a run, which all do the same but for what they share; `comm` is the host's communicator."""
 
-    def __init__(self, model, optimizer, regularizer, dataloader, hparams, args):
-        super().__init__(model, optimizer, regularizer, dataloader, hparams, args)
+    def __init__(self, comm: Any):
+        self._comm, self.n, self.rank = comm, comm.n_procs, comm.rank
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process is the one that speaks and writes."""
+        return self.rank == 0
+
+    def barrier(self) -> None:
+        """Wait for the others."""
+        if self.n > 1:
+            self._comm.comm.barrier()
+
+    def average(self, arrays: list[nn.NdArray]) -> None:
+        """Each array becomes its mean over all processes."""
+        if self.n > 1:
+            self._comm.all_reduce(arrays, division=True, inplace=False)
+
+    def sum(self, values: np.ndarray) -> np.ndarray:
+        """Element-wise sum of an array over all processes; in single precision, whatever the context and their
+        number."""
+        array = nn.NdArray.from_numpy_array(values.astype(np.float32))
+        if self.n > 1:
+            self._comm.all_reduce([array], division=False, inplace=False)
+        return array.data.astype(values.dtype)
+
+    def any(self, *wishes: bool) -> list[bool]:
+        """Whether any process has each wish, the same on all of them; all have to ask at the same place."""
+        return list(wishes) if self.n == 1 else (self.sum(np.array(wishes, float)) > 0).tolist()
+
+    def of_first(self, wish: bool) -> bool:
+        """Whether the first process has the wish, the same on all of them; all have to ask at the same place."""
+        return self.any(wish and self.is_first)[0]
+
+
+class Session:
+    """One session of a run.
+
+    Args:
+        monitor: the host's, with the log and TensorBoard's curves.
+        processes: of the run.
+        seed: of all random streams.
+    """
+
+    def __init__(self, monitor: Any, processes: Processes, *, seed: int):
+        self._monitor, self.processes, self._seed = monitor, processes, seed
         self.stop = StopRequest()
-        self.folder = RunFolder(
-            Path(self._abs_output_path), say=self.say, writes=self.comm.rank == 0, barrier=self._barrier
-        )
+        self._quiet = False
 
-    @one_blas_thread()
-    def run(self):
-        """The algorithm; log and curves are whole on disk afterwards, whatever ended it."""
-        with refused(self.folder.path), closing(self.monitor):
-            self.check_settings()
-            self.examine_data()
-            if self.model.transfer is not None:
-                self.say(f"pretrained: {self.model.transfer}")
-            with self.stop:  # until here there is nothing to save, and a signal ends the run at once
-                self.algorithm()
-        return self
-
-    def check_settings(self) -> None:
-        """DetOFAError for what no run can have; subclasses add what they read."""
-
-    def examine_data(self) -> None:
-        """Say what is wrong with the data set, before anything is trained; DataError where it cannot be trained on."""
-        if self.folder.writes:
-            known = self.folder.read(DATA) if (self.folder / DATA).exists() else None
-            digests = [self.dataloader[split].split_digest for split in ("train", "test")]
-            found = self.dataloader["train"].examined(known, digests)
-            if known is None:  # what is there may be another run's, whose folder refuses this one only later
-                self.folder.write(DATA, found)
-
-    @abstractmethod
-    def algorithm(self) -> None:
-        """The stages in their order."""
-
-    # -- what the user sees -------------------------------------------------------------------------------------------
+    def quiet(self) -> "Session":
+        """The same session without a word."""
+        other = copy.copy(self)
+        other._quiet = True
+        return other
 
     def say(self, line: str) -> None:
         """A line to the terminal and the log, from rank 0 alone."""
-        self.monitor.info(f"{line}\n")
+        if not self._quiet:
+            self._monitor.info(f"{line}\n")
 
-    def progress(self, iterable, name: str, **options):
+    def progress(self, iterable: Iterable | None, name: str, **options: Any) -> tqdm:
         """A bar with ETA over an iterable, on rank 0."""
-        return tqdm(iterable, desc=name, disable=self.comm.rank > 0, dynamic_ncols=True, mininterval=1.0, **options)
+        silent = self._quiet or not self.processes.is_first
+        return tqdm(iterable, desc=name, disable=silent, dynamic_ncols=True, mininterval=1.0, **options)
 
     @contextmanager
-    def bar(self, name: str, *, total: int | None):
+    def bar(self, name: str, *, total: int | None) -> Iterator[Callable[..., None]]:
         """A bar with ETA as a callable that takes a step, whatever it is given; the run may be stopped behind one."""
 
-        def step(*_) -> None:
+        def step(*_: Any) -> None:
             bar.update()
             self.pause()
 
@@ -79,36 +94,14 @@ class RunSession(Runner):
 
     def curve(self, name: str, value: float, step: int) -> None:
         """One point of a TensorBoard curve, from rank 0."""
-        if self.comm.rank == 0:
-            self.monitor.tb.add_scalar(name, float(value), step)
-
-    # -- randomness and processes -------------------------------------------------------------------------------------
+        if self.processes.is_first:
+            self._monitor.tb.add_scalar(name, float(value), step)
 
     def rng(self, purpose: str) -> np.random.Generator:
         """A stream of its own for each purpose, from the run's one seed; the same on all ranks."""
-        return np.random.default_rng([self.hparams["seed"], zlib.crc32(purpose.encode())])
-
-    def _barrier(self) -> None:
-        if self.comm.n_procs > 1:
-            self.comm.comm.barrier()
-
-    def sum_over_ranks(self, values: np.ndarray) -> np.ndarray:
-        """Element-wise sum of an array over all processes; in single precision, whatever the context and their
-        number."""
-        array = nn.NdArray.from_numpy_array(values.astype(np.float32))
-        if self.comm.n_procs > 1:
-            self.comm.all_reduce([array], division=False, inplace=False)
-        return array.data.astype(values.dtype)
-
-    def any_process(self, *wishes: bool) -> list[bool]:
-        """Whether any process has each wish, the same on all of them; all have to ask at the same place."""
-        return list(wishes) if self.comm.n_procs == 1 else (self.sum_over_ranks(np.array(wishes, float)) > 0).tolist()
-
-    def first_process(self, wish: bool) -> bool:
-        """Whether the first process has the wish, the same on all of them; all have to ask at the same place."""
-        return self.any_process(wish and self.comm.rank == 0)[0]
+        return np.random.default_rng([self._seed, zlib.crc32(purpose.encode())])
 
     def pause(self) -> None:
         """End the session, on all processes, if one was asked to stop; called where nothing would be lost."""
-        if any(self.any_process(self.stop.asked)):
+        if any(self.processes.any(self.stop.asked)):
             raise KeyboardInterrupt("stopped by a signal")

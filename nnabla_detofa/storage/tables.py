@@ -16,7 +16,7 @@ class NumberTable:
     """A CSV file of numbers that grows by one row at a time and is read back where an interruption left it."""
 
     def __init__(self, file: Path, columns: Sequence[str]):
-        self._file, self._columns = file, list(columns)
+        self._file, self.columns = file, list(columns)
 
     def read(self) -> np.ndarray:
         """All complete rows, (n, columns) float64, without one that an interruption cut short.
@@ -25,7 +25,7 @@ class NumberTable:
         """
         try:
             rows = self._rows() if self._file.is_file() else []
-            values = np.array([[float(cell) for cell in row] for row in rows]).reshape(len(rows), len(self._columns))
+            values = np.array([[float(cell) for cell in row] for row in rows]).reshape(len(rows), len(self.columns))
             if not np.isfinite(values).all():
                 raise ValueError("it holds numbers that are not finite")
         except (OSError, ValueError, csv.Error) as error:
@@ -35,13 +35,13 @@ class NumberTable:
     def _rows(self) -> list[list[str]]:
         text = self._file.read_text()
         header, *rows = [*csv.reader(text[: text.rfind("\n") + 1].splitlines())] or [[]]
-        if header != self._columns:
+        if header != self.columns:
             raise RunFolderError(f"{self._file} has other columns than this search space; delete it to measure again")
         return rows
 
     def start(self, rows: Iterable[Sequence]) -> None:
         """Write the header and the rows that are kept, whole or not at all."""
-        write_text(self._file, ",".join(self._columns) + "\n" + _lines(rows))
+        write_text(self._file, ",".join(self.columns) + "\n" + _lines(rows))
 
     def append(self, rows: Iterable[Sequence]) -> None:
         """Add rows."""
@@ -89,6 +89,11 @@ class PathTable:
         if not ((values % 1 == 0) & (values >= limits.min) & (values < limits.max)).all():
             raise RunFolderError(f"{self._file} is damaged (a bucket or gene is no index); delete it to measure again")
         return values.astype(kind)
+
+    def empty(self) -> MeasuredPaths:
+        """No paths."""
+        n_genes, none = len(self._table.columns) - len(self._fields), np.empty(0)
+        return MeasuredPaths(np.empty((0, n_genes), np.int8), none, none.astype(np.int64), none)
 
     def start(self, measured: MeasuredPaths) -> None:
         """Write the header and the paths that are kept, whole or not at all."""

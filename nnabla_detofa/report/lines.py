@@ -1,0 +1,51 @@
+"""Tables for the terminal, as lines of text (an addition; not in the paper)."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from .pareto import MILLIONS
+
+
+def pareto_lines(summary: dict[str, Any]) -> Iterator[str]:
+    """The found detectors, with FLOPs and with the cost where that is another."""
+    unit, _ = MILLIONS[summary["cost"]["name"]]
+    keys = {"flops": "MMAC"} if unit == "MMAC" else {"cost": unit, "flops": "MMAC"}
+    titles = " ".join(f"{title:>9}" for title in keys.values())
+    largest = summary["largest"]
+    width = max(14, len(largest["name"]))
+    yield f"{f'budget ({unit})':>{width}} {titles} {'score':>7} {'AP (%)':>7}"
+    for row in (*summary["pareto"], largest):
+        first = f"{_millions(row['budget']) if 'budget' in row else largest['name']:>{width}}"
+        costs = " ".join(f"{_millions(row[key]):>9}" for key in keys)
+        score = f"{'':>7}" if row.get("score") is None else f"{row['score']:7.3f}"
+        yield f"{first} {costs} {score} {100 * row['ap']:7.2f}"
+
+
+def pruning_line(summary: dict[str, Any]) -> str:
+    """Path pruning: the share of draws that it rejected, and the time that it took."""
+    shares = [summary["path_pruning_share"], summary["rejected_share"], *summary["rejected_share_per_bucket"]]
+    time, in_all, *per_bucket = ["–" if share is None else f"{100 * share:.3g}" for share in shares]
+    return (
+        f"path pruning rejected {in_all} % of the draws ({summary['sampler']}; in the buckets"
+        f" {' / '.join(per_bucket)} %); drawing and scoring them took {time} % of the fine-tuning stage"
+    )
+
+
+def quality_lines(quality: dict[str, Any]) -> Iterator[str]:
+    """How path filter, FLOPs alone and ridge regression rank unseen paths."""
+    yield "ranking of held-out measured paths, inside a bucket: Kendall tau / precision on the weakest 25 %"
+    for images in [key for key in quality if key != "filter"]:
+        cells = [
+            f"{name} {_figure(row['kendall_tau'], '+.2f')} / {_figure(row['precision'], '.2f')}"
+            for name, row in quality[images].items()
+        ]
+        yield f"  {images.replace('_', ' ')}: {', '.join(cells)}"
+
+
+def _millions(value: float) -> str:
+    return f"{value / 1e6:.1f}" if value >= 1e7 else f"{value / 1e6:.3g}"
+
+
+def _figure(value: float | None, form: str) -> str:
+    """A figure of ranking quality, which is not defined where no bucket has two paths of different loss to rank."""
+    return "undefined" if value is None else format(value, form)

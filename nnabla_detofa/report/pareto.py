@@ -1,0 +1,67 @@
+"""The Pareto front as a table and as a picture (Section 4.2, Fig. 5)."""
+
+import csv
+import json
+import logging
+from collections.abc import Sequence
+from io import BytesIO, StringIO
+
+import numpy as np
+
+from ..search import pareto_front
+from ..search_stages import Detector
+from ..space import CostModel, SearchSpace
+from ..storage import Stages
+from ..storage.files import write_bytes, write_text
+
+COLUMNS = ("budget", "flops", "score", "ap", "genotype")
+# what a million units of each cost are called, in a table and at an axis
+MILLIONS = {
+    "flops": ("MMAC", "MACs of the detector (millions)"),
+    "parameters": ("Mval", "parameters of the detector (millions)"),
+    "memory": ("MB", "peak memory of one image's maps (MB)"),
+    "latency": ("ms", "latency of the detector (ms)"),
+}
+
+
+def write_pareto(
+    folder: Stages, space: SearchSpace, detectors: Sequence[Detector], cost: CostModel, metric: str
+) -> None:
+    """`pareto.csv` of the found detectors, and `pareto.png` of them and the last, the largest path.
+
+    Where the cost is not FLOPs every row has it too, and the table says its unit.
+    """
+    table = StringIO(newline="")
+    columns = COLUMNS if cost.name == "flops" else ("budget", "flops", "cost", "unit", *COLUMNS[2:])
+    writer = csv.DictWriter(table, columns, extrasaction="ignore")
+    writer.writeheader()
+    for one in detectors[:-1]:
+        writer.writerow({**one.to_dict(), "unit": cost.unit, "genotype": json.dumps(space.genotype(one.genes))})
+    write_text(folder / "pareto.csv", table.getvalue())
+    costs = cost(np.array([one.path for one in detectors], np.int8))
+    front = pareto_front(costs, np.array([one.ap for one in detectors]))
+    write_bytes(folder / "pareto.png", picture(detectors, front, metric, cost.name))
+
+
+def picture(detectors: Sequence[Detector], front: np.ndarray, metric: str, cost: str) -> bytes:
+    """AP over cost as PNG: a line through the front, and fainter what it dominates.
+
+    `front` holds, by ascending cost, which of the detectors no other one dominates; the last is the largest path.
+    """
+    points = np.array([[(one.flops if one.cost is None else one.cost) / 1e6, 100 * one.ap] for one in detectors])
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.WARNING)  # it tells of its cache as it is imported
+    from matplotlib.figure import Figure  # not pyplot, which would ask for a screen, or take a notebook's
+
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    for one in detectors[:-1]:
+        axes.axvline(one.budget / 1e6, color="0.85", linewidth=1)
+    axes.plot(*points[front].T, "o-", color="C0", label="Pareto front")
+    axes.plot(*np.delete(points, front, axis=0).T, "o", color="C0", alpha=0.3, label="dominated")
+    axes.plot(*points[-1], "s", color="C1", fillstyle="none", markersize=10, label=detectors[-1].name)
+    axes.set(xlabel=f"{MILLIONS[cost][1]}; budgets in grey", ylabel=f"AP (%), {metric}")
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    content = BytesIO()
+    figure.savefig(content, format="png", dpi=150)
+    return content.getvalue()

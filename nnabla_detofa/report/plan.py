@@ -1,0 +1,166 @@
+"""What a run would do and take, said without doing it (an addition; not in the paper)."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import nnabla as nn
+import numpy as np
+
+from ..space import CostModel
+from ..storage import Work
+from ..training import Run, drawn_paths, measurer
+
+TIMED_STEPS = 3
+TIMED_BYTES = 2 << 30  # of maps and gradients, at most, on a CPU: a plan must fit where the run might not
+FLOAT_BYTES = 4
+
+
+class Pace(NamedTuple):
+    """Seconds that one image takes in an update of the weights, and in a forward pass; measured with `n` at a time."""
+
+    training: float
+    forward: float
+    n: int
+
+
+def plan_lines(run: Run, name: str, stages: Mapping[str, Work]) -> Iterator[str]:
+    """The plan of a run that was rehearsed, line by line as they are known."""
+    device = f"{nn.get_current_context().backend[0].split(':')[0]}, {run.options.args.type_config or 'float'}"
+    yield f"plan of {name} ({device}, {_count(run.processes.n, 'process')}); nothing is trained or kept"
+    yield _row("images", _images(run))
+    yield _row("paths", f"{run.space.size():,}")
+    yield from _costs(run)
+    floats = _map_floats(run)
+    for line in _memory(run, floats):
+        yield _row("memory", line)
+    pace = measure_pace(run, floats)
+    seconds = {stage: _seconds(run, work, pace) for stage, work in stages.items()}
+    for stage, duration in seconds.items():
+        yield _row(stage, f"{stages[stage].detail}: about {_duration(duration)}")
+    yield _row(
+        "in all",
+        f"about {_duration(sum(seconds.values()))}, from {TIMED_STEPS} steps of {_count(pace.n, 'image')} on this"
+        f" machine: {pace.training:.3g} s an image in training, {pace.forward:.3g} s in measuring; path filters, pruning"
+        " and evolution come on top",
+    )
+
+
+def _images(run: Run) -> str:
+    train, valid, test = (run.data[split].dataset for split in ("train", "valid", "test"))
+    return (
+        f"{len(train):,} to train on and {len(valid):,} held out of {train.name};"
+        f" {len(test):,} to test on of {test.name}"
+    )
+
+
+def _weights(run: Run) -> int:
+    return sum(one.size for one in run.model.get_parameters(grad_only=True).values())
+
+
+def _costs(run: Run) -> Iterator[str]:
+    low, high = CostModel.of(run.model.network_layers(run.image_size), "parameters").range(run.space)
+    yield _row("parameters", f"{_weights(run):,} in the supernet; {low:,.0f} to {high:,.0f} in a path")
+    for cost in dict.fromkeys((run.flops, run.cost)):
+        low, high = cost.range(run.space)
+        yield _row("FLOPs" if cost is run.flops else cost.name, f"{low:,.0f} to {high:,.0f} {cost.unit} a path")
+    size = run.space.size()
+    for bucket in range(len(run.budgets)):
+        low, high = run.budgets.range(bucket)
+        share = run.space.count(run.cost, low=low, high=high) / size
+        yield _row(f"bucket {bucket}", f"{low:,.0f} to {high:,.0f} {run.cost.unit}, {share:.2%} of the paths")
+
+
+def _map_floats(run: Run) -> int:
+    """Values of all maps between the inputs of one image and its loss, for the largest path."""
+    run.model.activate(run.space.largest())
+    floats = 0
+
+    def add(function: Any) -> None:
+        nonlocal floats
+        floats += sum(y.size for y in function.outputs)
+
+    run.step.graph(_cut(run.data["train"].next(), 1))[0].visit(add)
+    return floats
+
+
+def _memory(run: Run, floats: int) -> Iterator[str]:
+    mini_batch = run.options.mini_batch_train
+    low, high = CostModel.of(run.model.network_layers(run.image_size), "memory").range(run.space)
+    yield f"{_bytes(low)} to {_bytes(high)} for the maps of one image that meets a path, without weights"
+    step = 2 * FLOAT_BYTES * floats * mini_batch
+    yield f"at most {_bytes(step)} for maps and gradients of a mini-batch of {mini_batch}, the largest path"
+    yield f"{_bytes(2 * FLOAT_BYTES * _weights(run))} for the supernet's weights and gradients, and the solver's own"
+
+
+def measure_pace(run: Run, floats: int) -> Pace:
+    """Time a few steps and measured paths; the weights that they leave are of no use."""
+    n = run.options.mini_batch_train
+    if nn.get_current_context().backend[0].startswith("cpu"):
+        n = min(n, max(1, TIMED_BYTES // (2 * FLOAT_BYTES * floats)))
+    run.step.loader, run.step.accumulate = FewImages(run.step.loader, n), 1
+    sampler = drawn_paths(run, "plan", run.space)
+    paths = [sampler.next() for _ in range(TIMED_STEPS)]
+    few = run.options.path_filter.model_copy(update={"bn_images": n, "validation_images": n})
+    run.options = run.options.model_copy(update={"path_filter": few})
+    measure = measurer(run)
+    run.step(run.space.largest())  # the first time is slower, and the largest path shows whether it fits
+    measure.loss(paths[0])
+    training = _time(run, run.step, paths)
+    return Pace(training / n, _time(run, measure.loss, paths) / (2 * n), n)
+
+
+def _time(run: Run, work: Callable[[np.ndarray], Any], paths: list[np.ndarray]) -> float:
+    """Mean seconds of `work(path)`."""
+    run.event.default_stream_synchronize()
+    start = time.perf_counter()
+    for path in run.session.progress(paths, "timing"):
+        work(path)
+        run.event.default_stream_synchronize()
+    return (time.perf_counter() - start) / len(paths)
+
+
+class FewImages:
+    """A loader whose batches are cut to their first images."""
+
+    def __init__(self, loader: Any, n: int):
+        self._loader, self._n = loader, n
+
+    def next(self) -> dict[str, Any]:
+        """As the loader's."""
+        return _cut(self._loader.next(), self._n)
+
+
+def _cut(batch: Mapping[str, Any], n: int) -> dict[str, Any]:
+    return {key: [array[:n] for array in batch[key]] for key in ("inputs", "targets")}
+
+
+def _seconds(run: Run, work: Work, pace: Pace) -> float:
+    """What a stage takes where its images are shared evenly by all processes."""
+    return (work.steps * work.batch * pace.training + work.images * pace.forward) / run.processes.n
+
+
+def _row(name: str, text: str) -> str:
+    return f"  {name:<18} {text}"
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}{'es' if noun.endswith('s') else 's'}"
+
+
+def _bytes(n: float) -> str:
+    for unit, size in (("GB", 1e9), ("MB", 1e6)):
+        if n >= size:
+            return f"{n / size:.3g} {unit}"
+    return f"{n / 1e3:.3g} kB"
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{_short(seconds / size)} {unit}"
+    return f"{_short(seconds)} s"
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"

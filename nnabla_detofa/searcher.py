@@ -1,0 +1,122 @@
+"""The runners that the host's launchers start: thin adapters from its protocol to functions of a run."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, ClassVar
+
+from . import algorithm, pretraining, report
+from .errors import ConfigError
+from .host import Runner
+from .report.plan import plan_lines
+from .run_options import PretrainingOptions, RunOptions, TrainingOptions
+from .storage.files import refused
+from .threads import one_blas_thread
+from .training import Run, say_fewer_images
+
+
+class Searcher(Runner):
+    """What both runners have in common; takes what the host's launchers hand to any runner."""
+
+    options: ClassVar[type[TrainingOptions]]
+    task: ClassVar[str]
+    algorithm: ClassVar[Callable[[Run], dict[str, Any]]]
+    lines: ClassVar[Callable[[dict[str, Any]], Iterator[str]]]
+
+    def __init__(self, model, optimizer, regularizer, dataloader, hparams, args):
+        if "train" not in optimizer:
+            raise ConfigError("optimizer lacks train", key="optimizer.train")
+        model.require_fit(dataloader["train"])
+        # placeholders are made by whoever builds a graph
+        super().__init__(
+            model, optimizer, regularizer, dataloader, {**hparams, "input_shapes": [], "target_shapes": []}, args
+        )
+
+    def say(self, line: str) -> None:
+        """A line to the terminal and the log, from rank 0 alone."""
+        self.monitor.info(f"{line}\n")
+
+    @one_blas_thread()
+    def run(self):
+        """The algorithm; log and curves are whole on disk afterwards, whatever ended it."""
+        with refused(Path(self._abs_output_path)), closing(self.monitor):
+            run = self._run()
+            run.rehearse(type(self).algorithm)
+            run.examine_data()
+            if self.model.transfer is not None:
+                run.say(f"pretrained: {self.model.transfer}")
+            with run.session.stop:  # until here there is nothing to save, and a signal ends the run at once
+                found = type(self).algorithm(run)
+            for line in type(self).lines(found):
+                run.say(line)
+        return self
+
+    @one_blas_thread()
+    def plan(self) -> None:
+        """Say what `run` would do and take; nothing is trained, and the network is of no use afterwards."""
+        with closing(self.monitor):
+            run = self._run(check_paths=0)
+            for line in plan_lines(run, type(self).__name__, run.rehearse(type(self).algorithm)):
+                run.say(line)
+
+    def _run(self, **cost: int) -> Run:
+        """The run whose settings are good as far as they can be known; ConfigError otherwise."""
+        optimizer, task = self.optimizer["train"], self.model.task
+        if cost and (self.hparams.get("cost") or {}).get("name") == "latency":
+            self.hparams = {**self.hparams, "cost": {**self.hparams["cost"], **cost}}
+        options = type(self).options.of(self.hparams, self.args)
+        if task.name != type(self).task:
+            ((name, _),) = options.identity["network"].items()
+            raise ConfigError(
+                f"{type(self).__name__} trains a network for {type(self).task}, and {name} is for {task.name}:"
+                " take another network or another args.algorithm",
+                key="network",
+            )
+        task.require_metric(options.metric, self.dataloader["test"])
+        if optimizer._lr_scheduler is not None:
+            raise ConfigError(
+                "optimizer.train.lr_scheduler is set, but hparams.schedule sets the rate: remove it",
+                key="optimizer.train.lr_scheduler",
+            )
+        if not self.one_epoch_train:
+            images = len(self.dataloader["train"].dataset)
+            allowed = f"at most {images}, the number of training images"
+            raise ConfigError(key="hparams.batch_size_train", given=options.batch_size_train, allowed=allowed)
+        run = Run(
+            model=self.model,
+            data=self.dataloader,
+            optimizer=optimizer,
+            options=options,
+            comm=self.comm,
+            event=self.event,
+            monitor=self.monitor,
+            folder=Path(self._abs_output_path),
+        )
+        say_fewer_images(run)
+        return run
+
+    # -- the rest of the host's protocol ------------------------------------------------------------------------------
+
+    def train_on_batch(self, key="train"):
+        """Nothing: training is a stage of its own."""
+
+    valid_on_batch = callback_on_epoch_end = callback_on_start = callback_on_finish = train_on_batch
+
+
+class DetOFASearcher(Searcher):
+    """Trains a supernet on the part of its search space that a path filter leaves, and searches it under budgets.
+
+    A stage leaves its files in the run folder, and is not run again while they are there from the same inputs.
+    """
+
+    options, task = RunOptions, "detection"
+    algorithm = staticmethod(algorithm.train_and_search)
+    lines = staticmethod(report.summary_lines)
+
+
+class OFAPretrainer(Searcher):
+    """Trains a classification supernet phase by phase, then measures its paths and fits a path filter to them."""
+
+    options, task = PretrainingOptions, "classification"
+    algorithm = staticmethod(pretraining.pretrain)
+    lines = staticmethod(pretraining.summary_lines)

@@ -1,0 +1,6 @@
+"""What a run keeps: files that are whole or not there, tables, and stages (an addition; not in the paper)."""
+
+from .stages import Kept, Rehearsal, Stages, Work
+from .tables import MeasuredPaths, NumberTable, PathTable
+
+__all__ = ["Kept", "MeasuredPaths", "NumberTable", "PathTable", "Rehearsal", "Stages", "Work"]
