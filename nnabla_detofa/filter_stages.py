@@ -1,4 +1,4 @@
-"""Filter stages: paths are measured and a path filter learns to order them (Section 3.1; Algorithm 1, lines 3 and 4)."""
+"""Filter stages: paths are measured and a path filter learns to order them (Section 3.1; lines 3 and 4)."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -43,20 +43,23 @@ def fit_path_filter(run: Run, name: str, paths: MeasuredPaths, *, auto: tuple[bo
     path_filter, (_, why) = new_path_filter(run, auto), main_effects(run, auto)
     network = {**dict(run.options.path_filter.network), "main_effects": path_filter.design.main_effects}
 
-    def work() -> PathFilter:
+    def work() -> PathFilter | None:
         if pretrained is not None:
             run.say(f"{name}: starting from {pretrained}")
         if why:
             run.say(f"{name}: main_effects auto is {'on' if network['main_effects'] else 'off'}: {why}")
         with run.session.bar(name, total=options.epochs) as step:
-            own = {"progress": step, "agree": run.processes.of_first}  # or processes wait for each other
-            fit(path_filter, *filter_inputs(run, paths), rng=run.rng(name), **dict(options), **own)
+            own: dict[str, Any] = {**dict(options), "progress": step}
+            own["agree"] = run.processes.of_first  # or processes wait for each other
+            fit(path_filter, *filter_inputs(run, paths), rng=run.rng(name), **own)
         if run.folder.writes:
             path_filter.save(file, space=scored_space(run))
         return path_filter
 
     inputs = {"network": network, "fit": dict(options), "pretrained": pretrained and checksum(Path(pretrained))}
-    kept = Kept([file.name], lambda: PathFilter.load(file, layout=run.space.token_layout(), space=scored_space(run)))
+    kept: Kept[PathFilter | None] = Kept(
+        [file.name], lambda: PathFilter.load(file, layout=run.space.token_layout(), space=scored_space(run))
+    )
     fitted = run.stages.run(name, inputs, kept, work, rehearsed=lambda: None)
     if fitted is None:
         rng = run.rng("rehearsal")
@@ -134,5 +137,5 @@ def assess_path_filter(
     network = {**dict(options.network), "main_effects": main_effects(run, auto)[0]}
     inputs = {"folds": options.folds, "network": network, "fit": dict(options.fit)}
     inputs["pretrained"] = options.pretrained and checksum(Path(options.pretrained))
-    kept = run.folder.json("filter_quality.json")
+    kept: Kept[dict[str, Any]] = run.folder.json("filter_quality.json")
     return run.stages.run("filter_quality", inputs, kept, work, rehearsed=dict, after=after)

@@ -165,7 +165,7 @@ def report(run: Run, quality: dict, ends: dict[str, list[dict]], paths: list[dic
     return run.stages.run("report", inputs, run.folder.json("summary.json"), work, rehearsed=dict)
 
 
-def summary_lines(found: dict[str, Any]) -> Iterator[str]:
+def pretraining_lines(found: dict[str, Any]) -> Iterator[str]:
     """The tables for the user."""
     yield from quality_lines(found["filter_quality"])
     yield f"{'path':>20} {'MMAC':>9} {'top-1 (%)':>9}"

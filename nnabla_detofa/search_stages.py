@@ -126,8 +126,8 @@ def _how(run: Run, found: Sequence[Detector]) -> str:
     """How the search chose, in words."""
     if all(one.held_out_ap is None for one in found):
         return "the held-out images show no object, so scores alone chose, in each budget's own bucket"
-    own = np.searchsorted(run.budgets.edges[1:-1], [one.budget for one in found])
-    lower = np.count_nonzero(own > [one.bucket for one in found])
+    own = np.searchsorted(run.budgets.edges[1:-1], np.array([one.budget for one in found]))
+    lower = np.count_nonzero(own > np.array([one.bucket for one in found]))
     images = len(run.data["valid"].dataset)
     return f"under {lower} of {len(found)} budgets the best path on {images:,} held-out images is of a lower bucket"
 

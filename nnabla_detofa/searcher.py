@@ -1,13 +1,16 @@
 """The runners that the host's launchers start: thin adapters from its protocol to functions of a run."""
 
-from collections.abc import Callable, Iterator
+from abc import abstractmethod
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, ClassVar
 
-from . import algorithm, pretraining, report
+from .algorithm import train_and_search
 from .errors import ConfigError
 from .host import Runner
+from .pretraining import pretrain, pretraining_lines
+from .report import summary_lines
 from .report.plan import plan_lines
 from .run_options import PretrainingOptions, RunOptions, TrainingOptions
 from .storage.files import refused
@@ -20,8 +23,16 @@ class Searcher(Runner):
 
     options: ClassVar[type[TrainingOptions]]
     task: ClassVar[str]
-    algorithm: ClassVar[Callable[[Run], dict[str, Any]]]
-    lines: ClassVar[Callable[[dict[str, Any]], Iterator[str]]]
+
+    @staticmethod
+    @abstractmethod
+    def algorithm(run: Run) -> dict[str, Any]:
+        """All stages; the run's summary."""
+
+    @staticmethod
+    @abstractmethod
+    def lines(found: dict[str, Any]) -> Iterator[str]:
+        """The tables for the user."""
 
     def __init__(self, model, optimizer, regularizer, dataloader, hparams, args):
         if "train" not in optimizer:
@@ -41,13 +52,13 @@ class Searcher(Runner):
         """The algorithm; log and curves are whole on disk afterwards, whatever ended it."""
         with refused(Path(self._abs_output_path)), closing(self.monitor):
             run = self._run()
-            run.rehearse(type(self).algorithm)
+            run.rehearse(self.algorithm)
             run.examine_data()
             if self.model.transfer is not None:
                 run.say(f"pretrained: {self.model.transfer}")
             with run.session.stop:  # until here there is nothing to save, and a signal ends the run at once
-                found = type(self).algorithm(run)
-            for line in type(self).lines(found):
+                found = self.algorithm(run)
+            for line in self.lines(found):
                 run.say(line)
         return self
 
@@ -56,15 +67,14 @@ class Searcher(Runner):
         """Say what `run` would do and take; nothing is trained, and the network is of no use afterwards."""
         with closing(self.monitor):
             run = self._run(check_paths=0)
-            for line in plan_lines(run, type(self).__name__, run.rehearse(type(self).algorithm)):
+            for line in plan_lines(run, type(self).__name__, run.rehearse(self.algorithm)):
                 run.say(line)
 
     def _run(self, **cost: int) -> Run:
         """The run whose settings are good as far as they can be known; ConfigError otherwise."""
         optimizer, task = self.optimizer["train"], self.model.task
-        if cost and (self.hparams.get("cost") or {}).get("name") == "latency":
-            self.hparams = {**self.hparams, "cost": {**self.hparams["cost"], **cost}}
-        options = type(self).options.of(self.hparams, self.args)
+        options = self.options.of(self.hparams, self.args)
+        options = options.model_copy(update={"cost": options.cost.model_copy(update=cost)})
         if task.name != type(self).task:
             ((name, _),) = options.identity["network"].items()
             raise ConfigError(
@@ -110,13 +120,11 @@ class DetOFASearcher(Searcher):
     """
 
     options, task = RunOptions, "detection"
-    algorithm = staticmethod(algorithm.train_and_search)
-    lines = staticmethod(report.summary_lines)
+    algorithm, lines = staticmethod(train_and_search), staticmethod(summary_lines)
 
 
 class OFAPretrainer(Searcher):
     """Trains a classification supernet phase by phase, then measures its paths and fits a path filter to them."""
 
     options, task = PretrainingOptions, "classification"
-    algorithm = staticmethod(pretraining.pretrain)
-    lines = staticmethod(pretraining.summary_lines)
+    algorithm, lines = staticmethod(pretrain), staticmethod(pretraining_lines)

@@ -48,14 +48,15 @@ def picture(detectors: Sequence[Detector], front: np.ndarray, metric: str, cost:
 
     `front` holds, by ascending cost, which of the detectors no other one dominates; the last is the largest path.
     """
-    points = np.array([[(one.flops if one.cost is None else one.cost) / 1e6, 100 * one.ap] for one in detectors])
+    costs = [one.flops if one.cost is None else one.cost for one in detectors]
+    points = np.column_stack([np.array(costs) / 1e6, 100 * np.array([one.ap for one in detectors], float)])
     logging.getLogger("matplotlib.font_manager").setLevel(logging.WARNING)  # it tells of its cache as it is imported
     from matplotlib.figure import Figure  # not pyplot, which would ask for a screen, or take a notebook's
 
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
-    for one in detectors[:-1]:
-        axes.axvline(one.budget / 1e6, color="0.85", linewidth=1)
+    for budget in np.array([one.budget for one in detectors[:-1]], float):
+        axes.axvline(budget / 1e6, color="0.85", linewidth=1)
     axes.plot(*points[front].T, "o-", color="C0", label="Pareto front")
     axes.plot(*np.delete(points, front, axis=0).T, "o", color="C0", alpha=0.3, label="dominated")
     axes.plot(*points[-1], "s", color="C1", fillstyle="none", markersize=10, label=detectors[-1].name)

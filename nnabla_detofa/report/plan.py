@@ -41,8 +41,8 @@ def plan_lines(run: Run, name: str, stages: Mapping[str, Work]) -> Iterator[str]
     yield _row(
         "in all",
         f"about {_duration(sum(seconds.values()))}, from {TIMED_STEPS} steps of {_count(pace.n, 'image')} on this"
-        f" machine: {pace.training:.3g} s an image in training, {pace.forward:.3g} s in measuring; path filters, pruning"
-        " and evolution come on top",
+        f" machine: {pace.training:.3g} s an image in training, {pace.forward:.3g} s in measuring; path filters,"
+        " pruning and evolution come on top",
     )
 
 

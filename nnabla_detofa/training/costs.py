@@ -1,4 +1,4 @@
-"""The cost that buckets, pruning and search go by: FLOPs (Section 3.1.1), or another one of the network (an addition)."""
+"""The cost that buckets, pruning and search go by: FLOPs (Section 3.1.1), or another one (an addition)."""
 
 from typing import Any
 
