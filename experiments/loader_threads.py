@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.benchmarks.sides.images import BATCH, dataset
+from experiments.benchmarks.workloads.images import BATCH, dataset
 from nnabla_detofa.data import DetectionDataset, DetectionLoader, LoaderOptions
 
 BATCHES = 16  # a turn

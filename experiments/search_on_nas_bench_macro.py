@@ -103,17 +103,17 @@ def regularised_evolution(population: int) -> Search:
     """Real et al., 2019: the best of a random quarter gets a child with one layer changed, and the oldest dies."""
 
     def search(space: Macro, low: float, high: float, rng: np.random.Generator) -> Iterator[np.ndarray]:
-        people = deque(space.sample(population, rng, cost=space, low=low, high=high))
-        yield np.array(people)
+        living = deque(space.sample(population, rng, cost=space, low=low, high=high))
+        yield np.array(living)
         for _ in range(STEPS):
-            some = np.array(people)[rng.integers(population, size=population // 4)]
+            some = np.array(living)[rng.integers(population, size=population // 4)]
             child, layer = some[[space.accuracy(some).argmax()]], rng.integers(LAYERS)
             child[0, layer] = (child[0, layer] + rng.integers(1, CHOICES)) % CHOICES
             child = canonical(child)
             if low <= space(child)[0] < high:  # the others are neither looked up nor counted
                 yield child
-                people.popleft()
-                people.append(child[0])
+                living.popleft()
+                living.append(child[0])
 
     return search
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from .duel import Task, alternate
 from .genotypes import genotypes
+from .paired_timing import Workload, alternate
 
 
 class Curve(NamedTuple):
@@ -19,8 +19,8 @@ class Curve(NamedTuple):
 def _steps(settings: list[tuple[int, float]], repetitions: int) -> list[float]:
     return alternate(
         [
-            Task(
-                "sides.supernet",
+            Workload(
+                "workloads.supernet",
                 "backbone",
                 {"size": size, "width_scale": width, "genotypes": genotypes(8, width)},
             )
@@ -44,7 +44,7 @@ def step_by_width(repetitions: int) -> Curve:
 
 def search_by_budgets(repetitions: int) -> Curve:
     counts, generations = [1, 2, 5], 50
-    tasks = [Task("sides.paths", "search", {"n_limits": n, "generations": generations}) for n in counts]
+    tasks = [Workload("workloads.paths", "search", {"n_limits": n, "generations": generations}) for n in counts]
     times = alternate(tasks, min(repetitions, 3))
     whole = [n * generations * time for n, time in zip(counts, times, strict=True)]
     return Curve(f"Search of {generations} generations by budgets at once", "s", [str(n) for n in counts], whole)
@@ -52,7 +52,7 @@ def search_by_budgets(repetitions: int) -> Curve:
 
 def score_by_paths(repetitions: int) -> Curve:
     counts = [1, 10, 100, 1000, 10_000]
-    times = alternate([Task("sides.paths", "score", {"n": n, "batch": n}) for n in counts], repetitions)
+    times = alternate([Workload("workloads.paths", "score", {"n": n, "batch": n}) for n in counts], repetitions)
     return Curve(
         "Scores by paths in one call, one thread", "paths/s", [f"{n:,}" for n in counts], [1 / t for t in times]
     )
@@ -60,7 +60,7 @@ def score_by_paths(repetitions: int) -> Curve:
 
 def loader_by_workers(repetitions: int) -> Curve:
     workers = [0, 1, 2]
-    times = alternate([Task("sides.images", "loader", {"n": 64, "workers": n}) for n in workers], repetitions)
+    times = alternate([Workload("workloads.images", "loader", {"n": 64, "workers": n}) for n in workers], repetitions)
     return Curve("Loader by workers, 512 px", "images/s", [str(n) for n in workers], [1 / time for time in times])
 
 

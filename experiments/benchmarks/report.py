@@ -9,8 +9,8 @@ from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
-from .duel import PYTHONS, ROOT
 from .growth import Curve
+from .paired_timing import PYTHONS, ROOT
 from .rows import Row
 
 RESULTS = Path(__file__).parent / "results"

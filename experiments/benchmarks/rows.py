@@ -4,8 +4,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from .duel import Task, alternate
 from .genotypes import genotypes
+from .paired_timing import Workload, alternate
 
 PATHS = 16  # different paths that a comparison of steps goes through
 
@@ -20,32 +20,32 @@ class Row(NamedTuple):
     note: str
 
 
-def seconds(tasks: list[Task], repetitions: int, unit: str, note: str, *, scale: float = 1.0) -> Row:
+def seconds(tasks: list[Workload], repetitions: int, unit: str, note: str, *, scale: float = 1.0) -> Row:
     """A row in seconds per unit of work, times `scale`."""
     ours, peer = alternate(tasks, repetitions)
     return Row(scale * ours, scale * peer, peer / ours, unit, note)
 
 
-def rate(tasks: list[Task], repetitions: int, unit: str, note: str) -> Row:
+def rate(tasks: list[Workload], repetitions: int, unit: str, note: str) -> Row:
     """A row in units of work per second."""
     ours, peer = alternate(tasks, repetitions)
     return Row(1 / ours, 1 / peer, peer / ours, unit, note)
 
 
-def backbone(size: int) -> Task:
-    return Task("sides.supernet", "backbone", {"size": size, "genotypes": genotypes(PATHS)})
+def backbone(size: int) -> Workload:
+    return Workload("workloads.supernet", "backbone", {"size": size, "genotypes": genotypes(PATHS)})
 
 
 def step_host(size: int, quick: bool) -> Row:
     """A step of the backbone alone against the host's elastic layers."""
-    peer = Task("sides.supernet", "host", {"size": size, "genotypes": genotypes(PATHS)}, blas_threads=2)
+    peer = Workload("workloads.supernet", "host", {"size": size, "genotypes": genotypes(PATHS)}, blas_threads=2)
     note = f"NNablaNAS' elastic layers; {size} px, batch 8, full width"
     return seconds([backbone(size), peer], 2 if quick else 8, "s/step", note)
 
 
 def step_ofa(size: int, quick: bool) -> Row:
     """A step of the backbone alone against the original."""
-    peer = Task("peers.ofa_tasks", "backbone", {"size": size, "genotypes": genotypes(PATHS)}, "peers", 2)
+    peer = Workload("peers.ofa_tasks", "backbone", {"size": size, "genotypes": genotypes(PATHS)}, "peers", 2)
     note = f"OFA in PyTorch, 2 threads; {size} px, batch 8, full width"
     return seconds([backbone(size), peer], 4 if quick else PATHS, "s/step", note)
 
@@ -53,7 +53,9 @@ def step_ofa(size: int, quick: bool) -> Row:
 def step_detector(size: int, quick: bool) -> Row:
     """A step of the whole detector, our kernels against NNabla's functions."""
     options = {"size": size, "genotypes": genotypes(PATHS)}
-    tasks = [Task("sides.supernet", "detector", {**options, "kernels": kernels}) for kernels in ("numpy", "nnabla")]
+    tasks = [
+        Workload("workloads.supernet", "detector", {**options, "kernels": kernels}) for kernels in ("numpy", "nnabla")
+    ]
     note = f"the same network from NNabla's functions; neck and heads, {size} px, batch 8"
     return seconds(tasks, 2 if quick else 5, "s/step", note)
 
@@ -61,8 +63,8 @@ def step_detector(size: int, quick: bool) -> Row:
 def flops(quick: bool) -> Row:
     n = 20 if quick else 200
     tasks = [
-        Task("sides.paths", "flops", {"n": 100_000}),
-        Task("peers.ofa_tasks", "flops", {"n": n}, "peers"),
+        Workload("workloads.paths", "flops", {"n": 100_000}),
+        Workload("peers.ofa_tasks", "flops", {"n": n}, "peers"),
     ]
     return rate(tasks, 5, "paths/s", "OFA's ResNet50FLOPsModel.get_efficiency, which takes one path at a time")
 
@@ -70,8 +72,8 @@ def flops(quick: bool) -> Row:
 def top_bucket(quick: bool) -> Row:
     bound = 2 if quick else 10
     tasks = [
-        Task("sides.paths", "top_bucket", {"n": 10_000}),
-        Task("sides.paths", "rejection", {"seconds": bound}),
+        Workload("workloads.paths", "top_bucket", {"n": 10_000}),
+        Workload("workloads.paths", "rejection", {"seconds": bound}),
     ]
     note = f"vectorised rejection from uniform draws, {bound} s a run, 1 counted where none fits; our tables are built"
     return rate(tasks, 3, "draws/s", note)
@@ -81,8 +83,8 @@ def score(threads: int, quick: bool, batch: int = 100) -> Row:
     n = 400 if quick else 4000
     options = {"n": n, "batch": batch, "threads": threads}
     tasks = [
-        Task("sides.paths", "score", options),
-        Task("peers.encoder", "score", options, "peers", threads),
+        Workload("workloads.paths", "score", options),
+        Workload("peers.encoder", "score", options, "peers", threads),
     ]
     note = f"nn.TransformerEncoder of the same shape, 22 tokens; {threads} thread{'s' * (threads > 1)}, batch {batch}"
     return rate(tasks, 5, "paths/s", note)
@@ -91,8 +93,8 @@ def score(threads: int, quick: bool, batch: int = 100) -> Row:
 def search(quick: bool) -> Row:
     ours, peer = (25, 5) if quick else (500, 40)
     tasks = [
-        Task("sides.paths", "search", {"n_limits": 5, "generations": ours}),
-        Task("peers.ofa_tasks", "search", {"limit": 2000, "generations": peer}, "peers", 2),
+        Workload("workloads.paths", "search", {"n_limits": 5, "generations": ours}),
+        Workload("peers.ofa_tasks", "search", {"limit": 2000, "generations": peer}, "peers", 2),
     ]
     note = (
         f"OFA's EvolutionFinder (2,000 MMACs, 224 px, random predictor); scaled to 500 generations from {peer}; "
@@ -106,9 +108,9 @@ def pruning_share(quick: bool) -> Row:
     step = {"size": 64, "genotypes": genotypes(PATHS)}
     batched, one_by_one, training = alternate(
         [
-            Task("sides.paths", "accepted", {"n": n, "batch": 256}),
-            Task("sides.paths", "accepted", {"n": n // 10, "batch": 1}),
-            Task("sides.supernet", "backbone", step),
+            Workload("workloads.paths", "accepted", {"n": n, "batch": 256}),
+            Workload("workloads.paths", "accepted", {"n": n // 10, "batch": 1}),
+            Workload("workloads.supernet", "backbone", step),
         ],
         5,
     )
@@ -119,14 +121,14 @@ def pruning_share(quick: bool) -> Row:
 def loader(quick: bool) -> Row:
     n = 16 if quick else 64
     tasks = [
-        Task("sides.images", "loader", {"n": n, "workers": 0}),
-        Task("sides.images", "plain", {"n": n}),
+        Workload("workloads.images", "loader", {"n": n, "workers": 0}),
+        Workload("workloads.images", "plain", {"n": n}),
     ]
     return rate(tasks, 5, "images/s", "a plain loop in the reference's steps; 512 px, full augmentation, one thread")
 
 
 def measure_path(quick: bool) -> Row:
-    tasks = [Task("sides.measuring", "measure", {"kernels": kernels}) for kernels in ("numpy", "nnabla")]
+    tasks = [Workload("workloads.measuring", "measure", {"kernels": kernels}) for kernels in ("numpy", "nnabla")]
     note = "NNabla's functions; the demo's supernet, 48 images for BN, 96 for the loss"
     return seconds(tasks, 2 if quick else 8, "s/path", note)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.benchmarks.duel import PYTHONS, ROOT
+from experiments.benchmarks.paired_timing import PYTHONS, ROOT
 
 OPTIONS = "options"  # the entry that holds JSON
 Arrays = dict[str, np.ndarray]

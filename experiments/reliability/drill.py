@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .ends import end_of
+from .run_digest import digest_of
 
 CONFIG = Path(__file__).with_name("drill.yaml")
 LOOK = 0.002  # seconds between two looks at a run's folder
@@ -133,7 +133,7 @@ def reference(options: argparse.Namespace) -> tuple[dict[str, str], Moments]:
     stages = {name: entry["seconds"] for name, entry in session.stages().items()}
     print(f"left alone: {seconds:.1f} s, {len(stages)} stages, seen writing {len(writes.seen)} files and checkpoints")
     rng = np.random.default_rng(options.seed)
-    return end_of(session.folder), Moments(seconds, stages, len(writes.seen), rng)
+    return digest_of(session.folder), Moments(seconds, stages, len(writes.seen), rng)
 
 
 def killed_run(number: int, moments: Moments, options: argparse.Namespace) -> Session:
@@ -164,7 +164,7 @@ def drill(options: argparse.Namespace) -> bool:
         in_writing += bool(writing)
         again = Session(session.folder.name, options)
         resumes += again.end() == 0
-        end = end_of(session.folder) if again.code == 0 else {}
+        end = digest_of(session.folder) if again.code == 0 else {}
         differing = sorted(name for name in {*end, *expected} if end.get(name) != expected.get(name))
         identical += not differing
         result = "identical" if not differing else f"ended with {again.code}; differing: {', '.join(differing)}"

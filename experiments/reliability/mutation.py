@@ -2,10 +2,10 @@
 
     python -m experiments.reliability.mutation [--seed 0] [--commit HEAD] [--only ROOM …] [--lines 3]
 
-A room is a package or a module at the top of `nnabla_detofa`. Each mutant lives in a temporary copy of the commit, never in
-the work tree. Left alone are annotations, defaults, constants of a module, decorators, messages, errors that are raised, logging, pictures and time,
-and what `EQUIVALENT` lists: a change there alters a sentence, a look or a speed, and no behaviour that a test may fix.
-A catch counts only where the test that noticed passes without the change. Prints a line a mutant.
+A room is a package or a module at the top of `nnabla_detofa`. A mutant lives in a temporary copy of the commit, never
+in the work tree. Annotations, defaults, constants, messages, logging, pictures, time and the lines of `EQUIVALENT` are
+left alone: a change there alters a sentence, a look or a speed, and nothing that a test may ask for. A catch counts
+only where the test that noticed passes without the change. Prints a line a mutant.
 """
 
 import argparse
@@ -28,7 +28,7 @@ PACKAGE = "nnabla_detofa"
 
 # Tests of a room, as patterns below tests/; a room that is not listed has tests/ROOM/ or every test file with its name.
 TESTS = {
-    "algorithm": ["training/test_algorithm*.py"],
+    "algorithm": ["training/test_algorithm*.py", "training/test_methods.py"],
     "cli": ["host/test_host_cli.py", "host/test_host_configs.py"],
     "composition": ["host/test_host_cli.py", "host/test_host_configs.py"],
     "overrides": ["host/test_host_cli.py", "test_keys.py"],
@@ -70,7 +70,7 @@ class Mutant(NamedTuple):
 
 
 def changed(node: ast.expr, *, condition: bool) -> ast.expr | None:
-    """The expression changed in one place, or None where there is nothing to change; a condition is at least negated."""
+    """The expression changed in one place; a condition is at least negated. None: there is nothing to change."""
     other = deepcopy(node)
     if isinstance(other, ast.Compare):
         other.ops[0] = COMPARISONS[type(other.ops[0])]()

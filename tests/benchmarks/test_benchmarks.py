@@ -1,15 +1,11 @@
 """The benchmarks' machinery: sides answer in turn, a side that fails says why, and results have one form."""
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
+from experiments.benchmarks.duel import Task, alternate
 
 from experiments.benchmarks import report
-from experiments.benchmarks.duel import Task, alternate
 from experiments.benchmarks.growth import Curve
 from experiments.benchmarks.rows import ROWS, Row
 

@@ -1,12 +1,7 @@
 """What pre-training brings a filter: the made-up truths, the splits, and a run's tables."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from experiments import filter_transfer
 from nnabla_detofa.errors import ConfigError

@@ -1,13 +1,9 @@
 """Losses measured on the same images rank paths by what they differ in; own images add what the images differ in."""
 
-import sys
 from itertools import count
-from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from experiments import images_per_path as experiment
 from nnabla_detofa.training.tables import NumberTable

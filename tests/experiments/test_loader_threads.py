@@ -1,14 +1,11 @@
 """Where the time of the loader's threads goes: the parts add up to all of it."""
 
-import sys
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
 from experiments import loader_threads
-from experiments.benchmarks.sides.images import dataset
+from experiments.benchmarks.workloads.images import dataset
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="Linux counts it")
 

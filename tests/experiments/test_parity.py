@@ -1,12 +1,7 @@
 """The comparison with the PyTorch reference, as far as it goes without PyTorch: names, figures, and our own side."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from experiments.parity import exchange, ours
 from experiments.parity.__main__ import difference, differences, named_paths, settled

@@ -2,13 +2,9 @@
 
 import csv
 import itertools
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from experiments import search_on_nas_bench_macro as macro
 from nnabla_detofa.space import Budgets

@@ -1,12 +1,7 @@
 """Whatever comes in, a result or one of our errors: a few examples of each property that `fuzz.py` asks long."""
 
-import sys
-from pathlib import Path
-
 import pytest
 from hypothesis import HealthCheck, given, settings
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from experiments.reliability.properties import PROPERTIES
 from experiments.reliability.properties.answers import RESULT, answer, check_message

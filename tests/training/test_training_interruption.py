@@ -18,6 +18,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from experiments.reliability.ends import end_of
+
 from nnabla_detofa import searching
 from nnabla_detofa.host.lock import sole_session
 from nnabla_detofa.signals import STOP

@@ -10,7 +10,7 @@ import h5py
 TIMES = ("seconds", "path_pruning_share", "sums")  # checksums are of files that hold seconds too
 
 
-def end_of(folder: Path) -> dict[str, str]:
+def digest_of(folder: Path) -> dict[str, str]:
     """A digest of every result in a run's folder by name, and of the last checkpoint of each of its training stages."""
     results = {one.name: one for one in folder.iterdir() if one.suffix in (".csv", ".h5", ".json", ".png")}
     for stage in folder.glob("checkpoint_*"):

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PYTHONS = {"ours": sys.executable, "peers": str(ROOT / ".venv-peers" / "bin" / "python")}  # by `make bench`
 
 
-class Task(NamedTuple):
+class Workload(NamedTuple):
     """What one side runs: MODULE.TASK(**options) of this folder, in the environment `python` ("ours" or "peers").
 
     blas_threads: of NumPy's products. Our kernels share one among threads of their own and want 1.
@@ -27,10 +27,10 @@ class Task(NamedTuple):
     blas_threads: int = 1
 
 
-class Side:
+class Running:
     """A task in a process of its own, ready to run."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Workload) -> None:
         python = PYTHONS.get(task.python, "")
         if not Path(python).is_file():
             raise RuntimeError(f"there is no environment for {task.python!r}; make bench builds them")
@@ -85,12 +85,12 @@ class Side:
         self._errors.close()
 
 
-def alternate(tasks: Sequence[Task], repetitions: int, *, warm_up: int = 1) -> list[float]:
+def alternate(tasks: Sequence[Workload], repetitions: int, *, warm_up: int = 1) -> list[float]:
     """Median seconds per unit of work of each task; the tasks take turns, and `warm_up` rounds do not count."""
-    sides: list[Side] = []
+    sides: list[Running] = []
     try:
         for task in tasks:
-            sides.append(Side(task))  # one by one: those that run already are closed where one fails
+            sides.append(Running(task))  # one by one: those that run already are closed where one fails
             sides[-1].wait()
         rounds = [[side.run() for side in sides] for _ in range(warm_up + repetitions)]
     finally:
