@@ -188,6 +188,8 @@ def asked(copy: Path, tests: list[str], seconds: float) -> tuple[int | None, str
 
 def verdict(mutant: Mutant, copy: Path, tests: list[str], seconds: float) -> str:
     """What became of the mutant; the copy is as before afterwards."""
+    if not tests:
+        return "SURVIVED: the room has no tests"
     file = copy / PACKAGE / mutant.module
     original = file.read_bytes()
     file.write_bytes(mutant.source)

@@ -3,30 +3,30 @@
 import json
 
 import pytest
-from experiments.benchmarks.duel import Task, alternate
 
 from experiments.benchmarks import report
 from experiments.benchmarks.growth import Curve
+from experiments.benchmarks.paired_timing import Workload, alternate
 from experiments.benchmarks.rows import ROWS, Row
 
 ROW = Row(ours=2.0, peer=6.0, ratio=3.0, unit="s/step", note="somebody else")
 
 
 def test_sides_take_turns_and_give_seconds_per_unit_of_work():
-    tasks = [Task("sides.paths", "flops", {"n": n}) for n in (10, 1000)]
+    tasks = [Workload("workloads.paths", "flops", {"n": n}) for n in (10, 1000)]
     times = alternate(tasks, repetitions=3)
     assert len(times) == 2
     assert min(times) > 0
 
 
 def test_a_side_that_cannot_be_built_says_why():
-    with pytest.raises(RuntimeError, match=r"sides\.paths\.flops in .* ended: .*colour"):
-        alternate([Task("sides.paths", "flops", {"colour": "red"})], repetitions=1)
+    with pytest.raises(RuntimeError, match=r"workloads\.paths\.flops in .* ended: .*colour"):
+        alternate([Workload("workloads.paths", "flops", {"colour": "red"})], repetitions=1)
 
 
 def test_missing_peers_are_said():
     with pytest.raises(RuntimeError, match="make bench"):
-        alternate([Task("peers.encoder", "score", {}, python="nowhere")], repetitions=1)
+        alternate([Workload("peers.encoder", "score", {}, python="nowhere")], repetitions=1)
 
 
 def test_results_keep_the_rows_that_were_not_measured(tmp_path, monkeypatch):
