@@ -11,7 +11,6 @@ only where the test that noticed passes without the change. Prints a line a muta
 import argparse
 import ast
 import os
-import random
 import re
 import signal
 import subprocess
@@ -20,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from copy import deepcopy
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,10 +40,20 @@ TESTS = {
 NOT_HERE = ["host/test_make.py", "host/test_host_checkout.py"]  # they build environments and want checkouts
 
 # (module, line as it is): why no test can tell it from its change.
-EQUIVALENT: dict[tuple[str, str], str] = {}
+EQUIVALENT = {
+    (
+        "supernet/kernels.py",
+        "images_a_chunk = max(1, _CHUNK_BYTES * batch // (4 * matrix.shape[1] * n_columns))",
+    ): "speed",
+    ("threads.py", 'return ThreadPoolExecutor(max(1, THREADS - 1), "nnabla_detofa")'): "speed",
+    (
+        "searching.py",
+        "self.winners(self.space, lambda paths: rng.random(len(paths)), rng, generations=0)",
+    ): "a rehearsal",
+}
 
 SPOKEN = re.compile(
-    r"print|say|tell|warn|info|debug|warning|error|write_line|\w*Error|unknown|time|perf_counter|monotonic|sleep|tqdm"
+    r"print|say|tell|warn|info|debug|warning|error|write_line|bar|\w*Error|unknown|time|perf_counter|monotonic|sleep|tqdm"
     r"|ArgumentParser|add_argument|subplots|figure|savefig|legend|annotate|scatter|plot|set_\w+|TypeVar"
 )
 LEFT_OUT = {"annotation", "returns", "decorator_list", "bases"}
@@ -105,7 +115,7 @@ def expressions(node: ast.AST) -> Iterator[ast.expr]:
     """All expressions that decide what is computed."""
     if isinstance(node, ast.Raise | ast.Assert | ast.JoinedStr | ast.Import | ast.ImportFrom | ast.arguments):
         return
-    if isinstance(node, ast.Call) and SPOKEN.fullmatch(_called(node.func)):
+    if SPOKEN.fullmatch(_called(node)):
         return
     if isinstance(node, ast.BinOp) and "time." in ast.unparse(node):
         return
@@ -115,12 +125,15 @@ def expressions(node: ast.AST) -> Iterator[ast.expr]:
         yield node
     for name, value in ast.iter_fields(node):
         for child in value if isinstance(value, list) else [value]:
-            declared = isinstance(node, ast.ClassDef | ast.Module) and isinstance(child, ast.Assign | ast.AnnAssign)
+            declared = isinstance(child, ast.keyword) and child.arg == "strict" and _called(node) == "zip"
+            declared |= isinstance(node, ast.ClassDef | ast.Module) and isinstance(child, ast.Assign | ast.AnnAssign)
             if isinstance(child, ast.AST) and name not in LEFT_OUT and not declared:
                 yield from expressions(child)
 
 
-def _called(function: ast.expr) -> str:
+def _called(node: ast.AST) -> str:
+    """Last name of the function that is called; empty where none is."""
+    function = getattr(node, "func", None)
     return getattr(function, "attr", getattr(function, "id", ""))
 
 
@@ -145,9 +158,12 @@ def mutants(room: Path, package: Path) -> Iterator[Mutant]:
                 yield Mutant(module, node.lineno, before, now, mutated)
 
 
-def chosen(candidates: list[Mutant], n: int, rng: random.Random) -> list[Mutant]:
-    """So many of them on different lines, and in different files before the same one again."""
-    order = rng.sample(candidates, len(candidates))
+def chosen(candidates: list[Mutant], n: int, seed: int) -> list[Mutant]:
+    """So many of them on different lines, and in different files before the same one again.
+
+    The order is drawn from what a line says, so it is the same wherever the line stands and whatever else there is.
+    """
+    order = sorted(candidates, key=lambda one: sha256(f"{seed} {one.before} {one.after}".encode()).digest())
     found: list[Mutant] = []
     while order and len(found) < n:
         used = [one.module for one in found]
@@ -234,8 +250,7 @@ def main() -> int:
         for room in rooms_of(copy / PACKAGE):
             if options.only and room.stem not in options.only:
                 continue
-            candidates = list(mutants(room, copy / PACKAGE))
-            for mutant in chosen(candidates, options.lines, random.Random(f"{options.seed} {room.stem}")):
+            for mutant in chosen(list(mutants(room, copy / PACKAGE)), options.lines, options.seed):
                 start, tests = time.monotonic(), tests_of(room.stem, mutant.module, copy / "tests")
                 told = "not run" if options.list else verdict(mutant, copy, tests, options.seconds)
                 counts[told.split()[0]] = counts.get(told.split()[0], 0) + 1
