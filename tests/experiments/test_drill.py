@@ -31,10 +31,10 @@ def test_a_kill_of_each_kind():
 @pytest.fixture
 def run(tmp_path):
     """A folder with a result of each kind."""
-    for name in ("000000003", "000000012", ".000000013.writing"):
-        (tmp_path / "checkpoint_warmup" / name).mkdir(parents=True)
-    for file in (tmp_path / "weights.h5", *(tmp_path / "checkpoint_warmup").glob("0*/")):
-        with h5py.File(file if file.suffix else file / "weights.h5", "w") as out:
+    checkpoints = [tmp_path / "checkpoint_warmup" / name for name in ("000000003", "000000012", ".000000013.writing")]
+    for folder in (tmp_path, *checkpoints):
+        folder.mkdir(parents=True, exist_ok=True)
+        with h5py.File(folder / "weights.h5", "w") as out:
             out["conv/W"] = np.arange(6.0, dtype=np.float32).reshape(2, 3)
     (tmp_path / "pareto.csv").write_text("budget,ap\n1,0.5\n")
     (tmp_path / "summary.json").write_text('{"seconds": {"warmup": 3}, "pareto": [{"ap": 0.5, "seconds": 1}]}')
@@ -53,12 +53,10 @@ def test_times_and_earlier_checkpoints_are_not_compared(run):
 
 @pytest.mark.parametrize("name", ["weights.h5", "pareto.csv", "summary.json", "checkpoint_warmup/weights.h5"])
 def test_the_least_difference_is_seen(run, name):
-    before = digest_of(run)
-    file = run / name.replace("warmup", "warmup/000000012")
+    before, file = digest_of(run), run / name.replace("warmup", "warmup/000000012")
     if file.suffix == ".h5":
         with h5py.File(file, "a") as content:
             content["conv/W"][0, 0] = -0.0  # equal, but not the same
     else:
         file.write_text(file.read_text().replace("0.5", "0.50000000000000011"))
-    after = digest_of(run)
-    assert {key for key in before if before[key] != after[key]} == {name}
+    assert dict(before.items() ^ digest_of(run).items()).keys() == {name}

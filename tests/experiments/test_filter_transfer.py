@@ -32,6 +32,7 @@ def test_the_table_has_a_row_for_each_ranker_and_number_of_paths(tables, capsys)
     title, _, *rows = capsys.readouterr().out.splitlines()
     assert title.startswith("36 measured paths, 12 in the smallest bucket; 2 splits")
     assert [row.split()[0] for row in rows] == ["4"] * 5 + ["8"] * 5
+    assert filter_transfer.interval(np.array([0.1, 0.3])) == "0.200 ± 0.196"
 
 
 def test_paths_are_judged_by_the_second_measurement(tables):
@@ -64,7 +65,3 @@ def test_the_additive_truth_is_what_ridge_regression_finds_and_the_other_is_not(
     assert losses.mean() == pytest.approx(0, abs=1e-9) and losses.std() == pytest.approx(1)
     scores = ridge_score(tokens[seen], buckets[seen], losses[seen], tokens[unseen])
     assert low < np.corrcoef(scores, -losses[unseen])[0, 1] < high
-
-
-def test_an_interval_is_of_the_mean():
-    assert filter_transfer.interval(np.array([0.1, 0.3])) == "0.200 ± 0.196"
