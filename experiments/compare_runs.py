@@ -52,7 +52,7 @@ class Run(NamedTuple):
 
     @property
     def budgets(self) -> list[float]:
-        """What it was searched under, ascending."""
+        """Budgets of its search, ascending."""
         return [row["budget"] for row in self.summary["pareto"]]
 
     @property
@@ -68,12 +68,12 @@ class Run(NamedTuple):
         return [row.get("cost", row["flops"]) for row in rows]
 
     def seconds(self, stages: tuple[str, ...]) -> float:
-        """What these stages took together."""
+        """Seconds of these stages together."""
         return sum(self.summary["seconds"].get(stage, 0.0) for stage in stages)
 
     @property
     def training_seconds(self) -> float:
-        """What all stages but the named ones took."""
+        """Seconds of all stages but the named ones."""
         return sum(self.summary["seconds"].values()) - self.seconds(SAMPLING + PRUNING + SEARCHING)
 
 

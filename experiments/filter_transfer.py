@@ -1,4 +1,4 @@
-"""What pre-training brings a path filter (Section 3.1.2): ranking of unseen paths by the number of measured ones.
+"""The gain of pre-training a path filter (Section 3.1.2): ranking of unseen paths by the number of measured ones.
 
     OMP_NUM_THREADS=1 python experiments/filter_transfer.py --filter log/pretrain/path_filter.h5 \\
         --paths log/detector/paths_final.csv --again log/detector/paths_final_again.csv

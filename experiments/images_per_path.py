@@ -1,4 +1,4 @@
-"""How many images it takes to measure a path: the same images for every path, or each path's own (Algorithm 1, line 3).
+"""Images needed to measure a path: the same images for every path, or each path's own (Algorithm 1, line 3).
 
     OMP_NUM_THREADS=1 python experiments/images_per_path.py --run log/detofa_demo --out log/images [--seconds 280]
 
@@ -129,7 +129,7 @@ def losses_of(rows: np.ndarray, images: int, paths: Paths) -> np.ndarray:
 
 
 def rankers(run: Run, paths: Paths) -> dict[str, Score]:
-    """What is fitted to the measured paths' losses and scores the others."""
+    """The rankers, which are fitted to the measured paths' losses and score the others."""
     tokens, options = run.network.space.tokenize(paths.paths), run.filter_options
     seen, buckets = paths.rank < SETS, paths.bucket
 

@@ -1,4 +1,4 @@
-"""How many evaluations the search needs where the truth is known: NAS-Bench-Macro's table as the score (Section 3.3).
+"""Evaluations that the search needs where the truth is known: NAS-Bench-Macro's table as the score (Section 3.3).
 
     OMP_NUM_THREADS=1 python experiments/search_on_nas_bench_macro.py --table nas_bench_macro.csv
 

@@ -1,4 +1,4 @@
-"""How our side's times grow: with width, image size, budgets, paths and workers."""
+"""Growth of our times: with width, image size, budgets, paths and workers."""
 
 from collections.abc import Callable
 from typing import NamedTuple

@@ -15,7 +15,7 @@ PYTHONS = {"ours": sys.executable, "peers": str(ROOT / ".venv-peers" / "bin" / "
 
 
 class Workload(NamedTuple):
-    """What one side runs: MODULE.TASK(**options) of this folder, in the environment `python` ("ours" or "peers").
+    """The work of one side: MODULE.NAME(**options) of this folder, in the environment `python` ("ours" or "peers").
 
     blas_threads: of NumPy's products. Our kernels share one among threads of their own and want 1.
     """

@@ -1,4 +1,4 @@
-"""What a run of the benchmarks leaves: a page for people, and the figures as JSON."""
+"""Results of the benchmarks: a page for people, and the figures as JSON."""
 
 import json
 import os

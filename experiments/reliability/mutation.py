@@ -197,7 +197,7 @@ def asked(copy: Path, tests: list[str], seconds: float) -> tuple[int | None, str
 
 
 def verdict(mutant: Mutant, copy: Path, tests: list[str], seconds: float) -> str:
-    """What became of the mutant; the copy is as before afterwards."""
+    """The answer of the tests to the mutant; the copy is as before afterwards."""
     if not tests:
         return "SURVIVED: the room has no tests"
     file = copy / PACKAGE / mutant.module

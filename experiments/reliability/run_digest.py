@@ -1,4 +1,4 @@
-"""What a run has come to, without what may differ between two equal runs: seconds, and when it was."""
+"""A digest of a run's results, without what may differ between two equal runs: seconds, and when it was."""
 
 import hashlib
 import json

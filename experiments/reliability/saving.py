@@ -1,4 +1,4 @@
-"""What a checkpoint of the full-size VOC supernet costs: seconds, bytes, and the share of the time between two.
+"""The cost of a checkpoint of the full-size VOC supernet: seconds, bytes, and the share of the time between two.
 
 python -m experiments.reliability.saving [--saves 5] [--folder .]
 """

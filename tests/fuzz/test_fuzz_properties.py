@@ -1,4 +1,4 @@
-"""Whatever comes in, a result or one of our errors: a few examples of each property that `fuzz.py` asks long."""
+"""A result or one of our errors, whatever comes in: a few examples of each property that `fuzz.py` asks long."""
 
 import pytest
 from hypothesis import HealthCheck, given, settings

@@ -1,4 +1,4 @@
-"""What is asked of everything that comes in from outside; `fuzz.py` asks long, the tests ask a few examples each."""
+"""Properties of everything that comes in from outside; `fuzz.py` asks long, the tests ask a few examples each."""
 
 import nnabla_detofa.host  # noqa: F401 - repairs the host before anything imports it
 

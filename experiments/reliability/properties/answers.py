@@ -1,4 +1,4 @@
-"""What every property asks: whatever comes in, a result or one of our errors, in one line and in bounded time."""
+"""The answer that every property asks for: whatever comes in, a result or one of our errors, in one line and in bounded time."""
 
 import signal
 import warnings

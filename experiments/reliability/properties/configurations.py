@@ -87,7 +87,7 @@ TINY = {
 
 @cache
 def searcher() -> DetOFASearcher:
-    """What the command builds of the demo made tiny, before it does anything."""
+    """The tiny demo as the command builds it, before it does anything."""
     seen: list[DetOFASearcher] = []
     start = Path(mkdtemp(prefix="fuzz-settings-"))
     atexit.register(shutil.rmtree, start, ignore_errors=True)
