@@ -1,4 +1,4 @@
-"""The answer that every property asks for: whatever comes in, a result or one of our errors, in one line and in bounded time."""
+"""The answer of every property: a result or one of our errors, in one line and in bounded time."""
 
 import signal
 import warnings

@@ -1,4 +1,4 @@
-"""Files that a run stores and reads again, damaged or made by somebody else: tables, JSON, weights, filters, checkpoints."""
+"""Files that a run stores and reads again, damaged or made by others: tables, JSON, weights, filters, checkpoints."""
 
 import hashlib
 import json
