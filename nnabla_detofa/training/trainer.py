@@ -33,6 +33,9 @@ class Trainer:
         record: of the run, kept beside a step that diverged.
     """
 
+    _checkpoints: Checkpoints  # of the stage that is being trained
+    _sampler: PathSampler
+
     def __init__(
         self,
         model: Any,
@@ -50,9 +53,8 @@ class Trainer:
         self.base_rate: float = step.solver.learning_rate()
         self.n_done = 0  # steps of the run
         self._path: np.ndarray | None = None  # that was trained last
-        self._checkpoints: Checkpoints | None = None  # of the stage that is being trained, or was last
+        self._trained: Checkpoints | None = None  # of the stage that was trained last
         self._saved = 0.0  # when, on the monotonic clock
-        self._sampler: PathSampler | None = None  # until a stage is trained
         self._losses: dict[str, float] = {}  # of the unfinished epoch, their sums
 
     def train(
@@ -71,9 +73,10 @@ class Trainer:
         run: then `begin` is called once. The loader's position follows from the step.
         """
         start, end = first * self.steps_an_epoch, last * self.steps_an_epoch
-        digest, before = self._stages.digest(stage), self._checkpoints
-        self._checkpoints, self._sampler = checkpoints(self._stages, stage, self._session.say, digest), sampler
-        self._restore(stage, before, begin, start=start, end=end)
+        self._checkpoints = checkpoints(self._stages, stage, self._session.say, self._stages.digest(stage))
+        self._sampler = sampler
+        self._restore(stage, begin, start=start, end=end)
+        self._trained = self._checkpoints
         since, waited, to_train = time.monotonic(), self._loader.waited, self.n_done < end
         with self._session.progress(None, stage, total=end - start, initial=self.n_done - start) as bar:
             while self.n_done < end:
@@ -91,9 +94,9 @@ class Trainer:
         """One step; its share of the epoch's mean losses, which go to the curves at the epoch's end."""
         n = self.steps_an_epoch
         self.step.solver.set_learning_rate(rate((self.n_done + 0.5) / n))
-        self._path = self._sampler.next()  # type: ignore[union-attr]
+        self._path = path = self._sampler.next()
         try:
-            losses = self.step(self._path)
+            losses = self.step(path)
         except NotFiniteError as error:
             self._diverged(f"{error} at step {self.n_done}", error.lost)
         for name, value in losses.items():
@@ -109,15 +112,13 @@ class Trainer:
 
     # -- checkpoints --------------------------------------------------------------------------------------------------
 
-    def _restore(
-        self, stage: str, before: Checkpoints | None, begin: Callable[[], None], *, start: int, end: int
-    ) -> None:
+    def _restore(self, stage: str, begin: Callable[[], None], *, start: int, end: int) -> None:
         """Everything as at the stage's last checkpoint, or as at its beginning."""
         own = {"network": self._model, "solver": self.step.solver}
-        state = self._checkpoints.load(**own)  # type: ignore[union-attr]
+        state = self._checkpoints.load(**own)
         if state is not None:
-            self._sampler.restore(state["sampler"])  # type: ignore[union-attr]
-        origin = state or (before.load(**own) if before else None)
+            self._sampler.restore(state["sampler"])
+        origin = state or (self._trained.load(**own) if self._trained else None)
         if origin is not None:
             self.step.loss_scale.restore(origin["loss_scale"])
         self.n_done = state["step"] if state else start
@@ -132,8 +133,8 @@ class Trainer:
 
     def _state(self) -> dict:
         """What beside weights and solver decides how training goes on, as JSON holds it."""
-        sampler = self._sampler and self._sampler.state()
-        return {"loss_scale": self.step.loss_scale.state(), "sampler": sampler, "losses": self._losses}
+        sampler, scale = self._sampler.state(), self.step.loss_scale.state()
+        return {"loss_scale": scale, "sampler": sampler, "losses": self._losses}
 
     def _save(self) -> None:
         """A checkpoint after this step; NumericError, on all processes, for weights that are not finite."""
@@ -141,8 +142,7 @@ class Trainer:
         if any(self._session.processes.any(lost is not None)):
             self._diverged(f"{lost or 'a parameter of another process'} is not finite after step {self.n_done}")
         if self._stages.writes:
-            own = {"network": self._model, "solver": self.step.solver}
-            self._checkpoints.save(self.n_done, self._state(), **own)  # type: ignore[union-attr]
+            self._checkpoints.save(self.n_done, self._state(), network=self._model, solver=self.step.solver)
         self._stages.count_seconds()
         self._saved = time.monotonic()
 
@@ -161,20 +161,20 @@ class Trainer:
         """
         lost = np.ones(self.step.accumulate, bool) if lost is None else lost
         if self._path is not None:  # before the first step there is nothing to keep
-            where = self._keep_step(lost) if lost.any() else "on images of another process"
+            where = self._keep_step(self._path, lost) if lost.any() else "on images of another process"
             what = f"{what}, path {self._path.tolist()}, {where}"
         raise NumericError(
             f"{what}; the last checkpoint is kept; try a lower optimizer.train.alpha or an optimizer.train.grad_clip"
         )
 
-    def _keep_step(self, lost: np.ndarray) -> str:
+    def _keep_step(self, path: np.ndarray, lost: np.ndarray) -> str:
         """Keep the step for `replay`; says the images of the lost mini-batches, and where to look."""
         loader, rank, n = self._loader, self._session.processes.rank, self.step.accumulate
         loader.seek(loader.state()["batches"] - n)
         batches = [loader.next() for _ in range(n)]
         images = [[loader.dataset.picture(i)[0].name for i in batch["indices"]] for batch in batches]
         folder = self._stages / (f"debug_step_{self.n_done}" + (f"_rank_{rank}" if rank else ""))
-        own = {"step": self.n_done, "path": self._path.tolist(), "images": images}  # type: ignore[union-attr]
+        own = {"step": self.n_done, "path": path.tolist(), "images": images}
         record = {**self._record, **own, "lost": lost_parameter(self._model), "state": self._state()}
         save_step(folder, record, batches, network=self._model, solver=self.step.solver)
         names = [name for batch, blamed in zip(images, lost, strict=True) if blamed for name in batch]
