@@ -4,8 +4,7 @@ from . import coco, digits, image_folder, voc
 from .augment import Augmentation
 from .coco import read_coco
 from .dataset import DetectionDataset, Image, hold_out
-from .loader import Batch, DetectionLoader
-from .options import LoaderOptions
+from .loader import Batch, DetectionLoader, LoaderOptions
 from .voc import read_voc
 
 __all__ = [

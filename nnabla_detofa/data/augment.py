@@ -1,13 +1,14 @@
 """CenterNet's augmentation and test warp (supplement to 4.1: scale, crop, flip, colour, lighting)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Annotated
 
 import cv2
 import numpy as np
 
 from ..detection import affine, letterbox
-from ..errors import ConfigError, require_ratio
+from ..options import Flag, Number, Options, Whole, ratio, share
+from .dataset_options import Many
 
 # ImageNet statistics of RGB in 0..1: the backbone is pre-trained with them.
 MEAN = np.array([0.485, 0.456, 0.406])
@@ -19,27 +20,18 @@ LUMINANCE = np.array([0.299, 0.587, 0.114])
 NO_COLOUR_CHANGE = np.eye(3, 4)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Variation:
+class Variation(Options):
     """How far training images of any task are varied, beyond where they are cut. Digits and letters want `flip=0`.
 
     `flip` is a probability, `colour` the greatest relative change of brightness, contrast and saturation, `lighting`
     the standard deviation of the shift along ImageNet's colour components.
     """
 
-    flip: float = 0.5
-    colour: float = 0.4
-    lighting: float = 0.1
-
-    def __post_init__(self) -> None:
-        require_ratio("colour", self.colour)
-        if not _is_number(self.flip) or not 0 <= self.flip <= 1:
-            raise ConfigError(f"flip is {self.flip!r}; it must be a probability in [0, 1]")
-        if not _is_number(self.lighting) or self.lighting < 0:
-            raise ConfigError(f"lighting is {self.lighting!r}; it must be a number not below 0")
+    flip: Annotated[float, share()] = 0.5
+    colour: Annotated[float, ratio()] = 0.4
+    lighting: Annotated[float, Number(least=0)] = 0.1
 
 
-@dataclass(frozen=True, kw_only=True)
 class Augmentation(Variation):
     """CenterNet's cut of a training image, and its variation.
 
@@ -48,27 +40,11 @@ class Augmentation(Variation):
     `zoom` and `shift` (cut off at one and two of them).
     """
 
-    crop: bool = True
-    scales: Sequence[float] = (0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3)
-    border: int = 128
-    shift: float = 0.1
-    zoom: float = 0.4
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not isinstance(self.crop, bool):
-            raise ConfigError(f"crop is {self.crop!r}; it must be true or false")
-        for name in ("shift", "zoom"):
-            require_ratio(name, getattr(self, name))
-        scales = self.scales if isinstance(self.scales, Sequence) else []
-        if not scales or not all(_is_number(one) and one > 0 for one in scales):
-            raise ConfigError(f"scales is {self.scales!r}; it must be a list of numbers above 0")
-        if not isinstance(self.border, int) or isinstance(self.border, bool) or self.border < 0:
-            raise ConfigError(f"border is {self.border!r}; it must be a whole number not below 0")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    crop: Annotated[bool, Flag()] = True
+    scales: Annotated[Sequence[float], Many(Number(above=0))] = (0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3)
+    border: Annotated[int, Whole(least=0)] = 128
+    shift: Annotated[float, ratio()] = 0.1
+    zoom: Annotated[float, ratio()] = 0.4
 
 
 def centred_warp(size: tuple[int, int], image_size: int) -> np.ndarray:

@@ -1,45 +1,33 @@
 """Batches of labelled images: random-resized crops in training, the centre otherwise (Section 4.1, pre-training)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import cv2
 import numpy as np
 
-from ..errors import ConfigError
+from ..options import Number, Whole
 from .augment import NO_COLOUR_CHANGE, Variation, mean_rgb, normalise, random_colour
-from .options import StreamOptions, from_mapping, require_int
+from .dataset_options import SIDE, Many, Span, StreamOptions
 from .stream import BatchStream
 
-SIDE = 4  # spawn key of the image sizes, beside those of `dataset.py`
+SIZES = 4  # spawn key of the image sizes, beside those of `dataset.py`
 TRIES = 10  # crops drawn until one fits into the image
 LEAST_SIDE = 32
 
 Box = tuple[int, int, int, int]  # left, top, width, height
 
 
-@dataclass(frozen=True, kw_only=True)
 class CropAugmentation(Variation):
     """ImageNet's cut of a training image, and its variation.
 
     A crop has a share of the image's area and a ratio of width to height that are drawn between these two values.
     """
 
-    area: Sequence[float] = (0.08, 1.0)
-    ratio: Sequence[float] = (3 / 4, 4 / 3)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name, most in (("area", 1.0), ("ratio", 100.0)):
-            given = getattr(self, name)
-            pair = list(given) if isinstance(given, (list, tuple)) else []
-            numbers = all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in pair)
-            if len(pair) != 2 or not numbers or not 0 < pair[0] <= pair[1] <= most:
-                raise ConfigError(f"{name} is {given!r}; it must be [least, most], above 0 and at most {most:g}")
+    area: Annotated[Sequence[float], Span(Number(above=0, most=1))] = (0.08, 1.0)
+    ratio: Annotated[Sequence[float], Span(Number(above=0, most=100))] = (3 / 4, 4 / 3)
 
 
-@dataclass(frozen=True, kw_only=True)
 class ClassificationOptions(StreamOptions):
     """Options of a classifier's loader.
 
@@ -48,22 +36,10 @@ class ClassificationOptions(StreamOptions):
     training step.
     """
 
-    image_size: int = 224
-    centre: float = 0.875
-    train_sizes: Sequence[int] | None = None
-    augment: CropAugmentation = field(default_factory=CropAugmentation)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if isinstance(self.centre, bool) or not isinstance(self.centre, (int, float)) or not 0 < self.centre <= 1:
-            raise ConfigError(f"centre is {self.centre!r}; it must be a number above 0 and at most 1")
-        sizes = [self.image_size] if self.train_sizes is None else self.train_sizes
-        if not isinstance(sizes, (list, tuple)) or not sizes:
-            raise ConfigError(f"train_sizes is {sizes!r}; it must be a list of sizes in pixels, or null")
-        for size in sizes:
-            require_int("train_sizes", size, low=LEAST_SIDE)
-        object.__setattr__(self, "train_sizes", tuple(sizes))
-        object.__setattr__(self, "augment", from_mapping(CropAugmentation, self.augment, "augment"))
+    image_size: Annotated[int, SIDE] = 224
+    centre: Annotated[float, Number(above=0, most=1)] = 0.875
+    train_sizes: Annotated[Sequence[int] | None, Many(Whole(least=LEAST_SIDE), null=True)] = None
+    augment: CropAugmentation = CropAugmentation()
 
 
 class LabelledBatch(NamedTuple):
@@ -92,11 +68,11 @@ class ClassificationLoader(BatchStream):
         return [[1]]
 
     def _side_at(self, position: int) -> int:
-        sizes = self.options.train_sizes
-        if not self.training or sizes is None:
+        sizes = self.options.train_sizes or [self.options.image_size]
+        if not self.training:
             return self.options.image_size
         step = position // self.batches_a_step
-        rng = np.random.default_rng(np.random.SeedSequence(self.options.seed, spawn_key=(SIDE, step)))
+        rng = np.random.default_rng(np.random.SeedSequence(self.options.seed, spawn_key=(SIZES, step)))
         return int(sizes[rng.integers(len(sizes))])
 
     def _make(self, indices: np.ndarray, rngs: list[np.random.Generator] | None, side: int) -> LabelledBatch:

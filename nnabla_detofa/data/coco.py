@@ -2,22 +2,22 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from ..detection import Id, as_flag, bbox_of, has_bbox, id_order, is_bbox, is_id, read_instances
-from ..errors import ConfigError, DataError, is_number
+from ..errors import DataError, is_number
+from ..options import Listed, Text
 from .box_form import require_usual_form
 from .dataset import DetectionDataset
-from .disk import DiskLoader, DiskOptions
+from .dataset_loader import DatasetLoader
+from .dataset_options import DatasetOptions
 from .flaws import Findings, Flaw
 from .images import MAX_PIXELS, SUFFIXES, image_size
 from .listing import Listing, composed, leads_out
-from .loader import DetectionLoader
+from .loader import DetectionLoader, LoaderOptions
 from .objects import CORNERS, Object, Wanted, are_corners, sound_image
-from .options import LoaderOptions
 
 ORIGIN = 0.5  # COCO measures lengths from the image's corner: the first pixel's centre is at one half
 
@@ -225,20 +225,15 @@ def _corners(bbox: Any) -> tuple[float, float, float, float] | None:
     return (x, y, x + width, y + height) if are_corners(bbox) and are_corners((x + width, y + height)) else None
 
 
-@dataclass(frozen=True, kw_only=True)
-class CocoOptions(DiskOptions, LoaderOptions):
+PAIR = Listed(Text("the name of the image folder or of the instances json"), n=2)
+
+
+class CocoOptions(LoaderOptions, DatasetOptions):
     """`train` and `test` are pairs of image folder and instances json in `root`."""
 
     where = "dataloader.coco"
-    train: Sequence[str] = ("train2017", "annotations/instances_train2017.json")
-    test: Sequence[str] = ("val2017", "annotations/instances_val2017.json")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name, pair in (("train", self.train), ("test", self.test)):
-            strings = isinstance(pair, Sequence) and all(isinstance(one, str) for one in pair)
-            if isinstance(pair, str) or not strings or len(pair) != 2:
-                raise ConfigError(f"{self.where}.{name} is {pair!r}; it must be [image folder, instances json]")
+    train: Annotated[Sequence[str], PAIR] = ("train2017", "annotations/instances_train2017.json")
+    test: Annotated[Sequence[str], PAIR] = ("val2017", "annotations/instances_val2017.json")
 
     def read(self, split: str, classes: Sequence[Any] | None, *, strict: bool = True) -> DetectionDataset:
         """As `read_coco`; DataError that says what to put where if a folder or file is not there."""
@@ -250,7 +245,7 @@ class CocoOptions(DiskOptions, LoaderOptions):
         return read_coco(folder, file, classes=classes, listed_by=self.listed_by(split), strict=strict)
 
 
-class DataLoader(DiskLoader, DetectionLoader):
+class DataLoader(DatasetLoader, DetectionLoader):
     """Batches of a COCO data set; the keywords are those of `CocoOptions`."""
 
-    kind = CocoOptions
+    declared = CocoOptions

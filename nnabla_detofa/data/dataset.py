@@ -13,8 +13,7 @@ import numpy as np
 
 from ..detection import GroundTruth, Id
 from ..errors import DataError
-from .flaws import Finding
-from .options import require_held_out
+from .flaws import Finding, Findings, Flaw, what_was_lost
 
 HELD_OUT, ORDER, SAMPLE, DIGITS = range(4)  # spawn keys: each use of the seed has a stream of its own
 
@@ -104,17 +103,53 @@ def _flat(arrays: list[np.ndarray], dtype: type) -> np.ndarray:
     return np.concatenate(arrays).astype(dtype) if arrays else np.zeros(0, dtype)
 
 
+def n_held_out(n: int, held_out: float | int) -> int:
+    """How many of `n` images a share in [0, 1) takes, or a number of images, of which half of them are the most."""
+    return max(1, round(n * held_out)) if 0 < held_out < 1 else min(int(held_out), n // 2)
+
+
 def hold_out(dataset: Any, held_out: float | int, seed: int) -> tuple[Any, Any]:
     """A random partition into the part that is trained on and the part held out for validation.
 
-    `held_out` is a share in [0, 1) or a number of images, of which half of them are the most: what suits a large set
-    should not refuse a small one. Depends on `seed` alone. Both parts are in random order, so that the first n images
-    of a part are a fair sample of it. A data set has `name`, a length and `subset(indices)`. Raises DataError if
-    nothing is left to train on.
+    Depends on `seed` alone. Both parts are in random order, so that the first n images of a part are a fair sample of
+    it. A data set has `name`, a length and `subset(indices)`. Raises DataError if nothing is left to train on.
     """
-    n, held_out = len(dataset), require_held_out(held_out)
-    share = max(1, round(n * held_out)) if 0 < held_out < 1 else min(int(held_out), n // 2)
+    n, share = len(dataset), n_held_out(len(dataset), held_out)
     if share >= n:
         raise DataError(f"held_out takes {share} of the {n} images of {dataset.name}; none is left to train on")
     order = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(HELD_OUT,))).permutation(n)
     return dataset.subset(order[share:]), dataset.subset(order[:share])
+
+
+def to_train_on(dataset: Any, findings: Findings, *, held_out: float | int = 0, max_objects: int = 0) -> None:
+    """The flaws of a training split: nothing to learn, of a class or at all, too much held out, too many objects."""
+    place, counts, n = Path(dataset.name), dataset.class_counts, len(dataset)
+    if held_out >= 1 and held_out > n // 2:
+        findings.add(Flaw.HELD_OUT_MORE, place, f"held_out is {held_out} of {n} images")
+    if n_held_out(n, held_out) >= n:
+        reason = f"held_out takes all {n} images of {dataset.name}; none is left to train on"
+        findings.add(Flaw.HELD_OUT_ALL, place, reason)
+    if not counts.any():
+        reason = f"{dataset.name} has no object of the classes {', '.join(dataset.classes)}, so nothing can be learnt"
+        findings.add(Flaw.NOTHING_TO_TRAIN, place, reason + what_was_lost(dataset.findings))
+        return
+    for label in np.flatnonzero(counts == 0):
+        findings.add(Flaw.CLASS_UNTRAINED, place, object=dataset.classes[label])
+    for image in dataset.images if max_objects else ():
+        if len(image.trained) > max_objects:
+            detail = f"{len(image.trained)} objects, max_objects is {max_objects}"
+            findings.add(Flaw.TOO_MANY_OBJECTS, image.file, detail)
+
+
+def to_test_on(dataset: Any, findings: Findings) -> None:
+    """The flaws of a test split: nothing to find, of a class or at all."""
+    place, counts = Path(dataset.name), dataset.class_counts
+    if hasattr(dataset, "ground_truth"):
+        truth = dataset.ground_truth()
+        counts = np.bincount(truth.label[~truth.difficult], minlength=len(dataset.classes))
+    if not counts.any():
+        reason = "has no object to find, so average precision is not defined; difficult ones and crowds do not count"
+        findings.add(Flaw.NOTHING_TO_FIND, place, f"{dataset.name} {reason}")
+        return
+    for label in np.flatnonzero(counts == 0):
+        findings.add(Flaw.CLASS_UNTESTED, place, object=dataset.classes[label])

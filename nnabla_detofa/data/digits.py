@@ -1,31 +1,38 @@
-"""Generated data sets: real handwritten digits on photographs, small enough to be learned in minutes (the demos)."""
+"""Generated data sets: real handwritten digits on photographs, both scikit-learn's, learned in minutes (the demos)."""
+
+from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass, replace
+from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Annotated, NamedTuple
 
 import cv2
 import numpy as np
 
-from ..errors import ConfigError, DataError, require_ratio
+from ..errors import ConfigError, DataError
+from ..options import Options, Whole, ratio, share
 from .dataset import DIGITS
-from .options import require_int
-from .picture import Box, gather, picture
+from .dataset_options import Different, Span, Such
 
 VERSION = 1  # of the pictures: raise it when the same options would give others
 JPEG_QUALITY = 95
+LEAST_PIXELS = 8  # of a digit's longer side
+INK = 0.35  # opacity from which a pixel belongs to the digit and its box
+TRIES = 20  # places tried for an object before the picture does without it
+TEST_SHARE = 0.25  # of the handwritten samples, and of each photograph's width
+DIGIT = Whole(least=0, most=9)
 _aside: ContextVar[Path | None] = ContextVar("aside", default=None)  # where sets go that are not to be kept
 
+Box = tuple[int, int, int, int]  # x1 y1 x2 y2, pixels counted from 0, x2 and y2 not included
 
-@dataclass(frozen=True, kw_only=True)
-class DigitsOptions:
+
+class DigitsOptions(Options):
     """What is drawn.
 
     `classes` are the digits, named "0" to "9" in the annotations. `image_size` is in pixels; an image has `objects`
@@ -34,71 +41,60 @@ class DigitsOptions:
     photograph's own contrast that is left.
     """
 
-    classes: Sequence[int] = (0, 2, 7)
-    n_train: int = 1200
-    n_test: int = 200
-    image_size: int = 96
-    objects: Sequence[int] = (1, 3)
-    scale: Sequence[float] = (0.3, 0.55)
-    contrast: float = 0.6
-    texture: float = 0.5
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name, low in {"n_train": 1, "n_test": 1, "image_size": 16, "seed": 0}.items():
-            require_int(f"generate.{name}", getattr(self, name), low=low)
-        digits = list(self.classes) if isinstance(self.classes, Sequence) else []
-        if not digits or not all(isinstance(one, int) and one in range(10) for one in digits):
-            raise ConfigError(f"generate.classes is {self.classes!r}; it must list digits from 0 to 9")
-        if len(set(digits)) < len(digits):
-            raise ConfigError(f"generate.classes is {self.classes!r}; each digit may be there once")
-        require_ratio("generate.contrast", self.contrast)
-        if not isinstance(self.texture, (int, float)) or not 0 <= self.texture <= 1:
-            raise ConfigError(f"generate.texture is {self.texture!r}; it must be a number in [0, 1]")
-        _require_range("objects", self.objects, 1, 100, int)
-        _require_range("scale", self.scale, 8 / self.image_size, 1, (int, float))
+    classes: Annotated[Sequence[int], Different(DIGIT)] = (0, 2, 7)
+    n_train: Annotated[int, Whole()] = 1200
+    n_test: Annotated[int, Whole()] = 200
+    image_size: Annotated[int, Whole(least=16)] = 96
+    objects: Annotated[Sequence[int], Span(Whole(most=100))] = (1, 3)
+    scale: Annotated[Sequence[float], Span(share())] = (0.3, 0.55)
+    contrast: Annotated[float, ratio()] = 0.6
+    texture: Annotated[float, share()] = 0.5
+    seed: Annotated[int, Whole(least=0)] = 0
 
 
-def _require_range(name: str, given: Any, low: float, high: float, kind: type | tuple[type, ...]) -> None:
-    pair = list(given) if isinstance(given, Sequence) else []
-    if len(pair) != 2 or not all(isinstance(one, kind) for one in pair) or not low <= pair[0] <= pair[1] <= high:
-        raise ConfigError(f"generate.{name} is {given!r}; it must be [least, most] from {low:.3g} to {high:.3g}")
+class SingleDigitsOptions(DigitsOptions):
+    """What is drawn where each picture belongs to one class, and every class has some."""
+
+    objects: Annotated[Sequence[int], Such("[1, 1]: one object a picture", lambda v: list(v) == [1, 1])] = (1, 1)
 
 
-def require_one_object(options: DigitsOptions) -> None:
-    """ConfigError unless these are options of pictures that each belong to one class, and every class has some."""
-    if tuple(options.objects) != (1, 1):
-        raise ConfigError(f"generate.objects is {options.objects!r}; a picture of one class has one object, [1, 1]")
-    n_classes = len(options.classes)
-    for name in ("n_train", "n_test"):
-        if getattr(options, name) < n_classes:
-            raise ConfigError(
-                f"generate.{name} is {getattr(options, name)}; each of {n_classes} classes needs a picture"
-            )
-
-
-def generate(root: str | Path, options: DigitsOptions, *, classified: bool = False) -> Path:
+def generate(root: str | Path, options: DigitsOptions) -> Path:
     """The data set of these `options` in a folder of its own below `root`; written if it is not there.
 
     The folder's name is a digest of the options, so other options never meet this one's files. It is written under
     another name and renamed when complete: whoever finds it finds all of it, and of two processes the first wins.
-    A VOCdevkit with the splits trainval and test of VOC2007, or with `classified` ImageNet's layout: folders train and
-    val, in them one folder a class, each picture with one object, the classes in turn.
+    A VOCdevkit with the splits trainval and test of VOC2007, or of `SingleDigitsOptions` ImageNet's layout: folders
+    train and val, in them one folder a class, each picture with one object, the classes in turn.
     """
-    layout = {"layout": "folders"} if classified else {}
-    manifest = json.dumps({"version": VERSION, **layout, **asdict(options)}, sort_keys=True, indent=1)
-    root = Path(root).expanduser().absolute()
-    name = f"digits-{hashlib.sha256(manifest.encode()).hexdigest()[:12]}"
+    folders, least = isinstance(options, SingleDigitsOptions), LEAST_PIXELS / options.image_size
+    if options.scale[0] < least:
+        raise ConfigError(key="generate.scale", given=options.scale, allowed=f"[least, most] from {least:.3g} to 1")
+    if folders and (n := min(options.n_train, options.n_test)) < len(options.classes):
+        allowed = f"of at least {len(options.classes)}, a picture of each class"
+        raise ConfigError(key="generate.n_train or n_test", given=n, allowed=allowed)
+    layout = {"layout": "folders"} if folders else {}
+    manifest = json.dumps({"version": VERSION, **layout, **options.model_dump()}, sort_keys=True, indent=1)
+    root, name = Path(root).expanduser().absolute(), f"digits-{hashlib.sha256(manifest.encode()).hexdigest()[:12]}"
     if (aside := _aside.get()) and not (root / name).is_dir():
         root = aside
-    devkit = root / name
-    if not devkit.is_dir():
-        _write_once(
-            root, devkit, manifest, lambda folder: (_write_folders if classified else _write_voc)(folder, options)
-        )
-    if not (devkit / "manifest.json").is_file() or (devkit / "manifest.json").read_text() != manifest:
-        raise DataError(f"{devkit} does not hold the digits it is named after; delete it and run again")
-    return devkit
+    if not (root / name).is_dir():
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=root) as unfinished:
+                made = Path(unfinished) / name  # its access is that of any folder; that of `unfinished` is private
+                (_write_folders if folders else _write_voc)(made, options)
+                (made / "manifest.json").write_text(manifest)
+                try:
+                    made.rename(root / name)
+                except OSError:
+                    if not (root / name).is_dir():  # otherwise another process was first
+                        raise
+        except OSError as error:
+            raise DataError(f"cannot write the digits into {root}: {error.strerror}") from error
+    found = root / name / "manifest.json"
+    if not found.is_file() or found.read_text() != manifest:
+        raise DataError(f"{root / name} does not hold the digits it is named after; delete it and run again")
+    return root / name
 
 
 @contextmanager
@@ -110,27 +106,6 @@ def generated_aside() -> Iterator[None]:
             yield
         finally:
             _aside.reset(token)
-
-
-def _write_once(root: Path, devkit: Path, manifest: str, write: Callable[[Path], None]) -> None:
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=root))
-    except OSError as error:
-        raise DataError(f"cannot write the digits into {root}: {error.strerror}") from error
-    try:
-        write(unfinished)
-        (unfinished / "manifest.json").write_text(manifest)
-        unfinished.chmod(0o755)  # temporary folders are private
-        try:
-            unfinished.rename(devkit)
-        except OSError:
-            if not devkit.is_dir():  # otherwise another process was first
-                raise
-    except OSError as error:
-        raise DataError(f"cannot write the digits into {root}: {error.strerror}") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _write_voc(devkit: Path, options: DigitsOptions) -> None:
@@ -158,14 +133,15 @@ def _write_folders(root: Path, options: DigitsOptions) -> None:
             (root / split / str(digit)).mkdir(parents=True)
         for place in range(n):
             digit = digits[place % len(digits)]
-            pixels, _ = picture(material, replace(options, classes=(digit,)), _rng(options, part, place))
+            only = options.model_copy(update={"classes": (digit,)})
+            pixels, _ = picture(material, only, _rng(options, part, place))
             number += 1
             _write_jpeg(root / split / str(digit) / f"{number:06d}.jpg", pixels)
 
 
-def _rng(options: DigitsOptions, part: int, place: int) -> np.random.Generator:
+def _rng(options: DigitsOptions, *place: int) -> np.random.Generator:
     """What is random about one picture."""
-    return np.random.default_rng(np.random.SeedSequence(options.seed, spawn_key=(DIGITS, part, place)))
+    return np.random.default_rng(np.random.SeedSequence(options.seed, spawn_key=(DIGITS, *place)))
 
 
 def _write_jpeg(file: Path, pixels: np.ndarray) -> None:
@@ -182,3 +158,96 @@ def _xml(name: str, side: int, placed: dict[Box, int]) -> str:
         box = f"<xmin>{x1 + 1}</xmin><ymin>{y1 + 1}</ymin><xmax>{x2}</xmax><ymax>{y2}</ymax>"
         lines.append(f"<object><name>{digit}</name><difficult>0</difficult><bndbox>{box}</bndbox></object>")
     return "\n".join([*lines, "</annotation>", ""])
+
+
+# -- pictures ----------------------------------------------------------------------------------------------------------
+
+
+class Material(NamedTuple):
+    """What one split is drawn from; the other split has nothing of it."""
+
+    digits: dict[int, list[np.ndarray]]  # opacities in 0..1, cut to the ink
+    photographs: list[np.ndarray]
+
+
+def gather(options: DigitsOptions, *, testing: bool) -> Material:
+    """The test split's own quarter of each digit's samples and of each photograph, or the rest."""
+    try:
+        from sklearn.datasets import load_digits
+
+        folder = resources.files("sklearn.datasets.images")
+        files = [(folder / name).read_bytes() for name in ("china.jpg", "flower.jpg")]
+    except (ImportError, OSError) as error:
+        raise DataError(
+            f"the digits are scikit-learn's and it cannot be used ({error}); pip install scikit-learn"
+        ) from error
+    samples = load_digits()
+    rng = np.random.default_rng(np.random.SeedSequence(options.seed, spawn_key=(DIGITS,)))
+    digits = {}
+    for digit in sorted(options.classes):
+        own = rng.permutation(np.flatnonzero(samples.target == digit))
+        edge = round(len(own) * TEST_SHARE)
+        digits[digit] = [_cut(samples.images[i] / 16) for i in (own[:edge] if testing else own[edge:])]
+    photographs = [cv2.imdecode(np.frombuffer(one, np.uint8), cv2.IMREAD_COLOR) for one in files]
+    edges = [round(one.shape[1] * (1 - TEST_SHARE)) for one in photographs]
+    parts = [one[:, edge:] if testing else one[:, :edge] for one, edge in zip(photographs, edges, strict=True)]
+    return Material(digits, parts)
+
+
+def _cut(opacity: np.ndarray) -> np.ndarray:
+    rows, columns = np.nonzero(opacity > INK)
+    return opacity[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].astype(np.float32)
+
+
+def picture(material: Material, options: DigitsOptions, rng: np.random.Generator) -> tuple[np.ndarray, dict[Box, int]]:
+    """Pixels (s, s, 3) uint8 BGR, and the digit in each box."""
+    canvas = _background(material.photographs, options, rng)
+    placed: dict[Box, int] = {}
+    for _ in range(rng.integers(options.objects[0], options.objects[1], endpoint=True)):
+        digit = int(rng.choice(options.classes))
+        samples = material.digits[digit]
+        opacity = _enlarged(samples[rng.integers(len(samples))], options, rng)
+        box = _place(opacity.shape, options.image_size, placed, rng)
+        if box is not None:
+            x1, y1, x2, y2 = box
+            canvas[y1:y2, x1:x2] = _painted(canvas[y1:y2, x1:x2], opacity, options.contrast, rng)
+            placed[box] = digit
+    return np.clip(np.rint(canvas * 255), 0, 255).astype(np.uint8), placed
+
+
+def _background(photographs: list[np.ndarray], options: DigitsOptions, rng: np.random.Generator) -> np.ndarray:
+    """A random square of a photograph, perhaps mirrored, its contrast reduced; (s, s, 3) in 0..1."""
+    photograph = photographs[rng.integers(len(photographs))]
+    height, width = photograph.shape[:2]
+    side = round(min(height, width) * rng.uniform(0.5, 1))
+    top, left = rng.integers(height - side, endpoint=True), rng.integers(width - side, endpoint=True)
+    square = photograph[top : top + side, left : left + side][:, :: rng.choice([1, -1])]
+    square = cv2.resize(np.ascontiguousarray(square), [options.image_size] * 2, interpolation=cv2.INTER_AREA) / 255
+    mean = square.mean(axis=(0, 1))
+    return mean + options.texture * (square - mean)
+
+
+def _enlarged(opacity: np.ndarray, options: DigitsOptions, rng: np.random.Generator) -> np.ndarray:
+    """The digit at its size in the picture, cut to its ink."""
+    zoom = options.image_size * rng.uniform(options.scale[0], options.scale[1]) / max(opacity.shape)
+    large = cv2.resize(np.pad(opacity, 1), None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
+    return _cut(np.clip(1.5 * large, 0, 1))[: options.image_size, : options.image_size]
+
+
+def _place(shape: tuple[int, ...], side: int, taken: Iterable[Box], rng: np.random.Generator) -> Box | None:
+    """A random place for something of `shape` (h, w) that overlaps nothing; None if none was found."""
+    for _ in range(TRIES):
+        y, x = (int(rng.integers(side - one, endpoint=True)) for one in shape)
+        box = (x, y, x + shape[1], y + shape[0])
+        if all(box[0] >= b[2] or b[0] >= box[2] or box[1] >= b[3] or b[1] >= box[3] for b in taken):
+            return box
+    return None
+
+
+def _painted(under: np.ndarray, opacity: np.ndarray, contrast: float, rng: np.random.Generator) -> np.ndarray:
+    """`under` (h, w, 3) in 0..1 with the digit in a random colour, brighter or darker by `contrast`."""
+    level = under.mean()
+    brightness = level + contrast if level < 0.5 else level - contrast
+    tint = rng.uniform(-0.15, 0.15, size=3)
+    colour = np.clip(brightness + tint - tint.mean(), 0, 1)
+    return under + opacity[..., None] * (colour - under)

@@ -1,4 +1,4 @@
-"""What can be wrong with a data set, and what is done about it: the one home of both (an addition; not in the paper).
+"""Flaws of data sets, and what is done about each: the one home of both (an addition; not in the paper).
 
 The readers record what they find as `Finding`s, in training and in `nnabla_detofa check` alike, so the two cannot
 disagree; `nnabla_detofa check --policy` prints the table below. Decided besides: a name in an annotation may not lead
@@ -27,116 +27,81 @@ class Severity(IntEnum):
     UNUSABLE = 2  # training stops and names it
 
 
+NOTED = Severity.NOTED
 COCO_AP = " (COCO's AP keeps it)"  # which takes the file as it stands, so that its figures are everybody's
 NEITHER = "in AP neither right nor wrong"
+ADDED = "left out: classes come from the training split; dataloader.voc.classes=[...] (coco, image_folder) adds it"
 
 
 class Flaw(Enum):
-    """A kind of flaw: its name, how bad it is, and the policy, that is what training does about it."""
+    """A kind of flaw: its name, the policy, that is what training does about it, and how bad it is: unusable where the
+    policy is to stop."""
 
-    SPLIT_UNREADABLE = "split that cannot be read", Severity.UNUSABLE, "stops"
-    IMAGE_MISSING = "image missing", Severity.UNUSABLE, "stops"
-    IMAGE_UNREADABLE = "image unreadable or cut off", Severity.UNUSABLE, "stops"
-    IMAGE_TOO_LARGE = "image of more than 2^27 pixels", Severity.UNUSABLE, "stops; it is not decoded"
-    SIZE_DISAGREES = "size field that disagrees with the image", Severity.UNUSABLE, "stops: boxes would lie wrong"
-    ANNOTATION_UNREADABLE = "annotation file that cannot be read", Severity.UNUSABLE, "stops"
-    ANNOTATION_BROKEN = "annotation that cannot be understood", Severity.UNUSABLE, "stops"
-    NAME_LEADS_OUT = "name that leads out of the data folder", Severity.UNUSABLE, "stops; nothing there is opened"
-    NAME_AMBIGUOUS = "two images that are one file", Severity.UNUSABLE, "stops: each would lack the other's objects"
-    BOXES_IN_ANOTHER_FORM = (
-        "split with boxes in another form than its kind has",
-        Severity.UNUSABLE,
-        "stops: boxes would lie wrong",
-    )
-    CATEGORY_UNKNOWN = "annotation of a category that is not defined", Severity.UNUSABLE, "stops"
-    CLASS_EMPTY = "class folder without images", Severity.UNUSABLE, "stops"
-    ID_REPEATED = "id of several images or categories", Severity.UNUSABLE, "stops"
-    CLASSES_ABSENT = "split that has objects, and none of the classes", Severity.UNUSABLE, "stops"
-    NOTHING_TO_TRAIN = "training split without an object of the classes", Severity.UNUSABLE, "stops"
-    NOTHING_TO_FIND = "test split without an object to find", Severity.UNUSABLE, "stops: AP would not be defined"
-    HELD_OUT_ALL = "held_out that leaves nothing to train on", Severity.UNUSABLE, "stops"
+    SPLIT_UNREADABLE = "split that cannot be read", "stops"
+    IMAGE_MISSING = "image missing", "stops"
+    IMAGE_UNREADABLE = "image unreadable or cut off", "stops"
+    IMAGE_TOO_LARGE = "image of more than 2^27 pixels", "stops; it is not decoded"
+    SIZE_DISAGREES = "size field that disagrees with the image", "stops: boxes would lie wrong"
+    ANNOTATION_UNREADABLE = "annotation file that cannot be read", "stops"
+    ANNOTATION_BROKEN = "annotation that cannot be understood", "stops"
+    NAME_LEADS_OUT = "name that leads out of the data folder", "stops; nothing there is opened"
+    NAME_AMBIGUOUS = "two images that are one file", "stops: each would lack the other's objects"
+    BOXES_IN_ANOTHER_FORM = "split with boxes in another form than its kind has", "stops: boxes would lie wrong"
+    CATEGORY_UNKNOWN = "annotation of a category that is not defined", "stops"
+    CLASS_EMPTY = "class folder without images", "stops"
+    ID_REPEATED = "id of several images or categories", "stops"
+    CLASSES_ABSENT = "split that has objects, and none of the classes", "stops"
+    NOTHING_TO_TRAIN = "training split without an object of the classes", "stops"
+    NOTHING_TO_FIND = "test split without an object to find", "stops: AP would not be defined"
+    HELD_OUT_ALL = "held_out that leaves nothing to train on", "stops"
 
-    HELD_OUT_MORE = "held_out of more than half the training images", Severity.MENDED, "half of them are held out"
-    SPLIT_STANDS_IN = (
-        "list or folder that stands in for a split",
-        Severity.MENDED,
-        "train, and val where there is a test, for trainval; val for test",
-    )
-    SPLIT_MADE = (
-        "folder without lists of its splits",
-        Severity.MENDED,
-        "every fifth image, in an order of their names' digests, is the test split, the others are trained on",
-    )
-    LIST_COLUMNS = "line of a list with more than a name", Severity.MENDED, "the first column is the image"
-    NAME_MENDED = (
-        "file name that is absolute, of another place or system, or nearly the file's",
-        Severity.MENDED,
-        "the file in the data folder that it must mean is taken",
-    )
-    ANNOTATION_MISSING = "image whose annotation file is missing or empty", Severity.MENDED, "all of it is background"
-    ANNOTATION_ALONE = "annotation file without an image", Severity.MENDED, "left out"
-    IMAGE_UNKNOWN = "annotation of an image that is not listed", Severity.MENDED, "left out"
-    ANNOTATION_ID = "annotation id that is missing or of several", Severity.MENDED, "kept: nothing goes by it"
-    CATEGORY_REPEATED = "category name of several ids", Severity.MENDED, "taken for one class"
-    CLASS_LEFT_OUT = "object of a class that is not listed", Severity.MENDED, "left out"
-    CLASS_ONLY_IN_TEST = (
-        "object of a class that the training split does not have",
-        Severity.MENDED,
-        "left out: classes come from the training split, unless dataloader.voc.classes=[...] (coco, image_folder) lists"
-        " them",
-    )
-    CLASS_UNTRAINED = "class that the training split does not have", Severity.MENDED, "kept; it is not learnt"
-    FLAG_UNKNOWN = "difficult, ignore or iscrowd that is neither yes nor no", Severity.MENDED, "taken for no"
-    AREA_UNKNOWN = "area that is no number", Severity.MENDED, "width x height is used"
-    OBJECT_ELSEWHERE = "object under another tag, or deeper than others", Severity.MENDED, "read as an object"
-    BOX_SEVERAL = "object with several boxes", Severity.MENDED, "each is an object"
-    BOX_MISSING = "object without a box", Severity.MENDED, "left out"
-    BOX_FROM_OUTLINE = "object with an outline and no box", Severity.MENDED, "the box around it is used"
-    BOX_IN_SHARES = "box that lies within 0 to 1, no pixel large", Severity.MENDED, f"left out{COCO_AP}"
-    SIZE_MISSING = "size field missing", Severity.MENDED, "read from the image"
-    IMAGE_GREY = "grey image", Severity.MENDED, "three equal channels"
-    IMAGE_DEEP = "image of 16 bits a channel", Severity.MENDED, "the upper 8 bits are used"
-    IMAGE_CMYK = "CMYK image", Severity.MENDED, "converted to RGB, colour profiles ignored"
-    IMAGE_ALPHA = "image with transparency", Severity.MENDED, "transparency is ignored"
-    IMAGE_TURNED = (
-        "image with an orientation tag",
-        Severity.MENDED,
-        "turned as it says, unless the size field is that of the stored pixels alone (TIFF: always turned)",
-    )
-    BOX_ZERO = "box of zero size", Severity.MENDED, f"left out{COCO_AP}"
-    BOX_INVERTED = "inverted box", Severity.MENDED, f"left out{COCO_AP}"
-    BOX_OUTSIDE = "box outside the image", Severity.MENDED, f"left out{COCO_AP}"
-    BOX_REPEATED = "box annotated twice with one class", Severity.MENDED, f"the second is left out{COCO_AP}"
-    BOX_STICKS_OUT = (
-        "box that sticks out of the image by more than a pixel",
-        Severity.MENDED,
-        "trained on the part inside; AP compares the whole",
-    )
-    FILE_IGNORED = "file beside class folders, or in one and no image", Severity.MENDED, "left out"
-    TOO_MANY_OBJECTS = "image with more than max_objects objects", Severity.MENDED, "trained on the largest of them"
-    LISTED_TWICE = "image listed twice in a split", Severity.MENDED, "counted once, in the class that it has last"
-    SAME_IMAGE_IN_SPLIT = (
-        "same picture as another image of its split",
-        Severity.MENDED,
-        "kept; it may be trained on and held out",
-    )
-    SAME_IMAGE_IN_TEST = (
-        "same picture in training and test",
-        Severity.MENDED,
-        "kept; AP is too good, take it out of one of them",
-    )
+    HELD_OUT_MORE = "held_out of more than half the training images", "half of them are held out"
+    SPLIT_STANDS_IN = "list or folder that stands in for a split", "train (and val) for trainval; val for test"
+    SPLIT_MADE = "folder without lists of its splits", "every fifth image, by a digest of its name, is the test split"
+    LIST_COLUMNS = "line of a list with more than a name", "the first column is the image"
+    NAME_MENDED = "file name of another place, system or spelling", "the file in the folder that it must mean is taken"
+    ANNOTATION_MISSING = "image whose annotation file is missing or empty", "all of it is background"
+    ANNOTATION_ALONE = "annotation file without an image", "left out"
+    IMAGE_UNKNOWN = "annotation of an image that is not listed", "left out"
+    ANNOTATION_ID = "annotation id that is missing or of several", "kept: nothing goes by it"
+    CATEGORY_REPEATED = "category name of several ids", "taken for one class"
+    CLASS_LEFT_OUT = "object of a class that is not listed", "left out"
+    CLASS_ONLY_IN_TEST = "object of a class that the training split does not have", ADDED
+    CLASS_UNTRAINED = "class that the training split does not have", "kept; it is not learnt"
+    FLAG_UNKNOWN = "difficult, ignore or iscrowd that is neither yes nor no", "taken for no"
+    AREA_UNKNOWN = "area that is no number", "width x height is used"
+    OBJECT_ELSEWHERE = "object under another tag, or deeper than others", "read as an object"
+    BOX_SEVERAL = "object with several boxes", "each is an object"
+    BOX_MISSING = "object without a box", "left out"
+    BOX_FROM_OUTLINE = "object with an outline and no box", "the box around it is used"
+    BOX_IN_SHARES = "box that lies within 0 to 1, no pixel large", f"left out{COCO_AP}"
+    SIZE_MISSING = "size field missing", "read from the image"
+    IMAGE_GREY = "grey image", "three equal channels"
+    IMAGE_DEEP = "image of 16 bits a channel", "the upper 8 bits are used"
+    IMAGE_CMYK = "CMYK image", "converted to RGB, colour profiles ignored"
+    IMAGE_ALPHA = "image with transparency", "transparency is ignored"
+    IMAGE_TURNED = "image with an orientation tag", "turned as it says, unless the size field says otherwise"
+    BOX_ZERO = "box of zero size", f"left out{COCO_AP}"
+    BOX_INVERTED = "inverted box", f"left out{COCO_AP}"
+    BOX_OUTSIDE = "box outside the image", f"left out{COCO_AP}"
+    BOX_REPEATED = "box annotated twice with one class", f"the second is left out{COCO_AP}"
+    BOX_STICKS_OUT = "box that sticks out by more than a pixel", "trained on the part inside; AP compares the whole"
+    FILE_IGNORED = "file beside class folders, or in one and no image", "left out"
+    TOO_MANY_OBJECTS = "image with more than max_objects objects", "trained on the largest of them"
+    LISTED_TWICE = "image listed twice in a split", "counted once, in the class that it has last"
+    SAME_IMAGE_IN_SPLIT = "same picture as another image of its split", "kept; it may be trained on and held out"
+    SAME_IMAGE_IN_TEST = "same picture in training and test", "kept; AP is too good, take it out of one of them"
 
-    IMAGE_FRAMES = "image of several frames", Severity.NOTED, "the first is used"
-    SAME_NAME_IN_TEST = "same file name, another picture in test", Severity.NOTED, "kept"
-    BOX_NEARLY_REPEATED = "box on another of its class (IoU of 0.9 or more)", Severity.NOTED, "kept"
-    NO_BOXES = "image without boxes", Severity.NOTED, "kept: all of it is background"
-    CROWD = "crowd box", Severity.NOTED, f"trained on as an object; {NEITHER}"
-    DIFFICULT = "difficult object", Severity.NOTED, f"trained on; {NEITHER}"
-    IGNORED = "object marked to be ignored", Severity.NOTED, f"not trained on; {NEITHER}"
-    CLASS_UNTESTED = "class that the test split does not have", Severity.NOTED, "the mean AP is that of the others"
+    IMAGE_FRAMES = "image of several frames", "the first is used", NOTED
+    NO_BOXES = "image without boxes", "kept: all of it is background", NOTED
+    CROWD = "crowd box", f"trained on as an object; {NEITHER}", NOTED
+    DIFFICULT = "difficult object", f"trained on; {NEITHER}", NOTED
+    IGNORED = "object marked to be ignored", f"not trained on; {NEITHER}", NOTED
+    CLASS_UNTESTED = "class that the test split does not have", "the mean AP is that of the others", NOTED
 
-    def __init__(self, title: str, severity: Severity, policy: str) -> None:
-        self.title, self.severity, self.policy = title, severity, policy
+    def __init__(self, title: str, policy: str, severity: Severity = Severity.MENDED) -> None:
+        self.title, self.policy = title, policy
+        self.severity = Severity.UNUSABLE if policy.startswith("stops") else severity
 
 
 class Finding(NamedTuple):
@@ -167,9 +132,9 @@ class Findings(list[Finding]):
         self.append(Finding(flaw, file, object, one_line(detail)))
 
     @property
-    def unusable(self) -> bool:
-        """Whether one of them stops training."""
-        return any(finding.flaw.severity is Severity.UNUSABLE for finding in self)
+    def unusable(self) -> list[Finding]:
+        """Those that stop training."""
+        return [finding for finding in self if finding.flaw.severity is Severity.UNUSABLE]
 
 
 def by_flaw(findings: Iterable[Finding]) -> list[tuple[Flaw, list[Finding]]]:
@@ -202,10 +167,3 @@ def what_was_lost(findings: Iterable[Finding]) -> str:
 def tell(line: str) -> None:
     """Say a line once a process, however many loaders read the same files."""
     logging.getLogger(__name__).warning(line)
-
-
-def policy_table() -> list[str]:
-    """Every flaw with the exit code that it means and what training does."""
-    width = max(len(flaw.title) for flaw in Flaw)
-    rows = [("exit code", "flaw", "what training does"), *((flaw.severity, flaw.title, flaw.policy) for flaw in Flaw)]
-    return [f"{code:>9}  {title:<{width}}  {policy}" for code, title, policy in rows]

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
-from ..errors import ConfigError, DataError
+from ..errors import DataError
 from . import digits
 from .classification import ClassificationLoader, ClassificationOptions
-from .disk import DiskLoader, DiskOptions
+from .dataset_loader import DatasetLoader
+from .dataset_options import PLACE, DatasetOptions, Such
 from .flaws import Finding, Findings, Flaw
 from .images import SUFFIXES, read_list
 from .listing import Listing, composed, leads_out
 from .objects import Wanted
-from .options import from_mapping
+
+FOLDER = Such("the name of a folder in root", lambda value: isinstance(value, str) and value != "")
+LIST = replace(PLACE, null=True)
 
 
 @dataclass(frozen=True)
@@ -183,40 +186,28 @@ def _in_order(classes: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(names, key=int) if all(name.isascii() and name.isdigit() for name in names) else names)
 
 
-@dataclass(frozen=True, kw_only=True)
-class FolderOptions(DiskOptions, ClassificationOptions):
+class FolderOptions(ClassificationOptions, DatasetOptions):
     """`root` holds the folders `train` and `val`; `train_list` and `val_list` are files that name the images to use.
 
-    `generate` has a set of digits made below `root` first; in a configuration it is a mapping of `DigitsOptions`' keys.
+    `generate` has a set of digits made below `root` first.
     """
 
     where = "dataloader.image_folder"
-    train: str = "train"
-    val: str = "val"
-    train_list: str | Path | None = None
-    val_list: str | Path | None = None
-    generate: digits.DigitsOptions | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("train", "val"):
-            if not isinstance(getattr(self, name), str) or not getattr(self, name):
-                raise ConfigError(f"{name} is {getattr(self, name)!r}; it must be the name of a folder in root")
-        if self.generate is not None:
-            given = {"objects": (1, 1), **self.generate} if isinstance(self.generate, Mapping) else self.generate
-            wanted = from_mapping(digits.DigitsOptions, given, f"{self.where}.generate")
-            digits.require_one_object(wanted)
-            object.__setattr__(self, "generate", wanted)
+    train: Annotated[str, FOLDER] = "train"
+    val: Annotated[str, FOLDER] = "val"
+    train_list: Annotated[str | Path | None, LIST] = None
+    val_list: Annotated[str | Path | None, LIST] = None
+    generate: digits.SingleDigitsOptions | None = None
 
     def read(self, split: str, classes: Sequence[Any] | None, *, strict: bool = True) -> ImageFolder:
         """As `read_image_folder`."""
-        root = self.root if self.generate is None else digits.generate(self.root, self.generate, classified=True)
+        root = self.root if self.generate is None else digits.generate(self.root, self.generate)
         part, listed = (self.train, self.train_list) if split == "train" else (self.val, self.val_list)
         add = self.listed_by(split)
         return read_image_folder(root, part, listed=listed, classes=classes, listed_by=add, strict=strict)
 
 
-class DataLoader(DiskLoader, ClassificationLoader):
+class DataLoader(DatasetLoader, ClassificationLoader):
     """Batches of an image folder; the keywords are those of `FolderOptions`."""
 
-    kind = FolderOptions
+    declared = FolderOptions

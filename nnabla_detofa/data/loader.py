@@ -1,17 +1,27 @@
 """Batches of images with CenterNet's targets (4.1)."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 
 from ..detection import encode, transform_boxes
-from .augment import NO_COLOUR_CHANGE, centred_warp, mean_rgb, normalise, random_colour, random_warp, warp
-from .dataset import DetectionDataset
-from .flaws import Finding
-from .objects import too_many_objects
-from .options import LoaderOptions
+from ..options import Whole
+from .augment import NO_COLOUR_CHANGE, Augmentation, centred_warp, mean_rgb, normalise, random_colour, random_warp, warp
+from .dataset_options import OUTPUT_STRIDE, SIDE, StreamOptions
 from .stream import BatchStream
+
+
+class LoaderOptions(StreamOptions):
+    """Options that all detection data sets share.
+
+    `output_stride` is how many pixels make a cell of the output map; the targets hold `max_objects` of an image.
+    """
+
+    image_size: Annotated[int, SIDE] = 512
+    output_stride: Annotated[int, OUTPUT_STRIDE] = 4
+    max_objects: Annotated[int, Whole()] = 128
+    augment: Augmentation = Augmentation()
 
 
 class Batch(NamedTuple):
@@ -35,11 +45,6 @@ class DetectionLoader(BatchStream):
 
     task = "detection"
     options: LoaderOptions
-
-    def _findings(self, dataset: DetectionDataset) -> list[Finding]:
-        """And where an image has more objects than there is room for."""
-        found = super()._findings(dataset)
-        return [*found, *(too_many_objects(dataset, self.options.max_objects) if self.training else ())]
 
     def target_shapes(self) -> list[list[int]]:
         """Shapes of one image's heat map, sizes, offsets, indices and mask."""

@@ -8,14 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .dataset import DetectionDataset, Image
-from .flaws import Finding, Findings, Flaw
+from .dataset import Image
+from .flaws import Findings, Flaw
 from .listing import composed
 
-FURTHEST = (
-    2.0**20
-)  # a coordinate beyond the largest image that OpenCV reads is a mistake, and squares must not overflow
-NEARLY, MOST_COMPARED = 0.9, 1000  # IoU; objects of an image, since all pairs are looked at
+FURTHEST = 2.0**20  # beyond the largest image that OpenCV reads; squares of coordinates must not overflow
 CORNERS = f"finite and from -{FURTHEST:.0f} to {FURTHEST:.0f}"
 
 
@@ -99,53 +96,23 @@ def sound_image(
     sticks_out = (low < edge - 1).any(axis=1) | (high > end + 1).any(axis=1)
     for number in np.flatnonzero(sticks_out & sound):
         findings.add(Flaw.BOX_STICKS_OUT, place, _corners(boxes[number]), object=objects[number].key)
-    for number in np.flatnonzero(_nearly_repeated(objects, boxes, sound)):
-        findings.add(Flaw.BOX_NEARLY_REPEATED, place, _corners(boxes[number]), object=objects[number].key)
     kept = [one for one, keep in zip(objects, sound, strict=True) if keep]
-    _note(kept, place, findings)
+    if not kept:
+        findings.add(Flaw.NO_BOXES, place)
+    for one in kept:
+        for flaw, found in ((Flaw.CROWD, one.crowd), (Flaw.DIFFICULT, one.difficult), (Flaw.IGNORED, one.ignored)):
+            if found:
+                findings.add(flaw, place, object=one.key)
     labels = np.array([one.label for one in kept], np.int64)
     flags = (np.array([getattr(one, flag) for one in kept], bool) for flag in ("difficult", "crowd", "ignored"))
     return Image(file, name, size, boxes[sound], labels, *flags)
 
 
-def too_many_objects(dataset: DetectionDataset, most: int) -> list[Finding]:
-    """Images with more objects than the `most` that an image's targets have room for."""
-    return [
-        Finding(Flaw.TOO_MANY_OBJECTS, image.file, None, f"{len(image.trained)} objects, max_objects is {most}")
-        for image in dataset.images
-        if len(image.trained) > most
-    ]
-
-
 def _repeated(objects: list[Object]) -> np.ndarray:
     """Which objects have class and corners of one before them; (n,) bool."""
-    seen: set[tuple] = set()
-    repeated = np.zeros(len(objects), bool)
-    for number, one in enumerate(objects):
-        repeated[number] = (one.label, one.box, one.crowd) in seen
-        seen.add((one.label, one.box, one.crowd))
-    return repeated
-
-
-def _nearly_repeated(objects: list[Object], boxes: np.ndarray, sound: np.ndarray) -> np.ndarray:
-    """Which sound objects lie on one of their class before them, up to a little; (n,) bool."""
-    labels = np.array([one.label for one in objects], np.int64)
-    if not 1 < len(objects) <= MOST_COMPARED:
-        return np.zeros(len(objects), bool)
-    low = np.maximum(boxes[:, None, :2], boxes[:, :2])
-    high = np.minimum(boxes[:, None, 2:], boxes[:, 2:])
-    common, area = np.maximum(high - low, 0).prod(axis=2), (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-    near = common >= NEARLY * (area[:, None] + area - common)
-    return np.tril(near & (labels[:, None] == labels) & sound & sound[:, None], -1).any(axis=1)
-
-
-def _note(objects: list[Object], place: Path, findings: Findings) -> None:
-    if not objects:
-        findings.add(Flaw.NO_BOXES, place)
-    for flaw, flag in ((Flaw.CROWD, "crowd"), (Flaw.DIFFICULT, "difficult"), (Flaw.IGNORED, "ignored")):
-        for one in objects:
-            if getattr(one, flag):
-                findings.add(flaw, place, object=one.key)
+    first: dict[tuple, int] = {}
+    numbers = [first.setdefault((one.label, one.box, one.crowd), i) for i, one in enumerate(objects)]
+    return np.array(numbers, int) < np.arange(len(objects))
 
 
 def _corners(box: np.ndarray) -> str:

@@ -15,12 +15,11 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 
-from ..errors import DataError
-from .dataset import ORDER, SAMPLE, hold_out
+from ..errors import DataError, require_whole
+from .dataset import ORDER, SAMPLE, hold_out, to_test_on, to_train_on
+from .dataset_options import StreamOptions
 from .flaws import Finding, Findings, count_lines, tell
 from .images import ImageCache
-from .options import StreamOptions, require_int
-from .splits import to_train_on, too_many_held_out
 
 T = TypeVar("T")
 
@@ -35,13 +34,12 @@ class BatchStream(ABC):
     `searching` and `training` choose the part as the host does: (True, True) trains on what is not held out,
     (True, False) is the held-out part, (False, True) is all of the training split, (False, False) is the test split.
 
-    A data set has `name`, `classes`, `findings`, `digest`, a length and `subset(indices)`; a batch is a named tuple of
-    `images` (B, 3, S, S) float32, a list of `targets`, `indices` (B,) into the data set, and `n_valid`: only the first
-    images count, the others repeat the last one, to fill the batch.
+    A data set has `name`, `classes`, `findings`, `digest`, `class_counts`, a length and `subset(indices)`; a batch is a
+    named tuple of `images` (B, 3, S, S) float32, a list of `targets`, `indices` (B,) into the data set, and `n_valid`:
+    only the first images count, the others repeat the last one, to fill the batch.
 
-    `split_digest` tells the whole split's annotations from others, whatever is held out.
-
-    `waited` is how many seconds all calls of `next` have taken: what whoever trains has waited for images.
+    `split_digest` tells the whole split's annotations from others, whatever is held out. `waited` is how many seconds
+    all calls of `next` have taken: what whoever trains has waited for images.
     """
 
     transform = "none_transform"  # the host asks for it: images come normalised
@@ -57,10 +55,10 @@ class BatchStream(ABC):
         options: StreamOptions,
         communicator: Any = None,
     ) -> None:
-        self.dataset, self.split_digest = _part(dataset, searching, training, options), dataset.digest
-        self.classes, self.n_classes = dataset.classes, len(dataset.classes)
         self.training, self.options = training, options
-        self.batch_size = require_int("batch_size", batch_size, low=1)
+        self.batch_size = require_whole("batch_size", batch_size)
+        self.dataset, self.split_digest = self._part(dataset, searching), dataset.digest
+        self.classes, self.n_classes = dataset.classes, len(dataset.classes)
         self._rank: int = communicator.rank if communicator else 0
         self._n_ranks: int = communicator.n_procs if communicator else 1
         if len(self.dataset) < self._n_ranks:
@@ -73,22 +71,35 @@ class BatchStream(ABC):
         self.waited = 0.0
         cv2.setNumThreads(1)  # threads work on images, not inside them
         cv2.setLogLevel(0)  # what it would say of a damaged image is in our error
+        findings = self._findings(dataset, searching)
         if self._rank == 0:
-            held_out = too_many_held_out(dataset, options.held_out) if searching else []
-            for line in count_lines(dataset.name, [*self._findings(dataset), *held_out]):
+            for line in count_lines(dataset.name, [*dataset.findings, *findings]):
                 tell(line)
+
+    def _part(self, dataset: Any, searching: bool) -> Any:
+        if not searching:
+            return dataset
+        train, valid = hold_out(dataset, self.options.held_out, self.options.seed)
+        if not self.training and not len(valid):
+            raise DataError(
+                f"held_out is {self.options.held_out}: no image of {dataset.name} is left to validate on; hold some out"
+            )
+        return train if self.training else valid
+
+    def _findings(self, dataset: Any, searching: bool) -> list[Finding]:
+        """The flaws of the split in its part, as far as they show without opening images; DataError where it has
+        nothing to train on or to find."""
+        found, options = Findings(), self.options
+        if self.training:
+            held_out, most = options.held_out if searching else 0, getattr(options, "max_objects", 0)
+            to_train_on(dataset, found, held_out=held_out, max_objects=most)
+        elif not searching:
+            to_test_on(dataset, found)
+        return found
 
     @abstractmethod
     def _make(self, indices: np.ndarray, rngs: list[np.random.Generator] | None, side: int) -> Any:
         """The batch of these images at `side` pixels, varied by these generators, or not at all."""
-
-    def _findings(self, dataset: Any) -> list[Finding]:
-        """The flaws of the data set, as far as it shows without opening its images; DataError where it has
-        nothing to train on."""
-        found = Findings()
-        if self.training:
-            to_train_on(dataset, found)
-        return [*dataset.findings, *found]
 
     @abstractmethod
     def target_shapes(self) -> list[list[int]]:
@@ -123,7 +134,7 @@ class BatchStream(ABC):
 
     def seek(self, batches: int) -> None:
         """Go on as if `next` had given that many batches: `loader.seek(**loader.state())`. Costs nothing."""
-        self._stream, self._position = None, require_int("batches", batches, low=0)
+        self._stream, self._position = None, require_whole("batches", batches, least=0)
 
     def batches(self, indices: Sequence[int] | np.ndarray | None = None) -> Iterator:
         """The images at `indices`, in that order, without augmentation, in batches of `batch_size`; the last is filled.
@@ -167,15 +178,6 @@ class BatchStream(ABC):
     def _still(self, indices: np.ndarray) -> Any:
         full = np.pad(indices, (0, self.batch_size - len(indices)), mode="edge")
         return self._make(full, None, self.options.image_size)._replace(n_valid=len(indices))
-
-
-def _part(dataset: Any, searching: bool, training: bool, options: StreamOptions) -> Any:
-    if not searching:
-        return dataset
-    train, valid = hold_out(dataset, options.held_out, options.seed)
-    if not training and not len(valid):
-        raise DataError(f"held_out is {options.held_out}: no image of {dataset.name} is left to validate on")
-    return train if training else valid
 
 
 def in_order(

@@ -1,25 +1,26 @@
 """PASCAL VOC: any VOCdevkit folder, its years and splits chosen by the configuration, or images with xml (4.1)."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from ..errors import ConfigError, DataError
+from ..errors import DataError
+from ..options import Listed
 from . import digits
 from .box_form import require_usual_form
 from .dataset import DetectionDataset
-from .disk import DiskLoader, DiskOptions
+from .dataset_loader import DatasetLoader
+from .dataset_options import NAME, DatasetOptions, Many
 from .flaws import Findings, Flaw, what_was_lost
 from .images import SUFFIXES, image_size
 from .listing import composed, leads_out, split_suffix
-from .loader import DetectionLoader
+from .loader import DetectionLoader, LoaderOptions
 from .objects import Object, Wanted, sound_image
-from .options import LoaderOptions, from_mapping
 from .voc_layout import Part, home_of, parts_of
 from .voc_xml import Annotation, VocObject, read_annotation
 
 ORIGIN = 1.0  # VOC counts pixels from 1
+SPLITS = Many(Listed(NAME, n=2))  # of a year and a name
 
 
 class _Record(NamedTuple):
@@ -47,11 +48,8 @@ def read_voc(
     last one included. Difficult objects are kept and flagged. Raises DataError for whatever is missing or cannot be
     read; where not `strict`, what is wrong with one image or object only goes into the findings.
     """
-    if isinstance(splits, str) or not isinstance(splits, Sequence) or not splits:
-        raise ConfigError(f"the splits are {splits!r}; they must be a list like [[2007, trainval], [2012, trainval]]")
-    chosen = [_split(one) for one in splits]
     root, findings = Path(root).expanduser().absolute(), Findings(strict=strict)
-    homes = list(dict.fromkeys((home_of(root, year), split) for year, split in chosen))
+    homes = list(dict.fromkeys((home_of(root, str(year).removeprefix("VOC")), str(split)) for year, split in splits))
     name = " + ".join(f"{home.name} {split}" for home, split in homes)
     records: dict[Path, _Record] = {}
     for home, split in homes:
@@ -84,12 +82,6 @@ def _dataset(
     )
     require_usual_form(objects, [one.size for one in images], root, of_boxes, sides=False)
     return DetectionDataset(name, wanted.names, images, ORIGIN, findings=(*findings, *of_boxes))
-
-
-def _split(given: Any) -> tuple[str, str]:
-    if isinstance(given, str) or not isinstance(given, Sequence) or len(given) != 2:
-        raise ConfigError(f"the split {given!r} must be a pair of year and name, for instance [2007, trainval]")
-    return str(given[0]).removeprefix("VOC"), str(given[1])
 
 
 def _add_records(records: dict[Path, _Record], part: Part, findings: Findings) -> None:
@@ -154,23 +146,16 @@ def _objects(record: _Record, wanted: Wanted, findings: Findings) -> list[Object
     return objects
 
 
-@dataclass(frozen=True, kw_only=True)
-class VocOptions(DiskOptions, LoaderOptions):
+class VocOptions(LoaderOptions, DatasetOptions):
     """`root` holds VOCdevkit (or is it, or holds images with their xml), `train` and `test` list (year, split).
 
-    `generate` has the digits set made below `root` first; in a configuration it is a mapping of `DigitsOptions`' keys.
+    `generate` has the digits set made below `root` first.
     """
 
     where = "dataloader.voc"
-    train: Sequence[Sequence[Any]] = ((2007, "trainval"),)
-    test: Sequence[Sequence[Any]] = ((2007, "test"),)
+    train: Annotated[Sequence[Sequence[Any]], SPLITS] = ((2007, "trainval"),)
+    test: Annotated[Sequence[Sequence[Any]], SPLITS] = ((2007, "test"),)
     generate: digits.DigitsOptions | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.generate is not None:
-            wanted = from_mapping(digits.DigitsOptions, self.generate, f"{self.where}.generate")
-            object.__setattr__(self, "generate", wanted)
 
     def read(self, split: str, classes: Sequence[Any] | None, *, strict: bool = True) -> DetectionDataset:
         """As `read_voc`."""
@@ -179,7 +164,7 @@ class VocOptions(DiskOptions, LoaderOptions):
         return read_voc(root, splits, classes=classes, listed_by=self.listed_by(split), strict=strict)
 
 
-class DataLoader(DiskLoader, DetectionLoader):
+class DataLoader(DatasetLoader, DetectionLoader):
     """Batches of a VOCdevkit; the keywords are those of `VocOptions`."""
 
-    kind = VocOptions
+    declared = VocOptions

@@ -10,7 +10,7 @@ from nnabla_detofa.data import read_coco
 from nnabla_detofa.data.coco import DataLoader
 from nnabla_detofa.data.flaws import Flaw
 from nnabla_detofa.detection import Detections, coco_ap, to_coco
-from nnabla_detofa.errors import ConfigError, DataError
+from nnabla_detofa.errors import DataError
 
 
 def read(coco, **options):
@@ -414,21 +414,3 @@ def test_what_took_all_objects_is_said(coco):
 def test_loader_without_data_says_what_to_put_where(tmp_path):
     with pytest.raises(DataError, match="no .*train2017: put the images into .* and their annotations into .*json"):
         DataLoader(True, True, 2, root=tmp_path)
-
-
-def test_loader_needs_a_root():
-    with pytest.raises(ConfigError, match=r"dataloader\.coco\.root is ''; it must name the folder that holds the data"):
-        DataLoader(True, True, 2)
-
-
-@pytest.mark.parametrize("pair", ["train2017", ["train2017"]])
-def test_loader_needs_pairs(pair):
-    with pytest.raises(
-        ConfigError, match=r"dataloader\.coco\.train is .*; it must be \[image folder, instances json\]"
-    ):
-        DataLoader(True, True, 2, root=".", train=pair)
-
-
-def test_loader_answers_an_unknown_key_with_the_known_ones():
-    with pytest.raises(ConfigError, match=r"unknown key of dataloader\.coco 'years'; known: augment, .*root"):
-        DataLoader(True, True, 2, root=".", years=[2007])

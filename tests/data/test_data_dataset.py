@@ -8,12 +8,11 @@ from hypothesis import strategies as st
 from PIL import Image as Pillow
 from PIL import ImageOps
 
-from nnabla_detofa.data import DetectionDataset, Image, LoaderOptions, hold_out
+from nnabla_detofa.data import DetectionDataset, Image, hold_out
+from nnabla_detofa.data.dataset import to_train_on
 from nnabla_detofa.data.flaws import Findings, Flaw
 from nnabla_detofa.data.images import ImageCache, examine_image, read_image
-from nnabla_detofa.data.options import from_mapping
-from nnabla_detofa.data.splits import too_many_held_out
-from nnabla_detofa.errors import ConfigError, DataError
+from nnabla_detofa.errors import DataError
 
 
 def dataset(n):
@@ -44,7 +43,8 @@ def test_held_out_part_depends_on_the_seed_and_may_be_a_number():
 def test_held_out_numbers_are_half_of_the_images_at_most(n, asked, held):
     train, valid = hold_out(dataset(n), asked, 0)
     assert (len(train), len(valid)) == (n - held, held)
-    assert bool(too_many_held_out(dataset(n), asked)) == (asked > held)
+    to_train_on(dataset(n), findings := Findings(strict=False), held_out=asked)
+    assert (Flaw.HELD_OUT_MORE in {one.flaw for one in findings}) == (asked > held)
 
 
 def test_held_out_part_must_leave_something():
@@ -52,47 +52,10 @@ def test_held_out_part_must_leave_something():
         hold_out(dataset(1), 0.5, 0)
 
 
-@pytest.mark.parametrize("value", [-1, -0.1, 1.0, 2.5, True, "x", None])
-def test_held_out_must_be_a_share_or_a_number(value):
-    with pytest.raises(
-        ConfigError, match=r"held_out is .*; it must be a share in \[0, 1\) or a whole number of images"
-    ):
-        LoaderOptions(held_out=value)
-
-
 def test_ground_truth_of_no_images():
     truth = dataset(0).ground_truth()
     assert truth.box.shape == (0, 4)
     assert truth.label.shape == truth.image.shape == truth.difficult.shape == (0,)
-
-
-@pytest.mark.parametrize(("size", "near"), [(500, "480 or 512"), (20, "32")])
-def test_image_size_must_fit_the_network(size, near):
-    with pytest.raises(ConfigError, match=f"image_size is {size}; it must be divisible by 32, for instance {near}"):
-        LoaderOptions(image_size=size)
-
-
-def test_output_stride_must_divide_the_networks():
-    with pytest.raises(ConfigError, match="output_stride is 3; it must be 1, 2, 4, 8, 16 or 32"):
-        LoaderOptions(output_stride=3)
-
-
-@pytest.mark.parametrize("key", ["image_size", "max_objects", "workers", "prefetch", "seed", "cache_megabytes"])
-@pytest.mark.parametrize("value", [-1, 1.5, True, "x", None])
-def test_whole_numbers(key, value):
-    with pytest.raises(ConfigError, match=f"{key} is .*; it must be a whole number not below"):
-        LoaderOptions(**{key: value})
-
-
-def test_unknown_key_of_augmentation():
-    with pytest.raises(ConfigError, match=r"unknown key of augment 'flipp'; known: .*did you mean 'flip'"):
-        from_mapping(LoaderOptions, {"augment": {"flipp": 0}}, "loader")
-
-
-@pytest.mark.parametrize("value", [3, "x", [1], None])
-def test_augmentation_must_be_a_mapping(value):
-    with pytest.raises(ConfigError, match="augment is .*; it must be a mapping of keys to values"):
-        LoaderOptions(augment=value)
 
 
 def picture(file, width=40, height=30):

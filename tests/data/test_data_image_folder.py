@@ -10,7 +10,7 @@ from PIL import Image as Pillow
 from nnabla_detofa.data import flaws
 from nnabla_detofa.data.image_folder import DataLoader, read_image_folder
 from nnabla_detofa.data.images import SUFFIXES
-from nnabla_detofa.errors import ConfigError, DataError
+from nnabla_detofa.errors import DataError
 
 
 class Folder:
@@ -247,27 +247,3 @@ def test_generated_digits_are_an_image_folder(tmp_path):
     assert (len(train), len(test)) == (6, 4)
     assert np.bincount(DataLoader(False, True, 2, **options).dataset.labels).tolist() == [5, 4]
     assert test.next()["inputs"][0].std() > 0.1
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"generate": {"objects": [1, 3]}}, "generate.objects is \\[1, 3\\]; a picture of one class has one object"),
-        ({"generate": {"n_test": 2}}, "generate.n_test is 2; each of 3 classes needs a picture"),
-        ({"generate": 3}, "dataloader.image_folder.generate is 3; it must be a mapping"),
-        ({"train_sizes": []}, "train_sizes is \\[\\]; it must be a list of sizes in pixels, or null"),
-        ({"train_sizes": [16]}, "train_sizes is 16; it must be a whole number not below 32"),
-        ({"centre": 0}, "centre is 0; it must be a number above 0 and at most 1"),
-        (
-            {"augment": {"area": [0.5, 0.1]}},
-            "area is \\[0.5, 0.1\\]; it must be \\[least, most\\], above 0 and at most 1",
-        ),
-        ({"augment": {"ratio": 1}}, "ratio is 1; it must be \\[least, most\\]"),
-        ({"augment": {"scales": [1]}}, "unknown key of augment 'scales'; known: area, colour, flip, lighting, ratio"),
-        ({"val": ""}, "val is ''; it must be the name of a folder in root"),
-        ({"output_stride": 4}, "unknown key of dataloader.image_folder 'output_stride'"),
-    ],
-)
-def test_what_is_wrong_with_options_is_said(tmp_path, options, message):
-    with pytest.raises(ConfigError, match=message):
-        DataLoader(True, True, 2, root=tmp_path, **options)

@@ -10,7 +10,7 @@ from nnabla_detofa.data import flaws as flaws_module
 from nnabla_detofa.data import read_voc
 from nnabla_detofa.data.flaws import Flaw, Severity
 from nnabla_detofa.data.voc import DataLoader
-from nnabla_detofa.errors import ConfigError, DataError
+from nnabla_detofa.errors import DataError
 
 TRAINVAL = [(2007, "trainval")]
 
@@ -91,10 +91,6 @@ def test_missing_year(filled_voc):
 
 def test_missing_split_names_those_there(filled_voc):
     fails("no split 'val' in .*Main; there: test, trainval", filled_voc.root, [(2007, "val")])
-
-
-def test_split_that_is_no_pair():
-    fails(r"the split 'trainval' must be a pair", ".", ["trainval"], ConfigError)
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "..\\x"])
@@ -233,40 +229,6 @@ def test_loader_takes_test_labels_from_the_training_classes(filled_voc):
     assert (said.place, said.detail) == ("d.xml object 0", "'bird'; dataloader.voc.classes=[cat, dog, bird] adds it")
     assert "classes come from the training split" in said.flaw.policy
     assert "dataloader.voc.classes" in said.flaw.policy
-
-
-@pytest.mark.parametrize("root", ["", None, 3])
-def test_loader_needs_a_root(root):
-    with pytest.raises(ConfigError, match=r"dataloader\.voc\.root is .*; it must name the folder that holds the data"):
-        DataLoader(True, True, 2, root=root)
-
-
-@pytest.mark.parametrize("classes", ["cat", [], 3])
-def test_classes_must_be_a_list(classes):
-    with pytest.raises(ConfigError, match="classes is .*; it must be a list of names, or null"):
-        DataLoader(True, True, 2, root=".", classes=classes)
-
-
-def test_classes_must_differ():
-    with pytest.raises(ConfigError, match="classes has 1 more than once"):
-        DataLoader(True, True, 2, root=".", classes=[1, 2, "1"])
-
-
-@pytest.mark.parametrize("splits", ["trainval", [], None])
-def test_splits_must_be_a_list(splits):
-    fails(r"the splits are .*; they must be a list like \[\[2007, trainval\]", ".", splits, ConfigError)
-
-
-def test_generate_must_be_a_mapping():
-    with pytest.raises(ConfigError, match=r"dataloader\.voc\.generate is True; it must be a mapping"):
-        DataLoader(True, True, 2, root=".", generate=True)
-
-
-def test_loader_answers_an_unknown_key_with_the_known_ones():
-    with pytest.raises(
-        ConfigError, match=r"unknown key of dataloader\.voc 'image_sise'; known: .*root.*did you mean 'image_size'"
-    ):
-        DataLoader(True, True, 2, root=".", image_sise=64)
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from nnabla_detofa.data import image_folder, voc
-from nnabla_detofa.data.expected import blank_loader
-from nnabla_detofa.errors import ConfigError
+from nnabla_detofa.data.blank_data import blank_loader
 
 EXPECTED = {"train": 60, "test": 12}
 PARTS = {(True, True): 44, (True, False): 16, (False, True): 60, (False, False): 12}
@@ -37,10 +36,3 @@ def test_batches_have_the_shapes_of_the_tasks():
 
 def test_only_loaders_of_files_have_one():
     assert blank_loader(object) is None
-
-
-@pytest.mark.parametrize("wrong", [3, {"train": 3}, {"train": 3, "test": 0}, {"train": 3, "test": 1.5}, {}])
-def test_numbers_of_images_that_cannot_be(wrong):
-    said = "images_expected is .*; it must be {train: images, test: images}, or null"
-    with pytest.raises(ConfigError, match=said):
-        voc.VocOptions(**DETECTION, images_expected=wrong)

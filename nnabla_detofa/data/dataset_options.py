@@ -1,0 +1,140 @@
+"""Options of data sets and their loaders (4.1): kinds of values, and what loaders of all tasks share."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from ..errors import is_number, is_whole
+from ..options import Flag, Kind, Listed, Options, Whole
+
+NETWORK_STRIDE = 32  # of the backbone's last stage
+
+
+@dataclass(frozen=True)
+class Such(Kind):
+    """A value that fits a description: `fits` says whether it does."""
+
+    description: str
+    fits: Callable[[Any], bool]
+
+    @property
+    def words(self) -> str:
+        """See `Kind`."""
+        return self.description
+
+    def accept(self, value: Any) -> Any:
+        """See `Kind`."""
+        if not self.fits(value):
+            raise ValueError
+        return int(value) if is_whole(value) else value
+
+
+@dataclass(frozen=True)
+class Many(Listed):
+    """One value or more of a kind."""
+
+    def accept(self, value: Any) -> tuple:
+        """See `Kind`."""
+        if not (values := super().accept(value)):
+            raise ValueError
+        return values
+
+
+@dataclass(frozen=True)
+class Different(Many):
+    """One value or more of a kind, and none of them twice."""
+
+    @property
+    def words(self) -> str:
+        """See `Kind`."""
+        return f"{super().words}, and none of them twice"
+
+    def accept(self, value: Any) -> tuple:
+        """See `Kind`."""
+        values = super().accept(value)
+        if len({str(one) for one in values}) < len(values):
+            raise ValueError
+        return values
+
+
+@dataclass(frozen=True)
+class Span(Listed):
+    """The least and the greatest of some values, both of one kind."""
+
+    n: int | None = 2
+
+    @property
+    def words(self) -> str:
+        """See `Kind`."""
+        return f"[least, most], each {self.of.allowed}"
+
+    def accept(self, value: Any) -> tuple:
+        """See `Kind`."""
+        least, most = super().accept(value)
+        if least > most:
+            raise ValueError
+        return least, most
+
+
+def _divides(value: Any) -> bool:
+    return is_whole(value) and value > 0 and NETWORK_STRIDE % value == 0
+
+
+def _held_out(value: Any) -> bool:
+    return (is_whole(value) and value >= 0) or (is_number(value) and 0 <= value < 1)
+
+
+SIDE = Such("divisible by 32 and above 0", lambda value: is_whole(value) and value > 0 and value % NETWORK_STRIDE == 0)
+OUTPUT_STRIDE = Such("1, 2, 4, 8, 16 or 32", _divides)
+HELD_OUT = Such("a share in [0, 1) or a whole number of images", _held_out)
+PLACE = Such("the name of a folder or file", lambda value: isinstance(value, (str, Path)) and str(value) != "")
+NAME = Such("a name or a number", lambda value: isinstance(value, str) or is_whole(value))
+CLASSES = Different(NAME, null=True)
+
+
+class Expected(Options):
+    """Images of each split, for a plan where the data set is not there."""
+
+    train: Annotated[int, Whole()]
+    test: Annotated[int, Whole()]
+
+
+class StreamOptions(Options):
+    """Options that the loaders of all tasks share.
+
+    `image_size` is the network input's side in pixels. `held_out` is the share, or the number, of training images kept
+    for validation. `workers` threads make `prefetch` batches ahead; 0 workers load when asked. `cache_megabytes` bounds
+    the memory for decoded images that are kept. `examine` has a run open every image of both splits before it trains.
+    `images_expected` and `classes_expected` are what a plan counts with while the data set is not there.
+    """
+
+    image_size: Annotated[int, SIDE]
+    held_out: Annotated[float | int, HELD_OUT] = 0.1
+    workers: Annotated[int, Whole(least=0)] = 2
+    prefetch: Annotated[int, Whole()] = 4
+    seed: Annotated[int, Whole(least=0)] = 0
+    cache_megabytes: Annotated[int, Whole(least=0)] = 0
+    examine: Annotated[bool, Flag()] = False
+    images_expected: Expected | None = None
+    classes_expected: Annotated[int | None, Whole(null=True)] = None
+
+
+class DatasetOptions(Options):
+    """Options of a data set on disk, beside those of its task.
+
+    `root` is the folder that holds the data set. `classes` selects, and gives the labels their order: objects of other
+    classes are left out; null means those that the training split has.
+    """
+
+    where: ClassVar[str]  # the key of a configuration that holds these options
+    root: Annotated[str | Path, PLACE]
+    classes: Annotated[Sequence[Any] | None, CLASSES] = None
+
+    def listed_by(self, split: str) -> str | None:
+        """The option that adds a class to those of the training split, for whoever reads another `split` by them."""
+        return f"{self.where}.classes" if split != "train" and self.classes is None else None
+
+    def read(self, split: str, classes: Sequence[Any] | None, *, strict: bool = True) -> Any:
+        """The data set of the `split`, "train" or "test"; one that is not `strict` holds what could be read of it."""
+        raise NotImplementedError(f"{type(self).__name__} has to read its splits")
