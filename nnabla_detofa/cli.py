@@ -180,11 +180,11 @@ def refuse(message: str) -> NoReturn:
 
 
 def check(arguments: list[str]) -> int:
-    """The data doctor on the data set of a composed configuration; returns its exit code."""
-    from .data import doctor
+    """The check of the data set of a composed configuration; returns its exit code."""
+    from .data import data_check
 
     if arguments == ["--policy"]:
-        print("\n".join(doctor.policy_table()))
+        print("\n".join(data_check.policy_table()))
         return DONE
     file, rest = split_arguments(arguments)
     json_file = option(rest, "--json")
@@ -195,7 +195,7 @@ def check(arguments: list[str]) -> int:
         raise ConfigError("the configuration lacks dataloader")
     with composing():
         dataloader = OmegaConf.to_container(config.dataloader, resolve=True, throw_on_missing=True)
-    return doctor.check(absolute_paths(dataloader, Path.cwd()), Path(json_file) if json_file else None)
+    return data_check.check(absolute_paths(dataloader, Path.cwd()), Path(json_file) if json_file else None)
 
 
 def option(arguments: list[str], name: str) -> str | None:

@@ -5,9 +5,8 @@ the options that get it. They are asked here, so that `dataloader.voc.augment.fl
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
 from inspect import signature
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args
 
 from .errors import ConfigError, unknown
 from .host.check import HOST_HPARAMS, OPTIMIZER_KEYS, SOLVERS, inherited_options
@@ -81,7 +80,7 @@ def below(config: Mapping[str, Any], place: Sequence[str]) -> set[str]:
             return {"name", *SPACES[space]().structure.to_dict()} - {"coupled"} if space in SPACES else set()
         case ["dataloader", name, *inside]:
             loader = getattr(MODULES.get(name), "DataLoader", None)
-            return _of_options(getattr(loader, "kind", None), inside)
+            return _of_options(getattr(loader, "declared", None), inside)
     return set()
 
 
@@ -99,9 +98,10 @@ def _of_network(module: Any, kind: str) -> set[str]:
     return {*(p.name for p in named), *inherited_options(network)}
 
 
-def _of_options(kind: Any, inside: Sequence[str]) -> set[str]:
+def _of_options(options: Any, inside: Sequence[str]) -> set[str]:
     """The fields of a class of options, or of the options that one of them holds."""
     for name in inside:
-        hint = get_type_hints(kind).get(name) if is_dataclass(kind) else None
-        kind = next((one for one in (hint, *get_args(hint)) if is_dataclass(one)), None)
-    return {one.name for one in fields(kind)} if is_dataclass(kind) else set()
+        field = getattr(options, "model_fields", {}).get(name)
+        hint = field and field.annotation
+        options = next((one for one in (hint, *get_args(hint)) if hasattr(one, "model_fields")), None)
+    return set(getattr(options, "model_fields", ()))

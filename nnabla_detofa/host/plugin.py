@@ -8,8 +8,8 @@ from types import ModuleType
 from typing import Any
 
 from ..data import coco, image_folder, voc
+from ..data.blank_data import blank_loader
 from ..data.digits import generated_aside
-from ..data.expected import blank_loader
 from ..errors import HostError
 from ..searcher import DetOFASearcher, OFAPretrainer
 from ..supernet import classifier, detector, host_classifier

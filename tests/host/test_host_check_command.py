@@ -81,7 +81,7 @@ def test_the_policy(capsys):
             ["-c", "mine", "dataloader.voc.rot=x"],
             "unknown key 'dataloader.voc.rot'; known: dataloader.voc.augment, dataloader.voc.cache_megabytes",
         ),
-        (["-c", "mine", "dataloader.voc.image_size=3"], "image_size is 3; it must be divisible by 32"),
+        (["-c", "mine", "dataloader.voc.image_size=3"], "dataloader.voc.image_size is 3; it must be divisible by 32"),
         (["-c", "mine", "~dataloader.voc"], "dataloader must hold exactly one entry, a name and its options; it is {}"),
         (["-c", "empty"], "the configuration lacks dataloader"),
     ],

@@ -10,9 +10,9 @@ import numpy as np
 from hypothesis import strategies as st
 
 from nnabla_detofa.data import DetectionDataset, DetectionLoader, LoaderOptions, read_coco, read_voc
+from nnabla_detofa.data.dataset import to_train_on
 from nnabla_detofa.data.flaws import Findings, Severity
 from nnabla_detofa.data.images import read_image
-from nnabla_detofa.data.splits import to_train_on
 from nnabla_detofa.detection import Detections, coco_ap, to_coco, voc_ap
 from nnabla_detofa.errors import DataError
 
