@@ -1,13 +1,8 @@
-"""What ranks paths without a path filter: the yardsticks for the figures of Table 2."""
+"""Rankers that need no path filter: the yardsticks for the figures of Table 2."""
 
 import numpy as np
 
 _PENALTIES = 10.0 ** np.arange(-3, 4.5, 0.5)
-
-
-def flops_score(costs: np.ndarray) -> np.ndarray:
-    """FLOPs alone: of two paths the dearer is held to be the better one."""
-    return np.asarray(costs, np.float64)
 
 
 def ridge_score(tokens: np.ndarray, buckets: np.ndarray, losses: np.ndarray, test_tokens: np.ndarray) -> np.ndarray:
@@ -22,7 +17,7 @@ def ridge_score(tokens: np.ndarray, buckets: np.ndarray, losses: np.ndarray, tes
 
 
 def ridge_weights(tokens: np.ndarray, buckets: np.ndarray, losses: np.ndarray, vocabulary: int) -> np.ndarray:
-    """What each token at each position adds to the loss, (L · vocabulary,).
+    """Ridge coefficients: the loss that each token at each position adds, (L · vocabulary,).
 
     Tokens and losses are centred within each bucket, as only the order inside a bucket counts; the penalty is the one
     of smallest leave-one-out error, in closed form.
@@ -37,7 +32,7 @@ def ridge_weights(tokens: np.ndarray, buckets: np.ndarray, losses: np.ndarray, v
 def leave_one_out_errors(
     left: np.ndarray, size: np.ndarray, target: np.ndarray, buckets: np.ndarray, penalties: np.ndarray
 ) -> np.ndarray:
-    """What each path's loss differs from the prediction of ridge regression on all others, (penalties, n).
+    """Differences of each path's loss from the prediction of ridge regression on all others, (penalties, n).
 
     `left` (n, r) and `size` (r,) decompose the centred features; `target` (n,) is centred. A path's leverage includes
     its part in the mean of its bucket: without it, a fit that goes through every point would look like the best one.

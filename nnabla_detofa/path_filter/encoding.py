@@ -4,27 +4,32 @@ Every (position, token) pair has one input vector, and so has every budget. The 
 whatever the number of paths: the filter looks its input up, and its first layer projects the table and not the paths.
 """
 
+from typing import Annotated
+
 import numpy as np
 
-from ..errors import ConfigError, require_whole
+from ..errors import ConfigError
+from ..options import Listed, Options, Whole
 from ..space import TokenLayout
 
-LONGEST, LARGEST = 10_000, 10**6  # tokens of a path, and a position in it
+LONGEST = 10_000  # tokens of a path
+Positions = Annotated[tuple[int, ...], Listed(Whole(least=0, most=10**6))]
+
+
+class _Layout(Options):
+    vocabulary: Annotated[int, Whole()]
+    layer: Positions
+    block: Positions
 
 
 def checked_layout(layout: TokenLayout) -> TokenLayout:
-    """`layout` with tuples for lists; ConfigError where its parts do not fit together."""
-    vocabulary, layer, block = layout.vocabulary, np.asarray(layout.layer), np.asarray(layout.block)
-    vocabulary = require_whole("token layout: vocabulary", vocabulary)
-    if layer.ndim != 1 or not 0 < layer.size <= LONGEST or layer.shape != block.shape:
-        given = f"{layer.size} layers and {block.size} blocks"
-        raise ConfigError(f"token layout: {given}; every token needs one of each, {LONGEST} at most")
-    for name, index in (("layer", layer), ("block", block)):
-        if index.dtype.kind not in "iu" or index.min() < 0 or index.max() > LARGEST:
-            raise ConfigError(
-                f"token layout: {name} is {index.tolist()}; it must hold whole numbers from 0 up to {LARGEST}"
-            )
-    return TokenLayout(vocabulary, tuple(layer.tolist()), tuple(block.tolist()))
+    """`layout` with tuples for lists and arrays; ConfigError where its parts do not fit together."""
+    checked = _Layout.of("token_layout", {name: np.asarray(part).tolist() for name, part in layout._asdict().items()})
+    n = len(checked.layer)
+    if not 0 < n == len(checked.block) <= LONGEST:
+        given = f"{n} layers and {len(checked.block)} blocks"
+        raise ConfigError(key="token_layout", given=given, allowed=f"one of each for every token, {LONGEST} at most")
+    return TokenLayout(checked.vocabulary, checked.layer, checked.block)
 
 
 def positional_encoding(index: np.ndarray, dim: int) -> np.ndarray:
@@ -40,7 +45,7 @@ def positional_encoding(index: np.ndarray, dim: int) -> np.ndarray:
 
 
 def position_vectors(layout: TokenLayout, dim: int, *, block_encoding: bool) -> np.ndarray:
-    """What the positions of the layout add to their tokens, (L, dim): the layer's encoding plus the block's."""
+    """Vectors that are added to the tokens of each position, (L, dim): the layer's encoding plus the block's."""
     vectors = positional_encoding(np.asarray(layout.layer), dim)
     if block_encoding:
         vectors = vectors + positional_encoding(np.asarray(layout.block), dim)
@@ -52,8 +57,7 @@ def table_rows(layout: TokenLayout, tokens: np.ndarray, buckets: np.ndarray | No
 
     Row p · vocabulary + t is token t at position p; behind those come the budgets.
     """
-    positions = np.arange(len(layout.layer)) * layout.vocabulary
-    rows = positions + tokens
+    rows = np.arange(len(layout.layer)) * layout.vocabulary + tokens
     if buckets is None:
         return rows
     return np.concatenate([(len(layout.layer) * layout.vocabulary + buckets)[:, None], rows], axis=1)

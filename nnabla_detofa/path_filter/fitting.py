@@ -2,20 +2,21 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import nnabla as nn
 import nnabla.solvers as S  # noqa: N812
 import numpy as np
 
 from ..errors import ConfigError, NumericError
+from ..options import Flag, Number, OneOf, Whole, checked, ratio
 from ..precision import single_precision
 from .baselines import main_effects
 from .encoding import table_rows
-from .fit_options import require_fit_options
 from .metrics import evaluate
 from .model import PathFilter
 from .network import score_graph
-from .objectives import Binary, Objective, Ranking, pair_weights
+from .objectives import OBJECTIVES, Binary, Objective, Ranking, pair_weights
 
 # of the main effects, tried at the start of a fit; with more than 4, the paths of a bucket would differ in digits alone
 # that a score no longer has
@@ -24,22 +25,17 @@ SCALES = 2.0 ** np.arange(-2, 2.5, 0.5)
 
 @dataclass(frozen=True)
 class FitReport:
-    """How a fit went.
+    """How a fit went."""
 
-    train_loss, valid_loss: (epochs,), the objective on the two parts.
-    best_epoch: the epoch whose weights were kept, -1 for the start.
-    train, valid: indices of the paths of the two parts.
-    metrics: Table 2 on the held-out part (`metrics.evaluate`).
-    """
-
-    train_loss: np.ndarray
-    valid_loss: np.ndarray
-    best_epoch: int
-    train: np.ndarray
-    valid: np.ndarray
-    metrics: dict[str, float]
+    train_loss: np.ndarray  # (epochs,), the objective on the paths that were fitted to
+    valid_loss: np.ndarray  # (epochs,), and on those held out
+    best_epoch: int  # whose weights were kept, -1 for the start
+    train: np.ndarray  # indices of the paths that were fitted to
+    valid: np.ndarray  # and of those held out
+    metrics: dict[str, float]  # Table 2 on those held out (`metrics.evaluate`)
 
 
+@checked("path_filter.fit", "rng", "progress", "agree")
 def fit(
     path_filter: PathFilter,
     tokens: np.ndarray,
@@ -47,16 +43,16 @@ def fit(
     losses: np.ndarray,
     *,
     rng: np.random.Generator,
-    epochs: int = 100,
-    learning_rate: float = 1e-3,
-    batch: int = 256,
-    patience: int | None = None,
-    objective: str = "ranking",
-    margin: float = 1.0,
-    binary_ratio: float = 0.25,
-    weight_decay: float = 0.0,
-    valid_ratio: float = 0.2,
-    bounded: bool = True,
+    epochs: Annotated[int, Whole()] = 100,
+    learning_rate: Annotated[float, Number(above=0)] = 1e-3,
+    batch: Annotated[int, Whole(least=2)] = 256,
+    patience: Annotated[int | None, Whole(null=True)] = None,
+    objective: Annotated[str, OneOf("path_filter.fit.objective", lambda: OBJECTIVES)] = "ranking",
+    margin: Annotated[float, Number(above=0)] = 1.0,
+    binary_ratio: Annotated[float, Number(above=0, below=1)] = 0.25,
+    weight_decay: Annotated[float, Number(least=0)] = 0.0,
+    valid_ratio: Annotated[float, ratio()] = 0.2,
+    bounded: Annotated[bool, Flag()] = True,
     progress: Callable[[int], None] | None = None,
     agree: Callable[[bool], bool] = bool,
 ) -> FitReport:
@@ -83,9 +79,6 @@ def fit(
         ConfigError: input that does not fit, or no two paths of a bucket with different losses.
         NumericError: the loss is not finite.
     """
-    require_fit_options(epochs=epochs, learning_rate=learning_rate, batch=batch, patience=patience, margin=margin)
-    require_fit_options(objective=objective, binary_ratio=binary_ratio, bounded=bounded)
-    require_fit_options(weight_decay=weight_decay, valid_ratio=valid_ratio)
     aim: Objective = Ranking(margin) if objective == "ranking" else Binary(binary_ratio)
     rows, buckets, losses = path_filter.rows(tokens, buckets), np.asarray(buckets), np.asarray(losses, np.float64)
     if losses.shape != buckets.shape or not np.isfinite(losses).all():
@@ -110,7 +103,8 @@ def fit(
         _start_main_effects(path_filter, prior, np.asarray(tokens)[train], buckets[train], losses[train])
         scale = _best_scale(main, judge)
         start = main.d.copy()
-    step = _Step(path_filter, aim, size, learning_rate=learning_rate, weight_decay=weight_decay)
+    shape = (size, rows.shape[1])
+    step = _training_step(path_filter, aim, shape, learning_rate=learning_rate, weight_decay=weight_decay)
     history, best_epoch, kept = [], -1, path_filter.weights
     best = judge()
     try:
@@ -183,28 +177,26 @@ def _batches(members: np.ndarray, size: int, rng: np.random.Generator) -> np.nda
     return np.resize(rng.permutation(members), (-(-len(members) // size), size))
 
 
-class _Step:
-    """One step of Adam on a batch of fixed size, in single precision; the graph is built once."""
+def _training_step(
+    path_filter: PathFilter, aim: Objective, shape: tuple[int, int], *, learning_rate: float, weight_decay: float
+) -> Callable[[np.ndarray, np.ndarray, np.ndarray], float]:
+    """One step of Adam on a batch of rows of this `shape`, in single precision; the graph is built once."""
+    with nn.auto_forward(False), single_precision():
+        place = nn.Variable(shape)
+        targets = nn.Variable(aim.targets(*np.zeros((2, shape[0]))).shape)
+        scores = score_graph(path_filter.variables, path_filter.design, path_filter.positions, place)
+        loss = aim.graph(scores, targets)
+        solver = S.Adam(learning_rate)
+    solver.set_parameters(path_filter.variables)
 
-    def __init__(
-        self, path_filter: PathFilter, aim: Objective, size: int, *, learning_rate: float, weight_decay: float
-    ) -> None:
-        self._aim = aim
-        with nn.auto_forward(False), single_precision():
-            self._rows = nn.Variable((size, path_filter.row_length))
-            self._targets = nn.Variable(aim.targets(np.zeros(size), np.zeros(size)).shape)
-            scores = score_graph(path_filter.variables, path_filter.design, path_filter.positions, self._rows)
-            self._loss = aim.graph(scores, self._targets)
-            self._solver = S.Adam(learning_rate)
-        self._solver.set_parameters(path_filter.variables)
-        self._decay = weight_decay
+    def step(rows: np.ndarray, groups: np.ndarray, truth: np.ndarray) -> float:
+        place.d, targets.d = rows, aim.targets(groups, truth)
+        solver.zero_grad()
+        loss.forward(clear_no_need_grad=True)
+        loss.backward(clear_buffer=True)
+        if weight_decay:
+            solver.weight_decay(weight_decay)
+        solver.update()
+        return float(loss.d)
 
-    def __call__(self, rows: np.ndarray, groups: np.ndarray, truth: np.ndarray) -> float:
-        self._rows.d, self._targets.d = rows, self._aim.targets(groups, truth)
-        self._solver.zero_grad()
-        self._loss.forward(clear_no_need_grad=True)
-        self._loss.backward(clear_buffer=True)
-        if self._decay:
-            self._solver.weight_decay(self._decay)
-        self._solver.update()
-        return float(self._loss.d)
+    return step

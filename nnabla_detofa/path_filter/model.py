@@ -1,21 +1,33 @@
 """The path filter g(a; θ_p) (section 3.1): scores that order the paths of one bucket, higher is better."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import nnabla as nn
 import numpy as np
 
 from ..errors import ConfigError, WeightsError
+from ..options import Kind, checked
 from ..space import TokenLayout
 from . import store
 from .encoding import checked_layout, position_vectors, table_rows
-from .network import Design, initial_weights
+from .network import Design, Layers, Size, Switch, initial_weights, parameter_shapes
 from .scoring import Scorer
 
 AUTO: Literal["auto"] = "auto"
+
+
+class _FlagOrAuto(Kind):
+    """true, false or auto."""
+
+    words = "true, false or auto"
+
+    def accept(self, value: Any) -> Any:
+        """See `Kind`."""
+        if not isinstance(value, bool) and not (isinstance(value, str) and value == AUTO):
+            raise ValueError
+        return value
 
 
 class PathFilter:
@@ -35,26 +47,28 @@ class PathFilter:
         ConfigError: a layout or size that no filter can have.
     """
 
+    @checked("path_filter.network", "rng")
     def __init__(
         self,
         layout: TokenLayout,
         n_buckets: int = 5,
         *,
         rng: np.random.Generator,
-        budget_condition: bool = True,
-        block_encoding: bool = True,
-        main_effects: bool | Literal["auto"] = AUTO,
-        dim: int = 128,
-        heads: int = 4,
-        layers: int = 3,
-        hidden: int = 128,
+        budget_condition: Switch = True,
+        block_encoding: Switch = True,
+        main_effects: Annotated[bool | Literal["auto"], _FlagOrAuto()] = AUTO,
+        dim: Size = 128,
+        heads: Size = 4,
+        layers: Layers = 3,
+        hidden: Size = 128,
     ) -> None:
         self.layout = checked_layout(layout)
         self._auto = main_effects == AUTO
-        own = True if main_effects == AUTO else main_effects
-        self.design = Design(n_buckets, budget_condition, block_encoding, dim, heads, layers, hidden, own)
-        self.positions = position_vectors(self.layout, dim, block_encoding=block_encoding)
-        initial = initial_weights(self.design, self.layout.vocabulary, len(self.layout.layer), rng)
+        design: dict[str, Any] = {"n_buckets": n_buckets, "budget_condition": budget_condition}
+        design |= {"block_encoding": block_encoding, "dim": dim, "heads": heads, "layers": layers, "hidden": hidden}
+        self.design = Design.of("path_filter.network", {**design, "main_effects": self._auto or main_effects})
+        self.positions = position_vectors(self.layout, self.design.dim, block_encoding=block_encoding)
+        initial = initial_weights(self.design, self.layout, rng)
         self.variables = {name: nn.Variable.from_numpy_array(x, need_grad=True) for name, x in initial.items()}
 
     @property
@@ -66,11 +80,6 @@ class PathFilter:
     def weights(self, values: dict[str, np.ndarray]) -> None:
         for name, variable in self.variables.items():
             variable.d = np.asarray(values[name], np.float32)  # NNabla would take the type of the array
-
-    @property
-    def row_length(self) -> int:
-        """Tokens of a path with the budget's."""
-        return len(self.layout.layer) + self.design.budget_condition
 
     def rows(self, tokens: np.ndarray, buckets: np.ndarray) -> np.ndarray:
         """The checked paths as rows of the input table, (n, T); see `encoding.table_rows`.
@@ -101,8 +110,7 @@ class PathFilter:
 
     def score_rows(self, rows: np.ndarray, *, dtype: type = np.float32) -> np.ndarray:
         """As `score`, of rows that `rows` made."""
-        scorer = Scorer(self.weights, layers=self.design.layers, heads=self.design.heads, positions=self.positions)
-        return scorer(rows, dtype)
+        return Scorer(self.weights, self.design, self.positions)(rows, dtype)
 
     def save(self, file: str | Path, *, space: Mapping[str, object] | None = None) -> None:
         """Writes layout, design and weights to one HDF5 file, in one step: a reader sees the old file or the new.
@@ -110,7 +118,8 @@ class PathFilter:
         Parameters:
             space: what else the scores are of, by name, as JSON holds it; tokens alone do not tell 0.65 from 0.5.
         """
-        store.write(Path(file), self.layout, self.design, self.weights, space)
+        described = {"layout": self.layout._asdict(), "design": dict(self.design)}
+        store.write(Path(file), described | ({} if space is None else {"space": dict(space)}), self.weights)
 
     @classmethod
     def load(
@@ -128,19 +137,16 @@ class PathFilter:
         file = Path(file)
         header, weights = store.read(file)
         try:
-            own = checked_layout(TokenLayout(**header["layout"]))
-            store.require_sizes(file, own, Design(**header["design"]), weights)
-            path_filter = cls(own, **header["design"], rng=np.random.default_rng(0))
+            own, design = checked_layout(TokenLayout(**header["layout"])), Design.of("design", header["design"])
             stored_space = dict(header.get("space", space or {}))
         except (ConfigError, KeyError, TypeError, ValueError) as error:
             raise WeightsError(f"{file}: the header describes no path filter ({error})") from error
+        store.require_shapes(file, weights, parameter_shapes(design, own))  # before a network of such sizes is made
         if space is not None:
             store.require_agreement(file, "space", stored_space, space)
-        if layout is not None and checked_layout(layout) != path_filter.layout:
-            raise WeightsError(
-                f"{file} holds a path filter of another space: {_difference(path_filter.layout, layout)}"
-            )
-        store.require_same(file, {name: v.shape for name, v in path_filter.variables.items()}, weights)
+        if layout is not None:
+            store.require_agreement(file, "layout", own._asdict(), checked_layout(layout)._asdict())
+        path_filter = cls(own, **dict(design), rng=np.random.default_rng(0))
         path_filter.weights = weights
         return path_filter
 
@@ -155,10 +161,12 @@ class PathFilter:
                 of buckets among it, which every option of the constructor is part of.
         """
         if not isinstance(file, (str, Path)):
-            raise ConfigError(f"path_filter.pretrained is {file!r}; it must name a file, or be null")
+            raise ConfigError(key="path_filter.pretrained", given=file, allowed="the name of a file, or null")
         stored = PathFilter.load(file, layout=self.layout, space=space)
-        wanted = replace(self.design, main_effects=stored.design.main_effects) if self._auto else self.design
-        store.require_agreement(Path(file), "design", asdict(stored.design), asdict(wanted))
+        wanted = dict(self.design)
+        if self._auto:
+            wanted["main_effects"] = stored.design.main_effects
+        store.require_agreement(Path(file), "design", dict(stored.design), wanted)
         self.design, self.variables = stored.design, stored.variables
 
 
@@ -167,10 +175,3 @@ def _require_index(name: str, values: np.ndarray, end: int) -> None:
         raise ConfigError(f"{name} are {values.dtype}; they must be whole numbers")
     if values.size and not (values.min() >= 0 and values.max() < end):
         raise ConfigError(f"{name} lie in {values.min()} … {values.max()}; this path filter takes 0 … {end - 1}")
-
-
-def _difference(own: TokenLayout, wanted: TokenLayout) -> str:
-    return (
-        f"{len(own.layer)} tokens of vocabulary {own.vocabulary}, "
-        f"where {len(wanted.layer)} of vocabulary {wanted.vocabulary} are wanted"
-    )

@@ -5,79 +5,83 @@ and a filter never ends up in the weights file of the supernet.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
+from typing import Annotated, Any
 
 import nnabla as nn
 import nnabla.functions as F  # noqa: N812
 import numpy as np
 
-from ..errors import ConfigError, require_whole
+from ..errors import ConfigError
+from ..options import Flag, Options, Whole
+from ..space import TokenLayout
 
-MOST = {"n_buckets": 1000, "dim": 4096, "heads": 4096, "layers": 100, "hidden": 16384}
+Size = Annotated[int, Whole(most=16384)]
+Layers = Annotated[int, Whole(most=100)]
+Switch = Annotated[bool, Flag()]
 
 
-@dataclass(frozen=True)
-class Design:
+class Design(Options):
     """Sizes of the network, the two switches of Table 2 that change it, and ours: `main_effects`."""
 
-    n_buckets: int
-    budget_condition: bool
-    block_encoding: bool
-    dim: int
-    heads: int
-    layers: int
-    hidden: int
-    main_effects: bool
+    n_buckets: Annotated[int, Whole(most=1000)]
+    budget_condition: Switch
+    block_encoding: Switch
+    dim: Size
+    heads: Size
+    layers: Layers
+    hidden: Size
+    main_effects: Switch
 
-    def __post_init__(self) -> None:
-        for name, most in MOST.items():
-            value = require_whole(f"path filter: {name}", getattr(self, name), most=most)
-            object.__setattr__(self, name, value)
-        for name in ("budget_condition", "block_encoding", "main_effects"):
-            if not isinstance(getattr(self, name), bool):
-                allowed = "true, false or auto" if name == "main_effects" else "true or false"
-                raise ConfigError(f"path filter: {name} is {getattr(self, name)!r}; it must be {allowed}")
+    def model_post_init(self, _context: Any) -> None:
+        """ConfigError where the heads cannot share the dimensions."""
         if self.dim % self.heads:
-            raise ConfigError(f"path filter: dim {self.dim} is not a multiple of the {self.heads} heads")
+            allowed = f"a multiple of the {self.heads} heads"
+            raise ConfigError(key="path_filter.network.dim", given=self.dim, allowed=allowed)
 
 
-def initial_weights(design: Design, vocabulary: int, length: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+def parameter_shapes(design: Design, layout: TokenLayout) -> dict[str, tuple[int, ...]]:
+    """Shapes of the parameters by name, in the order in which their initial values are drawn.
+
+    Layer norms have no gain and bias of their own and keys no bias: a linear map follows the former, the softmax
+    cancels the latter. Main effects are a number for each row of the input table.
+    """
+    dim, hidden = design.dim, design.hidden
+    block = {"query": (dim, dim), "key": (dim, dim), "value": (dim, dim), "attention": (dim, dim)}
+    block |= {"hidden": (dim, hidden), "forward": (hidden, dim)}
+    maps = {f"layer{layer}/{name}": shape for layer in range(design.layers) for name, shape in block.items()}
+    maps |= {"head/hidden": (dim, hidden), "head/score": (hidden, 1)}
+    budgets = design.n_buckets if design.budget_condition else 0
+    shapes: dict[str, tuple[int, ...]] = {"token": (layout.vocabulary, dim)}
+    if budgets:
+        shapes["budget"] = (budgets, dim)
+    for name, shape in maps.items():
+        shapes[f"{name}/W"] = shape
+        if not name.endswith("/key"):
+            shapes[f"{name}/b"] = shape[1:]
+    if design.main_effects:
+        shapes["main"] = (len(layout.layer) * layout.vocabulary + budgets, 1)
+    return shapes
+
+
+def initial_weights(design: Design, layout: TokenLayout, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Embeddings from N(0, 0.3²), matrices uniform after Glorot, biases zero; float32.
 
     The last matrix of each residual branch starts at zero: a fresh filter scores tokens one by one, which is most of
-    the truth where paths are few, and learns how they act on each other from there. Layer norms have no gain and bias
-    of their own and keys no bias: a linear map follows the former, the softmax cancels the latter. Main effects, a
-    number for each token at each of the `length` positions, start at zero, and the transformer beside them as well:
-    what it adds to them is what it has learned.
+    the truth where paths are few, and learns how they act on each other from there. Main effects start at zero, and the
+    transformer beside them as well: what it adds to them is what it has learned.
     """
+    zero = ("/b", "/attention/W", "/forward/W", "main", *(["head/score/W"] if design.main_effects else []))
 
-    def matrix(rows: int, columns: int) -> np.ndarray:
-        bound = np.sqrt(6.0 / (rows + columns))
-        return rng.uniform(-bound, bound, (rows, columns)).astype(np.float32)
+    def draw(name: str, shape: tuple[int, ...]) -> np.ndarray:
+        if name.endswith(zero):
+            return np.zeros(shape)
+        if name in ("token", "budget"):
+            return 0.3 * rng.standard_normal(shape)
+        bound = np.sqrt(6.0 / sum(shape))
+        return rng.uniform(-bound, bound, shape)
 
-    def linear(name: str, rows: int, columns: int, *, zero: bool = False) -> dict[str, np.ndarray]:
-        weight = np.zeros((rows, columns), np.float32) if zero else matrix(rows, columns)
-        return {f"{name}/W": weight, f"{name}/b": np.zeros(columns, np.float32)}
-
-    def embedding(rows: int) -> np.ndarray:
-        return (0.3 * rng.standard_normal((rows, dim))).astype(np.float32)
-
-    dim, hidden = design.dim, design.hidden
-    weights = {"token": embedding(vocabulary)}
-    if design.budget_condition:
-        weights["budget"] = embedding(design.n_buckets)
-    for layer in range(design.layers):
-        weights |= linear(f"layer{layer}/query", dim, dim)
-        weights[f"layer{layer}/key/W"] = matrix(dim, dim)
-        weights |= linear(f"layer{layer}/value", dim, dim)
-        weights |= linear(f"layer{layer}/attention", dim, dim, zero=True)
-        weights |= linear(f"layer{layer}/hidden", dim, hidden)
-        weights |= linear(f"layer{layer}/forward", hidden, dim, zero=True)
-    weights |= linear("head/hidden", dim, hidden) | linear("head/score", hidden, 1, zero=design.main_effects)
-    if design.main_effects:
-        weights["main"] = np.zeros((length * vocabulary + design.budget_condition * design.n_buckets, 1), np.float32)
-    return weights
+    return {name: draw(name, shape).astype(np.float32) for name, shape in parameter_shapes(design, layout).items()}
 
 
 def score_graph(
@@ -88,9 +92,13 @@ def score_graph(
     flat = F.reshape(rows, (n * length,))
     table = _input_table(weights, positions)
     x = F.embed(flat, table)  # (n · T, dim): all but the attention works on single tokens
+
+    def project_table(*linear: nn.Variable) -> nn.Variable:
+        return F.embed(flat, F.affine(table, *linear))  # each row of the table once, and not each path's
+
     for layer in range(design.layers):
         own = {name.split("/", 1)[1]: value for name, value in weights.items() if name.startswith(f"layer{layer}/")}
-        project = partial(_project_table, table, flat) if layer == 0 else partial(F.affine, x)
+        project = partial(F.affine, x) if layer else project_table
         x = _norm(x + _attention(own, project, n, length, design))
         inner = F.relu(F.affine(x, own["hidden/W"], own["hidden/b"]))
         x = _norm(x + F.affine(inner, own["forward/W"], own["forward/b"]))
@@ -108,11 +116,6 @@ def _input_table(weights: dict[str, nn.Variable], positions: np.ndarray) -> nn.V
     where = nn.Variable.from_numpy_array(positions[:, None])  # (L, 1, dim)
     table = F.reshape(where + F.reshape(weights["token"], (1, vocabulary, dim)), (len(positions) * vocabulary, dim))
     return F.concatenate(table, weights["budget"], axis=0) if "budget" in weights else table
-
-
-def _project_table(table: nn.Variable, flat: nn.Variable, *linear: nn.Variable) -> nn.Variable:
-    """The linear map of the rows `flat` of the table: of each row of the table once."""
-    return F.embed(flat, F.affine(table, *linear))
 
 
 def _attention(

@@ -1,35 +1,17 @@
-"""What a path filter is fitted to: the ranking of Eq. 4 and 5, or GreedyNASv2's question of one fixed ratio.
+"""Objectives of a fit: the ranking of Eq. 4 and 5, or GreedyNASv2's question of one fixed ratio.
 
 An objective turns the measured losses into a `truth` (n,) that is lower for the better paths, a batch's truth into
-`targets`, and scores beside targets into the loss to minimise, once in NumPy and once as an NNabla graph.
+`targets`, and scores beside targets into the loss to minimise, once in NumPy and once as an NNabla graph. `groups` (n,)
+says which paths compare with each other.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import nnabla as nn
 import nnabla.functions as F  # noqa: N812
 import numpy as np
 
 from .metrics import weakest
-
-OBJECTIVES = ("ranking", "binary")
-
-
-class Objective(Protocol):
-    """See `Ranking` and `Binary`; `groups` (n,) says which paths compare with each other."""
-
-    def truth(self, groups: np.ndarray, losses: np.ndarray) -> np.ndarray:
-        """What is to be learnt of all measured paths, (n,); lower is better."""
-
-    def targets(self, groups: np.ndarray, truth: np.ndarray) -> np.ndarray:
-        """The same for the paths of one batch, as `graph` takes it."""
-
-    def graph(self, scores: nn.Variable, targets: nn.Variable) -> nn.Variable:
-        """The loss of scores (n, 1), a scalar."""
-
-    def loss(self, scores: np.ndarray, targets: np.ndarray) -> float:
-        """The same of scores (n,)."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +29,13 @@ class Ranking:
         return pair_weights(groups, truth)
 
     def graph(self, scores: nn.Variable, targets: nn.Variable) -> nn.Variable:
-        """Eq. 5."""
+        """Eq. 5 of scores (n, 1), a scalar."""
         shortfall = F.relu(self.margin - (scores - F.transpose(scores, (1, 0))))
         return F.sum(targets * shortfall * shortfall)
 
     def loss(self, scores: np.ndarray, targets: np.ndarray) -> float:
-        """Eq. 5 in NumPy."""
-        return pair_loss(scores, targets, self.margin)
+        """Eq. 5 of scores (n,)."""
+        return float(np.vdot(targets, np.maximum(0, self.margin - np.subtract.outer(scores, scores)) ** 2))
 
 
 @dataclass(frozen=True)
@@ -77,13 +59,17 @@ class Binary:
         return (1.0 - truth[:, None]).astype(np.float32)
 
     def graph(self, scores: nn.Variable, targets: nn.Variable) -> nn.Variable:
-        """The mean binary cross-entropy."""
+        """The mean binary cross-entropy of scores (n, 1), a scalar."""
         return F.mean(F.binary_cross_entropy(scores, targets))
 
     def loss(self, scores: np.ndarray, targets: np.ndarray) -> float:
-        """The mean binary cross-entropy in NumPy."""
+        """The mean binary cross-entropy of scores (n,)."""
         good = np.clip(scores[:, None].astype(np.float64), 1e-12, 1 - 1e-12)
         return float(-np.mean(targets * np.log(good) + (1 - targets) * np.log(1 - good)))
+
+
+Objective = Ranking | Binary
+OBJECTIVES = ("ranking", "binary")
 
 
 def pair_weights(groups: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -93,8 +79,3 @@ def pair_weights(groups: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """
     counted = (groups[:, None] == groups) & (truth[:, None] < truth)
     return (counted / max(counted.sum(), 1)).astype(np.float32)
-
-
-def pair_loss(scores: np.ndarray, weights: np.ndarray, margin: float) -> float:
-    """Eq. 5: the mean squared hinge of the score differences; scores (n,), weights (n, n)."""
-    return float(np.vdot(weights, np.maximum(0, margin - np.subtract.outer(scores, scores)) ** 2))

@@ -9,24 +9,19 @@ from itertools import pairwise
 import numpy as np
 
 from ..threads import THREADS, one_blas_thread, pool
+from .network import Design
 
 _BLOCK = 32  # paths at a time; 32 paths of 22 tokens and 128 dimensions are a third of a megabyte
 
 
 class Scorer:
-    """Scores of paths for fixed weights.
+    """Scores of paths for fixed weights, arrays by name; positions (L, dim) are added to the tokens."""
 
-    Parameters:
-        weights: arrays by name, as in `network.initial_weights`.
-        layers, heads: as in `network.Design`.
-        positions: (L, dim), what the positions add to their tokens.
-    """
-
-    def __init__(self, weights: dict[str, np.ndarray], *, layers: int, heads: int, positions: np.ndarray) -> None:
-        self._dim, self._heads = weights["token"].shape[1], heads
+    def __init__(self, weights: dict[str, np.ndarray], design: Design, positions: np.ndarray) -> None:
+        self._dim, self._heads = design.dim, design.heads
         table = (positions[:, None] + weights["token"]).reshape(-1, self._dim)
         self._table = np.concatenate([table, weights["budget"]]) if "budget" in weights else table
-        self._layers = [_fused(weights, f"layer{layer}/", heads) for layer in range(layers)]
+        self._layers = [_fused(weights, f"layer{layer}/", design.heads) for layer in range(design.layers)]
         self._projected = self._table @ self._layers[0]["qkv/W"]
         self._projected[:, : self._dim] += self._layers[0]["query/b"]
         self._main = weights["main"][:, 0] if "main" in weights else None

@@ -1,4 +1,4 @@
-"""Eq. 4 and 5, the split, and what a fit keeps."""
+"""Eq. 4 and 5 and GreedyNASv2's question, the split, what a fit keeps, and cross-validation."""
 
 import nnabla as nn
 import numpy as np
@@ -6,16 +6,20 @@ import pytest
 from nnabla.ext_utils import get_extension_context
 
 from nnabla_detofa.errors import ConfigError, NumericError
-from nnabla_detofa.path_filter import PathFilter, TokenLayout, fit, kendall_tau
+from nnabla_detofa.options import declared
+from nnabla_detofa.path_filter import PathFilter, TokenLayout, cross_validate, evaluate, fit, kendall_tau
 from nnabla_detofa.path_filter.fitting import split
-from nnabla_detofa.path_filter.objectives import pair_loss, pair_weights
+from nnabla_detofa.path_filter.metrics import METRICS, weakest
+from nnabla_detofa.path_filter.objectives import OBJECTIVES, Binary, Ranking, pair_weights
 
 LAYOUT = TokenLayout(vocabulary=4, layer=[0, 1, 2, 3], block=[0, 0, 1, 1])
 SMALL = {"dim": 16, "heads": 2, "layers": 1, "hidden": 16}
+LOSSES = np.array([5.0, 1.0, 4.0, 2.0, 3.0, 10.0, 30.0, 20.0])
+BUCKETS = np.array([0, 0, 0, 0, 0, 1, 1, 1])
 
 
-def small_filter(seed=0, **options):
-    return PathFilter(LAYOUT, 3, rng=np.random.default_rng(seed), **{**SMALL, "main_effects": False, **options})
+def small_filter(**options):
+    return PathFilter(LAYOUT, 3, rng=np.random.default_rng(0), **{**SMALL, "main_effects": False, **options})
 
 
 def measured(n=120, seed=0):
@@ -23,6 +27,16 @@ def measured(n=120, seed=0):
     rng = np.random.default_rng(seed)
     tokens, buckets = rng.integers(0, 4, (n, 4)), rng.integers(0, 3, n)
     return tokens, buckets, 10.0 - tokens @ [0.4, 0.3, 0.2, 0.1] - 5.0 * buckets
+
+
+def fitted(data=None, seed=1, path_filter=None, **options):
+    """A small filter after a fit, and the report."""
+    path_filter = path_filter or small_filter()
+    data = measured() if data is None else data
+    return path_filter, fit(path_filter, *data, rng=np.random.default_rng(seed), **options)
+
+
+# ---- objectives
 
 
 def test_pairs_are_those_of_one_bucket_with_the_lower_loss_on_the_left():
@@ -33,23 +47,80 @@ def test_pairs_are_those_of_one_bucket_with_the_lower_loss_on_the_left():
     assert not pair_weights(np.array([0, 1]), np.array([1.0, 2.0])).any()
 
 
-def test_pair_loss_is_the_mean_squared_hinge():
+@pytest.mark.parametrize("margin", [1.0, 0.3])
+def test_the_ranking_loss_is_the_mean_squared_hinge(margin):
     buckets, losses = np.array([0, 0, 0, 1, 1]), np.array([1.0, 2.0, 3.0, 0.5, 0.1])
     scores = np.array([0.9, 0.5, 0.6, 0.2, 0.3], np.float32)
     pairs = [(0, 1), (0, 2), (1, 2), (4, 3)]
-    for margin in (1.0, 0.3):
-        expected = np.mean([max(0, margin - (scores[a] - scores[b])) ** 2 for a, b in pairs])
-        assert pair_loss(scores, pair_weights(buckets, losses), margin) == pytest.approx(expected, rel=1e-6)
+    expected = np.mean([max(0, margin - (scores[a] - scores[b])) ** 2 for a, b in pairs])
+    assert Ranking(margin).loss(scores, pair_weights(buckets, losses)) == pytest.approx(expected, rel=1e-6)
 
 
 def test_half_a_margin_is_least_where_scores_are_spread_evenly():
-    losses, buckets = np.arange(40.0), np.zeros(40, int)
-    weights, even = pair_weights(buckets, losses), 1 - (np.arange(40) + 0.5) / 40
-    rng = np.random.default_rng(0)
+    weights, even = pair_weights(np.zeros(40, int), np.arange(40.0)), 1 - (np.arange(40) + 0.5) / 40
+    half, whole, rng = Ranking(0.5), Ranking(1.0), np.random.default_rng(0)
     others = [np.clip(even + step * rng.standard_normal(40), 0, 1) for step in (0.01, 0.03, 0.1)]
-    assert all(pair_loss(even, weights, 0.5) < pair_loss(other, weights, 0.5) for other in others)
+    assert all(half.loss(even, weights) < half.loss(other, weights) for other in others)
     ends = np.clip(0.5 + 2 * (even - 0.5), 0, 1)  # the paper's margin of 1 wants the outer quarters at the ends
-    assert pair_loss(ends, weights, 1.0) < pair_loss(even, weights, 1.0)
+    assert whole.loss(ends, weights) < whole.loss(even, weights)
+
+
+def test_the_weakest_of_each_bucket_are_those_of_table_2():
+    assert Binary(0.4).truth(BUCKETS, LOSSES).tolist() == [1, 0, 1, 0, 0, 0, 1, 0]
+    assert Binary(0.4).truth(np.zeros(8, int), LOSSES).tolist() == [0, 0, 0, 0, 0, 1, 1, 1]
+    assert weakest(LOSSES, 0.01).sum() == 1
+    figures = evaluate(-Binary(0.25).truth(BUCKETS, LOSSES), LOSSES, BUCKETS)
+    assert figures["precision"] == figures["recall"] == figures["accuracy"] == 1
+
+
+@pytest.mark.parametrize("aim", [Ranking(0.5), Ranking(1.0), Binary(0.25), Binary(0.6)])
+def test_the_graph_is_the_loss_in_numpy_and_its_slope(aim):
+    scores = np.random.default_rng(0).uniform(0.05, 0.95, len(LOSSES)).astype(np.float32)
+    targets = aim.targets(BUCKETS, aim.truth(BUCKETS, LOSSES))
+    given = nn.Variable.from_numpy_array(scores[:, None], need_grad=True)
+    given.grad.zero()
+    graph = aim.graph(given, nn.Variable.from_numpy_array(targets))
+    graph.forward()
+    graph.backward()
+    assert graph.d == pytest.approx(aim.loss(scores, targets), rel=1e-5)
+    for i, step in enumerate(1e-5 * np.eye(len(scores))):
+        slope = (aim.loss(scores + step, targets) - aim.loss(scores - step, targets)) / 2e-5
+        assert given.g[i, 0] == pytest.approx(slope, rel=1e-3, abs=1e-4)
+
+
+def test_cross_entropy_is_least_at_the_truth_and_finite_at_the_ends():
+    targets = Binary(0.4).targets(BUCKETS, Binary(0.4).truth(BUCKETS, LOSSES))
+    right = targets[:, 0]
+    assert Binary(0.4).loss(right, targets) < 1e-9
+    assert 20 < Binary(0.4).loss(1 - right, targets) < np.inf
+    assert Binary(0.4).loss(np.full(8, 0.5, np.float32), targets) == pytest.approx(np.log(2))
+
+
+@pytest.mark.parametrize("main_effects", [False, True])
+def test_a_binary_filter_finds_the_share_it_was_fitted_to(main_effects):
+    options = {"objective": "binary", "binary_ratio": 0.25, "epochs": 60, "learning_rate": 1e-2}
+    path_filter, report = fitted(measured(240), path_filter=small_filter(main_effects=main_effects), **options)
+    assert report.valid_loss[report.best_epoch] == report.valid_loss.min()
+    tokens, buckets, losses = measured(120, 9)
+    scores = path_filter.score(tokens, buckets)
+    assert evaluate(scores, losses, buckets)["precision"] > 0.75
+    assert 0.1 < (scores < 0.5).mean() < 0.4  # the score is the probability that the path is not weak
+
+
+def test_another_ratio_is_served_by_a_ranking_and_not_by_a_binary_filter():
+    tokens, buckets, losses = measured(150, 9)
+    ranking, binary = (
+        evaluate(path_filter.score(tokens, buckets), losses, buckets)
+        for path_filter, _ in (
+            fitted(measured(240), objective=objective, binary_ratio=0.7, epochs=40, learning_rate=1e-2)
+            for objective in OBJECTIVES
+        )
+    )
+    assert ranking["precision"] > binary["precision"]
+    assert ranking["kendall_tau"] > binary["kendall_tau"]
+
+
+# ---- fits
 
 
 def test_split_is_stratified_and_complete():
@@ -60,38 +131,30 @@ def test_split_is_stratified_and_complete():
 
 
 def test_fit_ranks_paths_it_has_not_seen():
-    tokens, buckets, losses = measured()
-    path_filter = small_filter()
-    report = fit(path_filter, tokens, buckets, losses, rng=np.random.default_rng(1), epochs=40, learning_rate=1e-2)
+    path_filter, report = fitted(epochs=40, learning_rate=1e-2)
     assert report.metrics["kendall_tau"] > 0.8
     assert report.metrics["precision"] > 0.5
     assert report.valid_loss[report.best_epoch] == report.valid_loss.min()
     assert len(report.train_loss) == len(report.valid_loss) == 40
     assert len(report.train) + len(report.valid) == 120
-    fresh = measured(seed=9)
-    scores = path_filter.score(*fresh[:2])
-    assert all(kendall_tau(scores[fresh[1] == b], -fresh[2][fresh[1] == b]) > 0.7 for b in range(3))
+    tokens, buckets, losses = measured(seed=9)
+    scores = path_filter.score(tokens, buckets)
+    assert all(kendall_tau(scores[buckets == b], -losses[buckets == b]) > 0.7 for b in range(3))
 
 
 def test_fit_keeps_the_weights_of_its_best_epoch():
-    tokens, buckets, losses = measured(60)
-    path_filter = small_filter()
-    report = fit(path_filter, tokens, buckets, losses, rng=np.random.default_rng(1), epochs=15, learning_rate=0.1)
-    valid = report.valid
-    scores, weights = path_filter.score(tokens[valid], buckets[valid]), pair_weights(buckets[valid], losses[valid])
-    assert pair_loss(scores, weights, 1.0) == pytest.approx(report.valid_loss[report.best_epoch], abs=1e-6)
+    tokens, buckets, losses = data = measured(60)
+    path_filter, report = fitted(data, epochs=15, learning_rate=0.1)
+    scores, valid = path_filter.score(tokens, buckets), report.valid
+    loss = Ranking(1.0).loss(scores[valid], pair_weights(buckets[valid], losses[valid]))
+    assert loss == pytest.approx(report.valid_loss[report.best_epoch], abs=1e-6)
 
 
 def test_two_fits_of_one_seed_are_equal_and_leave_no_global_parameter():
     before = dict(nn.get_parameters(grad_only=False))
-    runs = []
-    for _ in range(2):
-        path_filter = small_filter()
-        report = fit(path_filter, *measured(), rng=np.random.default_rng(1), epochs=3, batch=32)
-        runs.append((report, path_filter.weights))
-    (first, weights), (second, again) = runs
-    assert np.array_equal(first.train_loss, second.train_loss)
-    assert all(np.array_equal(weights[name], again[name]) for name in weights)
+    (first, report), (second, again) = (fitted(epochs=3, batch=32) for _ in range(2))
+    assert np.array_equal(report.train_loss, again.train_loss)
+    assert all(np.array_equal(first.weights[name], value) for name, value in second.weights.items())
     assert dict(nn.get_parameters(grad_only=False)) == before
 
 
@@ -101,43 +164,35 @@ def test_a_fit_is_the_same_whatever_precision_networks_are_trained_in(main_effec
     weights = []
     for type_config in ("float", "half"):
         with nn.context_scope(get_extension_context("cpu", type_config=type_config)):
-            path_filter = small_filter(main_effects=main_effects)
             options = {"epochs": 3, "batch": 32, "weight_decay": 1e-4, "objective": objective}
-            fit(path_filter, *measured(), rng=np.random.default_rng(1), **options)
-        weights.append(path_filter.weights)
+            weights.append(fitted(path_filter=small_filter(main_effects=main_effects), **options)[0].weights)
     for name, value in weights[0].items():
         np.testing.assert_array_equal(weights[1][name], value, err_msg=name)
 
 
+def test_weights_decay():
+    sums = []
+    for weight_decay in (0.0, 0.1):
+        path_filter, report = fitted(epochs=20, weight_decay=weight_decay)
+        assert report.best_epoch > 0
+        sums.append(np.abs(path_filter.weights["head/hidden/W"]).sum())
+    assert sums[0] > 1.05 * sums[1]
+
+
 def test_fit_goes_on_from_the_weights_it_finds():
-    path_filter, data = small_filter(), measured()
-    options = {"epochs": 20, "learning_rate": 1e-2}
-    first = fit(path_filter, *data, rng=np.random.default_rng(1), **options)
-    second = fit(path_filter, *data, rng=np.random.default_rng(1), epochs=1, learning_rate=1e-4)
-    assert second.train_loss[0] < first.train_loss[0]
+    path_filter, first = fitted(epochs=20, learning_rate=1e-2)
+    assert fitted(path_filter=path_filter, epochs=1, learning_rate=1e-4)[1].train_loss[0] < first.train_loss[0]
 
 
 def test_the_loss_across_buckets_learns_the_bucket_instead():
-    tokens, buckets, losses = measured()
-    options = {"epochs": 15, "learning_rate": 1e-2}
-    bounded, free = small_filter(), small_filter()
-    fit(bounded, tokens, buckets, losses, rng=np.random.default_rng(1), **options)
-    fit(free, tokens, buckets, losses, rng=np.random.default_rng(1), bounded=False, **options)
-    one_path = np.tile(tokens[:1], (3, 1))
+    bounded, free = (fitted(epochs=15, learning_rate=1e-2, bounded=bounded)[0] for bounded in (True, False))
+    one_path = np.tile(measured()[0][:1], (3, 1))
     assert np.ptp(free.score(one_path, np.arange(3))) > 0.5 > np.ptp(bounded.score(one_path, np.arange(3)))
 
 
 def test_patience_stops_and_progress_counts():
     seen = []
-    report = fit(
-        small_filter(),
-        *measured(60),
-        rng=np.random.default_rng(1),
-        epochs=200,
-        learning_rate=0.05,
-        patience=3,
-        progress=seen.append,
-    )
+    _, report = fitted(measured(60), epochs=200, learning_rate=0.05, patience=3, progress=seen.append)
     assert len(seen) == len(report.valid_loss) == report.best_epoch + 4 < 200
     assert seen == list(range(len(seen)))
 
@@ -147,7 +202,7 @@ def test_processes_that_fit_side_by_side_stop_together():
 
     def epochs(agree, patience):
         options = {"epochs": 30, "learning_rate": 0.05, "patience": patience, "agree": agree}
-        return len(fit(small_filter(), *measured(60), rng=np.random.default_rng(1), **options).valid_loss)
+        return len(fitted(measured(60), **options)[1].valid_loss)
 
     wishes = []
     alone = epochs(lambda wish: wishes.append(wish) or wish, 3)
@@ -160,39 +215,87 @@ def test_processes_that_fit_side_by_side_stop_together():
 
 def test_a_held_out_part_without_pairs_is_judged_on_the_training_part():
     tokens, _, losses = measured(6)
-    report = fit(small_filter(), tokens, np.zeros(6, int), losses, rng=np.random.default_rng(0), epochs=2)
+    _, report = fitted((tokens, np.zeros(6, int), losses), seed=0, epochs=2)
     assert len(report.valid) == 1
     assert np.isnan(report.metrics["kendall_tau"])
     assert np.isfinite(report.valid_loss).all()
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"losses": np.zeros(59)}, r"losses have shape \(59,\); 60 paths need \(60,\) finite numbers"),
-        ({"losses": np.full(60, np.nan)}, "finite numbers"),
-        (
-            {"losses": np.zeros(60)},
-            r"none of 48 paths to fit to differs from the others of its bucket; Ranking\(margin=1.0\) needs that",
-        ),
-        ({"epochs": 0}, "epochs is 0; it must be a whole number of at least 1"),
-        ({"batch": 1}, "batch is 1; it must be a whole number of at least 2"),
-        ({"patience": 0.5}, "patience is 0.5"),
-        ({"margin": -1}, "margin is -1; it must be a number above 0"),
-        ({"learning_rate": 0}, "learning_rate is 0; it must be a number above 0"),
-        ({"valid_ratio": 1.0}, r"valid_ratio is 1.0; it must be a number in \[0, 1\)"),
-    ],
-)
-def test_fits_that_cannot_be(change, message):
-    tokens, buckets, losses = measured(60)
-    data = {"tokens": tokens, "buckets": buckets, "losses": losses} | change
-    with pytest.raises(ConfigError, match=message):
-        fit(small_filter(), rng=np.random.default_rng(0), **data)
-
-
 def test_a_loss_that_is_not_finite_leaves_the_filter_as_it_was_best():
     path_filter = small_filter()
     before = path_filter.weights
-    with np.errstate(all="ignore"), pytest.raises(NumericError, match="not finite in epoch 0; lower learning_rate"):
-        fit(path_filter, *measured(), rng=np.random.default_rng(0), epochs=3, learning_rate=1e38)
+    with np.errstate(all="ignore"), pytest.raises(NumericError, match="epoch 0"):
+        fitted(path_filter=path_filter, epochs=3, learning_rate=1e38)
     assert all(np.array_equal(path_filter.weights[name], before[name]) for name in before)
+
+
+@pytest.mark.parametrize(
+    ("losses", "options", "said"),
+    [
+        (np.zeros(59), {}, r"\(59,\)"),
+        (np.full(60, np.nan), {}, "finite"),
+        (np.zeros(60), {}, r"48 paths .* Ranking\(margin=1.0\)"),
+        (np.ones(60), {"objective": "binary", "valid_ratio": 0}, r"60 paths .* Binary\(ratio=0.25\)"),
+    ],
+)
+def test_losses_that_nothing_can_be_fitted_to(losses, options, said):
+    with pytest.raises(ConfigError, match=said):
+        fitted((*measured(60)[:2], losses), **options)
+
+
+@pytest.mark.parametrize(
+    ("option", "values"),
+    [
+        ("epochs", [0, True]),
+        ("batch", [1]),
+        ("patience", [0, 0.5]),
+        ("objective", ["auc"]),
+        ("margin", [0, -1]),
+        ("learning_rate", [0, float("inf")]),
+        ("weight_decay", [-1]),
+        ("valid_ratio", [1.0, -0.1]),
+        ("binary_ratio", [0, 1, "a"]),
+        ("bounded", [1]),
+    ],
+)
+def test_options_that_cannot_be(option, values):
+    for value in values:
+        for call in (declared(fit, "rng", "progress", "agree").of, lambda _, given: fitted(**given)):
+            with pytest.raises(ConfigError) as caught:
+                call("path_filter.fit", {option: value})
+            assert (caught.value.key, caught.value.given) == (f"path_filter.fit.{option}", value)
+
+
+# ---- cross-validation
+
+
+def validated(folds):
+    """Of four paths a bucket, which is what the settings allow at least."""
+    rng = np.random.default_rng(0)
+    tokens, buckets = rng.integers(4, size=(8, 4)), np.arange(8) % 2
+    losses, costs = np.random.default_rng(1).random(8), rng.random(8)
+    return cross_validate(small_filter, tokens, buckets, losses, costs=costs, folds=folds, rng=rng, epochs=1)
+
+
+def test_fewer_paths_a_bucket_than_folds_leave_fewer_folds_and_nothing_to_rank():
+    found = validated(folds=5)
+    assert set(found["same_images"]) == {"path filter", "FLOPs", "ridge regression"}
+    for row in (found["filter"], *found["same_images"].values()):
+        assert row == dict.fromkeys(METRICS)  # undefined, which is not a tau of 0
+
+
+def test_a_figure_is_the_mean_of_the_folds_that_define_it():
+    """Of four paths a bucket in three folds, two are in the first, and one each in the others, which say nothing."""
+    row = validated(folds=3)["filter"]
+    assert row["precision"] in (0, 0.5, 1) and row["kendall_tau"] in (-1, 0, 1)
+
+
+def test_held_out_paths_are_judged_by_both_measurements():
+    """FLOPs rank the first measurement backwards, and the one on other images, which counts, as it is."""
+    tokens, buckets, losses = measured(60)
+    options = {"costs": losses, "again": -losses, "folds": 3, "rng": np.random.default_rng(0), "epochs": 15}
+    found = cross_validate(small_filter, tokens, buckets, losses, learning_rate=1e-2, **options)
+    assert found["filter"] == found["other_images"]["path filter"]
+    assert found["same_images"]["FLOPs"]["kendall_tau"] == pytest.approx(-1)
+    assert found["other_images"]["FLOPs"]["kendall_tau"] == pytest.approx(1)
+    assert found["same_images"]["path filter"]["kendall_tau"] > 0.5 > -0.5 > found["filter"]["kendall_tau"]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnabla_detofa.errors import ConfigError
-from nnabla_detofa.path_filter import evaluate, flops_score, kendall_tau, ridge_score
+from nnabla_detofa.path_filter import evaluate, kendall_tau, ridge_score
 from nnabla_detofa.path_filter.baselines import leave_one_out_errors
 
 
@@ -26,23 +26,10 @@ def test_tau_equals_the_count_over_pairs(points):
     assert kendall_tau(x, y) == pytest.approx(slow_tau(x, y), abs=1e-12)
 
 
-def test_tau_equals_scipy():
-    stats = pytest.importorskip("scipy.stats")
-    rng = np.random.default_rng(0)
-    x, y = rng.integers(0, 30, 200).astype(float), rng.standard_normal(200)
-    assert kendall_tau(x, y) == pytest.approx(stats.kendalltau(x, y).statistic, abs=1e-12)
-
-
 def test_a_perfect_and_a_reversed_ranking():
     losses, buckets = np.arange(40.0), np.repeat([0, 1], 20)
-    perfect = evaluate(-losses, losses, buckets)
-    assert perfect == {
-        "accuracy": 1.0,
-        "precision": 1.0,
-        "recall": 1.0,
-        "recall_over_all": 0.25,
-        "kendall_tau": pytest.approx(1.0),
-    }
+    figures = {"accuracy": 1, "precision": 1, "recall": 1, "recall_over_all": 0.25, "kendall_tau": 1}
+    assert evaluate(-losses, losses, buckets) == pytest.approx(figures)
     reverse = evaluate(losses, losses, buckets)
     assert (reverse["precision"], reverse["accuracy"], reverse["kendall_tau"]) == (0.0, 0.5, pytest.approx(-1.0))
 
@@ -76,11 +63,9 @@ def test_buckets_that_say_nothing_are_left_out():
     assert all(np.isnan(x) for x in evaluate(np.empty(0), np.empty(0), np.empty(0, int)).values())
 
 
-def test_figures_that_cannot_be():
-    with pytest.raises(ConfigError, match=r"scores \(3,\), losses \(2,\) and buckets \(3,\) must have one value"):
+def test_arrays_of_other_lengths():
+    with pytest.raises(ConfigError, match=r"\(3,\).*\(2,\)"):
         evaluate(np.zeros(3), np.zeros(2), np.zeros(3, int))
-    with pytest.raises(ConfigError, match=r"ratio is 1; it must be a number in \[0, 1\)"):
-        evaluate(np.zeros(3), np.zeros(3), np.zeros(3, int), ratio=1)
 
 
 def test_ridge_finds_an_additive_loss_and_ignores_the_bucket():
@@ -128,7 +113,3 @@ def test_ridge_of_noise_shrinks_and_of_one_path_is_flat():
     noise = ridge_score(tokens, np.zeros(300, int), rng.standard_normal(300), tokens)
     assert noise.std() < 0.1
     assert not ridge_score(tokens[:1], np.zeros(1, int), np.ones(1), tokens).any()
-
-
-def test_flops_alone_holds_the_dearer_path_for_the_better():
-    assert flops_score(np.array([3, 1, 2])).tolist() == [3.0, 1.0, 2.0]

@@ -1,10 +1,10 @@
-"""How well a path filter ranks paths that it has not seen (Table 2), beside rankers that need no filter."""
+"""Cross-validation: the ranking of paths that a filter has not seen (Table 2), beside rankers that need no filter."""
 
 from collections.abc import Callable
 
 import numpy as np
 
-from .baselines import flops_score, ridge_score
+from .baselines import ridge_score
 from .fitting import fit
 from .metrics import evaluate
 from .model import PathFilter
@@ -27,7 +27,7 @@ def cross_validate(
     Every ranker is fitted to the other folds' losses. A held-out path is judged by its loss, and by its loss `again`
     on other images where there is one: measured on the same images, paths also share what is theirs alone.
 
-    Args:
+    Parameters:
         new_path_filter: gives a filter with fresh weights.
         tokens: (n, L) int. buckets: (n,) int. losses, costs, again: (n,).
         fit_options: the keywords of `fit`.
@@ -46,7 +46,7 @@ def cross_validate(
         fit(path_filter, tokens[rest], buckets[rest], losses[rest], rng=rng, **fit_options)
         rankers = {
             "path filter": path_filter.score(tokens[held_out], buckets[held_out]),
-            "FLOPs": flops_score(costs[held_out]),
+            "FLOPs": costs[held_out],  # of two paths the dearer is held to be the better one
             "ridge regression": ridge_score(tokens[rest], buckets[rest], losses[rest], tokens[held_out]),
         }
         for images, truth in judges.items():
