@@ -16,7 +16,7 @@ def register() -> None:
 
     Raises HostError where one of the names belongs to someone else. nnabla is imported here, and not before.
     """
-    from .host.plugin import register as register_all
+    from .launch.plugin import register as register_all
 
     register_all()
 
@@ -33,6 +33,6 @@ def run(config: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -
     working folder, arguments, signal handlers and Hydra's state are as before afterwards. In the main thread Ctrl-C (a
     notebook's "interrupt") finishes the step, saves and raises KeyboardInterrupt. Raises the exceptions of `errors`.
     """
-    from .notebook import run as run_once
+    from .launch.notebook import run as run_once
 
     return run_once(config, overrides)

@@ -72,14 +72,17 @@ class NumericError(DetOFAError, ArithmeticError):
     """Training met a loss that is not finite."""
 
 
-def unknown(kind: str, given: object, known: Iterable[str]) -> ConfigError:
-    """The error for a name that is not among the known ones; names the closest when one is close."""
+def unknown(kind: str, given: object, known: Iterable[str], *, key: str = "") -> ConfigError:
+    """The error for a name that is not among the known ones; names the closest when one is close.
+
+    `kind`: what it is the name of; `key`: that of the option, where that is another.
+    """
     names = sorted(str(name) for name in known)
     close = get_close_matches(str(given), names, n=1)
     hint = f" (did you mean '{close[0]}'?)" if close else ""
     known_names = ", ".join(names) or "none"
     message = f"unknown {kind} '{given}'; known: {known_names}{hint}"
-    return ConfigError(message, key=kind, given=given, allowed=known_names)
+    return ConfigError(message, key=key or kind, given=given, allowed=known_names)
 
 
 def is_number(value: Any) -> TypeGuard[float]:

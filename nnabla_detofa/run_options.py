@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BeforeValidator, ConfigDict, model_validator
 
 from .errors import ConfigError, unknown
-from .options import Flag, Kind, Listed, Number, OneOf, Options, Text, Whole, declared, ratio
+from .options import Flag, Keys, Listed, Number, OneOf, Options, Text, Whole, declared, ratio
 from .path_filter import PathFilter, fit
 from .pruning import PATH_STRATEGIES, STRATEGIES
 from .search import evolve
@@ -26,18 +26,6 @@ SUPPLIED = ("input_shapes", "target_shapes")
 HOST_HPARAMS = ("epoch", "cosine_warmup_epoch", "warmup_lr", "step_decay_rate", "epoch_steps")
 
 T = TypeVar("T", bound="TrainingOptions")
-
-
-class Keys(Kind):
-    """Keys and their values."""
-
-    words = "keys and their values"
-
-    def accept(self, value: Any) -> dict[str, Any]:
-        """See `Kind`."""
-        if not isinstance(value, Mapping):
-            raise TypeError
-        return dict(value)
 
 
 class ArgsOptions(Options):

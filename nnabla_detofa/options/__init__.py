@@ -1,16 +1,18 @@
 """Options of a run: what a configuration may say, declared once (an addition; not in the paper)."""
 
 from .declaration import Options, checked, declared
-from .kinds import Flag, Kind, Listed, Number, OneOf, Text, Whole, ratio, share
+from .kinds import Flag, Keys, Kind, Listed, Number, OneOf, Text, Value, Whole, ratio, share
 
 __all__ = [
     "Flag",
+    "Keys",
     "Kind",
     "Listed",
     "Number",
     "OneOf",
     "Options",
     "Text",
+    "Value",
     "Whole",
     "checked",
     "declared",

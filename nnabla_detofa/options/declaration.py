@@ -71,12 +71,12 @@ def checked(where: str, *unchecked: str) -> Callable[[Callable[P, T]], Callable[
 def _first(where: str, error: ValidationError, model: type[Options]) -> ConfigError:
     """The first thing that is wrong, as ours."""
     problem = error.errors(include_url=False)[0]
-    place = ".".join(str(part) for part in (where, *problem["loc"]) if part != "")
+    *above, last = (str(part) for part in (where, *problem["loc"]) if part != "")
+    group, place = ".".join(above) or "the configuration", ".".join([*above, last])
     if problem["type"] == "extra_forbidden":
-        owner = _owner(model, problem["loc"][:-1])
-        return unknown(f"key in {place.rpartition('.')[0]}:", problem["loc"][-1], owner.model_fields)
+        return unknown(f"key in {group}:", last, _owner(model, problem["loc"][:-1]).model_fields, key=place)
     if problem["type"] == "missing":
-        return ConfigError(f"{place.rpartition('.')[0]} lacks {problem['loc'][-1]}", key=place)
+        return ConfigError(f"{group} lacks {last}", key=place)
     said = problem.get("ctx", {}).get("error")
     if isinstance(said, ConfigError):
         return said

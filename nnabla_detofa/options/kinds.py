@@ -19,18 +19,18 @@ class Kind:
     null: bool = field(default=False, kw_only=True)
 
     @property
-    def allowed(self) -> str:
-        """In words, to follow "it must be"."""
-        return f"{self.words}, or null" if self.null else self.words
-
-    @property
     def words(self) -> str:
-        """As `allowed`, of values alone."""
+        """What is allowed, to follow "it must be"."""
         raise NotImplementedError(f"{type(self).__name__} has to say what it allows")
 
     def accept(self, value: Any) -> Any:
-        """The value in its own type; ValueError where it is none of this kind."""
+        """The value in its own type; ValueError or TypeError where it is none of this kind."""
         raise NotImplementedError(f"{type(self).__name__} has to say what it accepts")
+
+    @property
+    def allowed(self) -> str:
+        """As `words`, of None too."""
+        return f"{self.words}, or null" if self.null else self.words
 
     def __call__(self, value: Any) -> Any:
         """`accept`, and None where that is allowed; ValueError says what is allowed."""
@@ -39,139 +39,119 @@ class Kind:
         try:
             return self.accept(value)
         except (ValueError, TypeError, OverflowError) as error:
-            raise (
-                error if type(error) is not ValueError and isinstance(error, ValueError) else ValueError(self.allowed)
-            ) from None
+            own = isinstance(error, ValueError) and type(error) is not ValueError  # a ConfigError says more
+            raise (error if own else ValueError(self.allowed)) from None
 
     def __get_pydantic_core_schema__(self, _source: Any, _handler: Any) -> Any:
         """This check in the place of pydantic's own, which would take "3" for a number."""
         return core_schema.no_info_plain_validator_function(self)
 
 
-def _require(good: bool) -> None:
-    if not good:
-        raise ValueError
-
-
 @dataclass(frozen=True)
-class Whole(Kind):
+class _Plain(Kind):
+    """A kind in two functions: its words, and `accept`."""
+
+    say: Callable[[], str]
+    take: Callable[[Any], Any]
+
+    @property
+    def words(self) -> str:
+        return self.say()
+
+    def accept(self, value: Any) -> Any:
+        return self.take(value)
+
+
+def Value(  # noqa: N802
+    words: str, fits: Callable[[Any], bool], make: Callable[[Any], Any] = lambda value: value, *, null: bool = False
+) -> Kind:
+    """What `fits`, and `words` say; `make` gives it its own type."""
+
+    def take(value: Any) -> Any:
+        if not fits(value):
+            raise ValueError
+        return make(value)
+
+    return _Plain(lambda: words, take, null=null)
+
+
+def Whole(least: int = 1, most: int | None = None, *, null: bool = False) -> Kind:  # noqa: N802
     """A whole number by its type, of Python or of NumPy, from `least` to `most`."""
+    bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
 
-    least: int = 1
-    most: int | None = None
+    def fits(value: Any) -> bool:
+        return is_whole(value) and value >= least and (most is None or value <= most)
 
-    @property
-    def words(self) -> str:
-        """See `Kind`."""
-        bounds = f"of at least {self.least}" if self.most is None else f"from {self.least} to {self.most}"
-        return f"a whole number {bounds}"
-
-    def accept(self, value: Any) -> int:
-        """See `Kind`."""
-        _require(is_whole(value) and value >= self.least and (self.most is None or value <= self.most))
-        return int(value)
+    return Value(f"a whole number {bounds}", fits, int, null=null)
 
 
-@dataclass(frozen=True)
-class Number(Kind):
+def Number(  # noqa: N802
+    least: float | None = None,
+    above: float | None = None,
+    most: float | None = None,
+    below: float | None = None,
+    *,
+    null: bool = False,
+) -> Kind:
     """A finite number: of at `least`, or `above` a bound; of at `most`, or `below` another."""
+    bounds = {"of at least": least, "above": above, "of at most": most, "below": below}
+    said = " and ".join(f"{name} {bound:g}" for name, bound in bounds.items() if bound is not None)
 
-    least: float | None = None
-    above: float | None = None
-    most: float | None = None
-    below: float | None = None
+    def fits(value: Any) -> bool:
+        return (
+            is_number(value)
+            and (least is None or value >= least)
+            and (above is None or value > above)
+            and (most is None or value <= most)
+            and (below is None or value < below)
+        )
 
-    @property
-    def words(self) -> str:
-        """See `Kind`."""
-        bounds = {"of at least": self.least, "above": self.above, "of at most": self.most, "below": self.below}
-        said = " and ".join(f"{name} {bound:g}" for name, bound in bounds.items() if bound is not None)
-        return f"a finite number {said}".rstrip()
-
-    def accept(self, value: Any) -> float:
-        """See `Kind`."""
-        _require(is_number(value))
-        _require((self.least is None or value >= self.least) and (self.above is None or value > self.above))
-        _require((self.most is None or value <= self.most) and (self.below is None or value < self.below))
-        return float(value)
+    return Value(f"a finite number {said}".rstrip(), fits, float, null=null)
 
 
-def ratio(*, null: bool = False) -> Number:
+def ratio(*, null: bool = False) -> Kind:
     """A share of something that may not be all of it: [0, 1)."""
     return Number(least=0, below=1, null=null)
 
 
-def share(*, null: bool = False) -> Number:
+def share(*, null: bool = False) -> Kind:
     """A share of something: [0, 1]."""
     return Number(least=0, most=1, null=null)
 
 
-@dataclass(frozen=True)
-class Flag(Kind):
+def Flag(*, null: bool = False) -> Kind:  # noqa: N802
     """true or false."""
-
-    @property
-    def words(self) -> str:
-        """See `Kind`."""
-        return "true or false"
-
-    def accept(self, value: Any) -> bool:
-        """See `Kind`."""
-        _require(isinstance(value, bool))
-        return bool(value)
+    return Value("true or false", lambda value: isinstance(value, bool), null=null)
 
 
-@dataclass(frozen=True)
-class Text(Kind):
+def Text(of: str = "a text", *, null: bool = False) -> Kind:  # noqa: N802
     """A text; `of`: what it is, in words."""
-
-    of: str = "a text"
-
-    @property
-    def words(self) -> str:
-        """See `Kind`."""
-        return self.of
-
-    def accept(self, value: Any) -> str:
-        """See `Kind`."""
-        _require(isinstance(value, str))
-        return str(value)
+    return Value(of, lambda value: isinstance(value, str), str, null=null)
 
 
-@dataclass(frozen=True)
-class OneOf(Kind):
-    """A name among those that `names()` knows; `what` it is the name of."""
+def Keys() -> Kind:  # noqa: N802
+    """Keys and their values, of whatever kind."""
+    return _Plain(lambda: "keys and their values", lambda value: {**value})
 
-    what: str
-    names: Callable[[], Iterable[str]]
 
-    @property
-    def words(self) -> str:
-        """See `Kind`."""
-        return f"one of {', '.join(sorted(self.names()))}"
+def OneOf(what: str, names: Callable[[], Iterable[str]], *, null: bool = False) -> Kind:  # noqa: N802
+    """A name among those that `names()` knows; `what` it is the name of. ConfigError names the closest."""
 
-    def accept(self, value: Any) -> str:
-        """See `Kind`; for an unknown name ConfigError names the closest."""
-        if not isinstance(value, str) or value not in set(self.names()):
-            raise unknown(self.what, value, self.names())
+    def take(value: Any) -> Any:
+        if not isinstance(value, str) or value not in set(names()):
+            raise unknown(what, value, names())
         return value
 
+    return _Plain(lambda: f"one of {', '.join(sorted(names()))}", take, null=null)
 
-@dataclass(frozen=True)
-class Listed(Kind):
+
+def Listed(of: Kind, n: int | None = None, *, least: int = 0, null: bool = False) -> Kind:  # noqa: N802
     """A list of values of one kind: `n` of them where that is given, at `least` so many otherwise."""
+    many = f"{n}" if n else f"at least {least}" if least else "values"
 
-    of: Kind
-    n: int | None = None
-    least: int = 0
+    def take(value: Any) -> Any:
+        if not isinstance(value, (list, tuple)) or n not in (None, len(value)) or len(value) < least:
+            raise ValueError
+        return tuple(map(of, value))
 
-    @property
-    def words(self) -> str:
-        """See `Kind`."""
-        many = f"{self.n}" if self.n else f"at least {self.least}" if self.least else "values"
-        return f"a list of {many}, each {self.of.allowed}"
-
-    def accept(self, value: Any) -> tuple:
-        """See `Kind`."""
-        _require(isinstance(value, (list, tuple)) and self.n in (None, len(value)) and len(value) >= self.least)
-        return tuple(self.of(one) for one in value)
+    return _Plain(lambda: f"a list of {many}, each {of.allowed}", take, null=null)

@@ -5,7 +5,7 @@ import sys
 import pytest
 import yaml
 
-from nnabla_detofa import cli
+from nnabla_detofa.launch import cli
 
 GROUPS = (
     "args",
@@ -18,6 +18,7 @@ GROUPS = (
     "pruning",
     "sampler",
     "search",
+    "space",
 )
 DETECTION = {"pruning", "search"}  # groups of runs that prune and search
 PARTS = ("ratios",)  # folders whose files are taken in by those of a group
@@ -68,7 +69,7 @@ METHODS = {
             "width": {},
         },
     },
-    "compofa": {"network.ofa_resnet50_centernet.space.name": "comp_ofa"},
+    "compofa": {"space.name": "comp_ofa", "network.ofa_resnet50_centernet.space.name": "comp_ofa"},
     "fullnet": {"sampler.name": "fullnet"},
 }
 UNPRUNED = {"pruning.strategy": "none", "pruning.path_ratio": 0.0}

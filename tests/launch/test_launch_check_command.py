@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from nnabla_detofa import cli
+from nnabla_detofa.launch import cli
 
 XML = "<annotation><size><width>9</width><height>8</height></size>{}</annotation>"
 OBJECT = "<object><name>cat</name><bndbox><xmin>{}</xmin><ymin>1</ymin><xmax>5</xmax><ymax>5</ymax></bndbox></object>"

@@ -11,11 +11,11 @@ from ..data import coco, image_folder, voc
 from ..data.blank_data import blank_loader
 from ..data.digits import generated_aside
 from ..errors import HostError
+from ..host.cpu import repair_launcher
+from ..host.quiet import quiet
+from ..host.repair import MissingModule
 from ..searcher import DetOFASearcher, OFAPretrainer
 from ..supernet import classifier, detector, host_classifier
-from .cpu import repair_launcher
-from .quiet import quiet
-from .repair import MissingModule
 
 with quiet():
     from nnabla_nas import contrib, dataset, runner

@@ -22,8 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from .errors import ConfigError, DetOFAError, unknown
-from .errors import one_line as printable
+from ..errors import ConfigError, DetOFAError, one_line, unknown
 from .overrides import ambiguous, is_missing_key, unreadable, with_known_keys
 
 SHIPPED = Path(str(files("nnabla_detofa.conf")))
@@ -126,7 +125,7 @@ def composing(begun: Collection = ()) -> Iterator[None]:
     except DetOFAError:
         raise
     except INPUT_ERRORS as error:
-        raise ConfigError(one_line(error)) from error
+        raise ConfigError(message_of(error)) from error
     except BARE as error:
         if begun:
             raise
@@ -153,7 +152,7 @@ def absolute_paths(config: Any, start: Path) -> Any:
     }
 
 
-def one_line(error: Exception) -> str:
+def message_of(error: Exception) -> str:
     """The message of one line: what is wrong and what is allowed."""
     cause = error.__cause__ or error
     message: object = error
@@ -170,4 +169,4 @@ def one_line(error: Exception) -> str:
         message = unknown("key", cause.full_key, [prefix + str(key) for key in cause.parent_node if key != "hydra"])
     elif isinstance(cause, OmegaConfBaseException) and cause.msg:
         message = f"{cause.full_key or 'configuration'}: {cause.msg.splitlines()[0]}"
-    return printable(" ".join(str(message).split()))
+    return one_line(" ".join(str(message).split()))

@@ -5,8 +5,8 @@ from nnabla_nas import contrib, dataset, runner
 
 import nnabla_detofa
 from nnabla_detofa.errors import HostError
-from nnabla_detofa.host import plugin
 from nnabla_detofa.host.repair import MissingModule
+from nnabla_detofa.launch import plugin
 
 
 def registered() -> list[object]:

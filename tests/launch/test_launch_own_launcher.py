@@ -7,7 +7,7 @@ from nnabla_nas import runner
 from omegaconf import OmegaConf
 
 import nnabla_detofa
-from nnabla_detofa import cli
+from nnabla_detofa.launch import cli
 
 SMALL = [
     "args.context=cpu",
@@ -43,7 +43,7 @@ def host_launch():
     nnabla_detofa.register()
     from nnabla_nas.utils.cli import cli as host
 
-    return lambda config: host.main(OmegaConf.create(config))
+    return lambda config, **_: host.main(OmegaConf.create(config))
 
 
 def test_both_launchers_build_the_same_runner(ran, host_launch, monkeypatch):

@@ -3,9 +3,9 @@
 import pytest
 from omegaconf import OmegaConf
 
-from nnabla_detofa.composition import compose
 from nnabla_detofa.errors import ConfigError
-from nnabla_detofa.keys import below, unknown_key
+from nnabla_detofa.launch.composition import compose
+from nnabla_detofa.launch.keys import below, unknown_key
 
 NETWORK = "network.ofa_resnet50_centernet"
 UNLISTED = {

@@ -11,9 +11,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import open_dict
 
+from ..errors import ConfigError, refusals_of_the_disk
+from .cli import launch
 from .composition import compose, plain
-from .errors import ConfigError, refusals_of_the_disk
-from .signals import held_back
 
 
 def run(config: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -22,8 +22,6 @@ def run(config: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -
     if composed.hydra.mode is RunMode.MULTIRUN:
         raise ConfigError("hydra.mode is MULTIRUN; run makes one run: call it for each, or use the command's -m")
     with _as_job(composed), refusals_of_the_disk(), _warnings_alone("nnabla"):
-        with held_back():
-            from .host.launch import launch
         folder = launch(plain(composed, Path.cwd()))
     summary = folder / "summary.json"
     return json.loads(summary.read_text()) if summary.is_file() else {}

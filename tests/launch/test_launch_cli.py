@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
-from nnabla_detofa import cli, composition
 from nnabla_detofa.errors import ConfigError, DataError
+from nnabla_detofa.launch import cli, composition
 from nnabla_detofa.signals import STOP
 
 CONFIG = """
@@ -33,6 +33,7 @@ hydra:
   run: {dir: "log/${name}"}
   output_subdir: .hidden
 """
+INTERRUPTED = "nnabla_detofa: interrupted; run the same command again to go on\n"
 FLOPS = "path_ratio: 0.25\noperation_ratio: 0.1\n"
 
 
@@ -62,7 +63,7 @@ def started_in_tmp_path(tmp_path, monkeypatch):
 def runs(monkeypatch):
     """What would be run: pairs of configuration and working folder."""
     seen = []
-    monkeypatch.setattr(cli, "launch", lambda config: seen.append((config, Path.cwd())))
+    monkeypatch.setattr(cli, "launch", lambda config, **_: seen.append((config, Path.cwd())))
     return seen
 
 
@@ -98,7 +99,7 @@ def test_multirun_runs_every_combination_and_tells_every_failure(runs, capfd, mo
     assert cli.main(sweep) == cli.DONE
     assert [config["hparams"]["epoch"] for config, _ in runs] == [1, 2, 1, 2]
 
-    def fail(config):
+    def fail(config, **_):
         raise DataError(f"no data for {config['hparams']['epoch']}")
 
     monkeypatch.setattr(cli, "launch", fail)
@@ -142,72 +143,35 @@ def test_help_names_the_shipped_configurations(capfd):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "words"),
     [
-        ([], "no configuration given: -c FILE; shipped: detofa_demo.yaml"),
-        (["-c"], "-c must be given once, with one file"),
-        (["-c", "mine", "-c", "mine"], "-c must be given once, with one file"),
-        (
-            ["-c", "detofa_dmo"],
-            "unknown configuration 'detofa_dmo'; known: detofa_demo.yaml (did you mean 'detofa_demo.yaml'?)",
-        ),
-        (["--config-name", "other"], "unknown configuration 'other'; known: detofa_demo.yaml"),
-        (["-c", "mine", "pruning=flop"], "unknown pruning 'flop'; known: flops, none (did you mean 'flops'?)"),
-        (
-            ["-c", "mine", "pruning.path_rati=.1"],
-            "unknown key 'pruning.path_rati'; known: pruning.operation_ratio, pruning.operation_ratio_all,"
-            " pruning.operation_ratio_per_bucket, pruning.path_ratio, pruning.path_strategy,"
-            " pruning.paths_per_operation, pruning.paths_per_threshold, pruning.strategy"
-            " (did you mean 'pruning.path_ratio'?)",
-        ),
-        (
-            ["-c", "mine", "prunning.path_ratio=.1"],
-            "unknown key 'prunning'; known: args, cost, dataloader, hparams, name, network, optimizer, path_filter,"
-            " pruning, regularizer, sampler, search (did you mean 'pruning'?)",
-        ),
-        (["-c", "mine", "name=${nme}"], "hydra.run.dir: Interpolation key 'nme' not found"),
-        (["-c", "mine", "hparams.epoch=${nme}"], "hparams.epoch: Interpolation key 'nme' not found"),
-        (["-c", "mine", "hparams.epoch=???"], "hparams.epoch: Missing mandatory value: epoch"),
-        (
-            ["-c", "mine", "name=["],
-            "cannot read the override 'name=[': no viable alternative at input '[';"
-            " quote the value if it is meant as it stands: 'name=\"[\"'",
-        ),
-        (["-c", "mine", "name"], "cannot read the override 'name': Error parsing override 'name'"),
-        (
-            ["-c", "mine", "name=it's"],
-            "cannot read the override 'name=it's': it has a character that must be in quotes;"
-            """ quote the value if it is meant as it stands: 'name="it'"'"'s"'""",
-        ),
-        (
-            ["-c", "mine", "name=a,b"],
-            "the override 'name=a,b' has several values; in brackets they are a list, KEY=[A,B], and -m runs one after"
-            " the other; quote the value if it is meant as it stands: 'name=\"a,b\"'",
-        ),
-        (
-            ["-c", "mine", "pruning=134"],
-            "the configuration cannot be composed: Config group override must be a string or a list. Got int",
-        ),
-        (
-            ["-c", "mine", f"hparams.epoch={'9' * 5000}"],
-            "the configuration cannot be composed: Exceeds the limit (4300) for integer string conversion:"
-            " value has 5000 digits; use sys.set_int_max_str_digits() to increase the limit",
-        ),
-        (
-            ["-c", "mine", "name=a\x0e${"],
-            "cannot read the override 'name=a\\x0e${': it has a character that must be in quotes;"
-            " quote the value if it is meant as it stands: 'name=\"a\\x0e${\"'",
-        ),
-        (["-c", "mine", "--bogus"], "unrecognized arguments: --bogus; -h lists the options"),
-        (
-            ["-c", "mine", "hydra.run.dir=/proc/x"],
-            "the configuration cannot be composed: [Errno 2] No such file or directory: '/proc/x'",
-        ),
-        (["-c", "mine", "~nme"], "Could not delete from config. 'nme' does not exist."),
+        ([], ["-c FILE", "detofa_demo.yaml"]),
+        (["-c"], ["-c must be given once"]),
+        (["-c", "mine", "-c", "mine"], ["-c must be given once"]),
+        (["-c", "detofa_dmo"], ["'detofa_dmo'", "did you mean 'detofa_demo.yaml'?"]),
+        (["--config-name", "other"], ["'other'", "detofa_demo.yaml"]),
+        (["-c", "mine", "pruning=flop"], ["pruning 'flop'", "flops, none", "did you mean 'flops'?"]),
+        (["-c", "mine", "pruning.path_rati=.1"], ["'pruning.path_rati'", "did you mean 'pruning.path_ratio'?"]),
+        (["-c", "mine", "prunning.path_ratio=.1"], ["'prunning'", "did you mean 'pruning'?"]),
+        (["-c", "mine", "name=${nme}"], ["hydra.run.dir", "'nme'"]),
+        (["-c", "mine", "hparams.epoch=${nme}"], ["hparams.epoch: ", "'nme'"]),
+        (["-c", "mine", "hparams.epoch=???"], ["hparams.epoch: ", "Missing"]),
+        (["-c", "mine", "name=["], ["'name=['", "as it stands: 'name=\"[\"'"]),
+        (["-c", "mine", "name"], ["'name'"]),
+        (["-c", "mine", "name=it's"], ["in quotes", """as it stands: 'name="it'"'"'s"'"""]),
+        (["-c", "mine", "name=a,b"], ["KEY=[A,B]", "-m", "as it stands: 'name=\"a,b\"'"]),
+        (["-c", "mine", "pruning=134"], ["cannot be composed", "int"]),
+        (["-c", "mine", f"hparams.epoch={'9' * 5000}"], ["cannot be composed", "5000 digits"]),
+        (["-c", "mine", "name=a\x0e${"], ["'name=a\\x0e${'", "in quotes"]),
+        (["-c", "mine", "--bogus"], ["--bogus", "-h"]),
+        (["-c", "mine", "hydra.run.dir=/proc/x"], ["cannot be composed", "'/proc/x'"]),
+        (["-c", "mine", "~nme"], ["'nme'"]),
+        (["-c", "mine", "plan=maybe"], ["plan is 'maybe'", "true or false"]),
     ],
 )
-def test_wrong_input_is_one_line(capfd, arguments, said):
-    assert answer(capfd, *arguments) == said
+def test_wrong_input_is_one_line(capfd, arguments, words):
+    said = answer(capfd, *arguments)
+    assert [word for word in words if word not in said] == []
 
 
 @pytest.mark.parametrize(
@@ -251,32 +215,24 @@ def test_folders_of_any_name(tmp_path, monkeypatch, runs, place, shipped):
 
 @pytest.mark.usefixtures("runs")
 @pytest.mark.parametrize(
-    "override",
-    [
-        *("hydra.output_subdir=null", "hydra.output_subdir=a/b", "hydra.run.dir=elsewhere", "hydra.job.chdir=false"),
-        *("hydra/job_logging=disabled", "hydra.verbose=true", "hydra.verbose=[x]", "hydra.job.name=x"),
-        *("hydra.run.dir=.", "hydra/hydra_logging=default", "hydra/job_logging=stdout", "hydra.searchpath=[]"),
-    ],
+    ("override", "can_be"),
+    {
+        **dict.fromkeys(("hydra.output_subdir=null", "hydra.output_subdir=a/b", "hydra.run.dir=elsewhere"), True),
+        **dict.fromkeys(("hydra/job_logging=disabled", "hydra.verbose=true", "hydra.verbose=[x]"), True),
+        **dict.fromkeys(("hydra.run.dir=.", "hydra/hydra_logging=default", "hydra/job_logging=stdout"), True),
+        **dict.fromkeys(("hydra.job.chdir=false", "hydra.job.name=x", "hydra.searchpath=[]"), True),
+        **dict.fromkeys(("hydra.run.dir=null", "hydra.launcher=null", "hydra/launcher=joblib", "hydra=null"), False),
+        **dict.fromkeys(("hydra.sweeper=null", "hydra.job=null", "hydra.job_logging=3", "hydra.mode=RUNN"), False),
+        **dict.fromkeys(("hydra.searchpath=3", "hydra.verbose=[3]", "hydra.runtime=null", "hydra.run=3"), False),
+        **dict.fromkeys(("hydra.job.env_set=3", "hydra.output_subdir=[1]"), False),
+    }.items(),
 )
-def test_overrides_of_hydra(override):
+def test_overrides_of_hydra(capfd, override, can_be):
     level = logging.getLogger().level
-    assert cli.main(["-c", "mine", override]) == cli.DONE
-    logging.getLogger().setLevel(level)
-
-
-@pytest.mark.parametrize(
-    "override",
-    [
-        *("hydra.run.dir=null", "hydra.launcher=null", "hydra/launcher=joblib", "hydra.mode=RUNN", "hydra=null"),
-        *("hydra.sweeper=null", "hydra.job=null", "hydra.job_logging=3", "hydra.output_subdir=[1]"),
-        *("hydra.searchpath=3", "hydra.verbose=[3]", "hydra.runtime=null", "hydra.job.env_set=3", "hydra.run=3"),
-    ],
-)
-def test_overrides_of_hydra_that_cannot_be(monkeypatch, capfd, override):
-    monkeypatch.setattr(cli, "launch", lambda _: None)
     code = cli.main(["-c", "mine", override])
+    logging.getLogger().setLevel(level)
     lines = capfd.readouterr().err.splitlines()
-    assert (code, len(lines)) in {(cli.WRONG_INPUT, 1), (cli.DONE, 0)}
+    assert code == cli.DONE if can_be else (code, len(lines)) in {(cli.WRONG_INPUT, 1), (cli.DONE, 0)}
 
 
 def test_the_process_is_as_before_afterwards(runs):
@@ -311,47 +267,31 @@ def test_a_users_group_that_is_nowhere(capfd):
     assert answer(capfd, "-c", "mine").startswith("In 'mine': Could not find 'sampler/flat'")
 
 
-def test_unexpected_errors_keep_their_traceback(monkeypatch):
-    def fail(_):
-        raise ZeroDivisionError("a mistake of ours")
+@pytest.mark.parametrize(
+    "mistake", [ZeroDivisionError("ours"), ValueError("ours"), ConnectionError(errno.ECONNREFUSED, "ours")], ids=type
+)
+def test_mistakes_of_ours_keep_their_traceback(monkeypatch, mistake):
+    def fail(*_, **__):
+        raise mistake
 
     monkeypatch.setattr(cli, "launch", fail)
-    with pytest.raises(ZeroDivisionError, match="a mistake of ours"):
+    with pytest.raises(type(mistake), match="ours"):
         cli.main(["-c", "mine"])
-
-
-@pytest.mark.usefixtures("runs")
-def test_mistakes_of_ours_are_not_taken_for_wrong_configurations(monkeypatch):
-    def fail(_):
-        raise ValueError("a mistake of ours")
-
-    monkeypatch.setattr(cli, "launch", fail)
-    with pytest.raises(ValueError, match="^a mistake of ours$"):
-        cli.main(["-c", "mine"])
-
-
-def test_interrupted(monkeypatch, capfd):
-    def interrupt(_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(cli, "launch", interrupt)
-    assert cli.main(["-c", "mine"]) == cli.INTERRUPTED == 75
-    assert capfd.readouterr().err == "nnabla_detofa: interrupted; run the same command again to go on\n"
-    assert Path.cwd().name == "start"
 
 
 @pytest.mark.parametrize("number", STOP)
 def test_a_signal_before_training_interrupts(monkeypatch, capfd, number):
     before = signal.getsignal(number)
-    monkeypatch.setattr(cli, "launch", lambda _: os.kill(os.getpid(), number) or time.sleep(10))
+    monkeypatch.setattr(cli, "launch", lambda *_, **__: os.kill(os.getpid(), number) or time.sleep(10))
     assert cli.main(["-c", "mine"]) == cli.INTERRUPTED
-    assert capfd.readouterr().err == "nnabla_detofa: interrupted; run the same command again to go on\n"
+    assert capfd.readouterr().err == INTERRUPTED
     assert signal.getsignal(number) == before
+    assert Path.cwd().name == "start"
 
 
 SIGNALLED = """
 import atexit, os, sys
-from nnabla_detofa import cli, composition
+from nnabla_detofa.launch import cli, composition
 
 def signal(*_):
     os.kill(os.getpid(), NUMBER)
@@ -364,7 +304,7 @@ class Finder:
 sys.meta_path.insert(0, Finder)
 atexit.register(signal)
 code = cli.main()
-assert "nnabla_detofa.host.launch" in sys.modules, "half of it"
+assert "nnabla_detofa.launch.run" in sys.modules, "half of it"
 sys.exit(code)
 """
 
@@ -374,31 +314,20 @@ def test_a_signal_in_the_middle_of_importing_nnabla_and_one_on_the_way_out(numbe
     Path("mine.yaml").write_text("name: trial\nhydra: {job: {chdir: true}}\n")
     command = [sys.executable, "-c", SIGNALLED.replace("NUMBER", str(int(number))), "-c", "mine"]
     ended = subprocess.run(command, capture_output=True, text=True)
-    assert ended.stderr == "nnabla_detofa: interrupted; run the same command again to go on\n"
-    assert ended.returncode == cli.INTERRUPTED
+    assert ended.stderr == INTERRUPTED
+    assert ended.returncode == cli.INTERRUPTED == 75
 
 
 @pytest.mark.parametrize("name", ["EROFS", "ENOSPC", "EACCES", "EISDIR"])
 def test_a_disk_that_refuses_is_one_line(monkeypatch, capfd, name):
-    def refuse(_):
+    def refuse(*_, **__):
         raise OSError(getattr(errno, name), "No", "/log/trial/.lock")
 
     monkeypatch.setattr(cli, "launch", refuse)
-    assert answer(capfd, "-c", "mine") == (
-        "cannot write /log/trial/.lock: No; results go to log/NAME in the folder where the command is started"
-    )
+    assert answer(capfd, "-c", "mine").startswith("cannot write /log/trial/.lock: No; results go to log/NAME")
 
 
 def test_a_run_folder_that_cannot_be_made_is_one_line(capfd):
     Path("log").touch()
     said = answer(capfd, "-c", "mine")
     assert said.startswith("cannot write ") and "log" in said
-
-
-def test_other_errors_of_the_system_keep_their_traceback(monkeypatch):
-    def fail(_):
-        raise ConnectionError(errno.ECONNREFUSED, "Connection refused")
-
-    monkeypatch.setattr(cli, "launch", fail)
-    with pytest.raises(ConnectionError):
-        cli.main(["-c", "mine"])

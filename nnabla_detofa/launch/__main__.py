@@ -1,0 +1,27 @@
+"""NNablaNAS' own launcher on configurations of ours: `python -m nnabla_detofa.launch main.py --config-name NAME …`.
+
+To be started in a checkout of sony/nnabla-nas, whose `main.py` it runs once our parts are registered; the shipped
+configurations are added to its own unless --config-dir names others.
+"""
+
+import runpy
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+from .plugin import register
+
+
+def start(arguments: list[str]) -> None:
+    """Run the host's script, which comes first, with the other arguments, which are Hydra's."""
+    if not arguments or not Path(arguments[0]).is_file():
+        sys.exit("usage, in a checkout of sony/nnabla-nas: python -m nnabla_detofa.launch main.py --config-name NAME")
+    register()
+    given = any(one.partition("=")[0] in ("--config-dir", "-cd") for one in arguments)
+    own = [] if given else ["--config-dir", str(files("nnabla_detofa.conf"))]
+    sys.argv = [arguments[0], *own, *arguments[1:]]
+    runpy.run_path(arguments[0], run_name="__main__")
+
+
+if __name__ == "__main__":
+    start(sys.argv[1:])

@@ -1,0 +1,219 @@
+"""The command: `-c FILE` and Hydra's overrides to `launch/run.py` (an addition; not in the paper).
+
+What a user can get wrong is answered with one line and exit code 2; anything else keeps its traceback.
+"""
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NoReturn
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
+from hydra.main import get_args_parser
+from omegaconf import DictConfig, OmegaConf
+
+from ..errors import ConfigError, refusals_of_the_disk
+from ..signals import handled_by, held_back
+from .composition import (
+    INPUT_ERRORS,
+    SHIPPED,
+    ShippedConfigs,
+    absolute_paths,
+    compose,
+    composing,
+    find_config,
+    message_of,
+    plain,
+    shipped_configs,
+)
+from .overrides import with_known_keys
+
+DONE, WRONG_INPUT, INTERRUPTED = 0, 2, 75
+CONFIG_OPTIONS = ("-c", "--config")
+HYDRA_CONFIG_OPTIONS = ("--config-name", "-cn")
+PLAN = "plan"  # an override of ours, which no configuration holds
+
+USAGE = """usage: nnabla_detofa -c FILE [OVERRIDE ...] [HYDRA OPTION ...]    (nnabla_nas is the same command)
+
+  -c, --config FILE   a configuration file, or the name of a shipped one: {shipped}
+  OVERRIDE            GROUP=OPTION or KEY=VALUE, e.g. pruning=flops pruning.path_ratio=0.4 name=trial
+  plan=true           say steps, costs, memory and time, from a few timed steps; train nothing, keep nothing
+  --cfg job           print the composed configuration and stop; --info and --resolve likewise
+  -m, --multirun      run every combination of comma-separated overrides
+  --hydra-help        Hydra's other options
+
+usage: nnabla_detofa check -c FILE [OVERRIDE ...] [--json FILE]    reads the whole data set and trains nothing
+       nnabla_detofa check --policy                                says what is done about each flaw
+
+Exit codes of check: 0 clean, 1 flaws that training mends, 2 unusable.
+
+Results go to log/NAME in the folder where the command is started. Exit codes: 0 done, 2 wrong input,
+75 interrupted: the same command goes on from the last checkpoint."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit code. Without `arguments` it ends the process, which ignores signals then."""
+    afterwards = signal.SIG_IGN if arguments is None else None
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if {"-h", "--help"} & set(arguments):
+        print(USAGE.format(shipped=", ".join(shipped_configs())))
+        return DONE
+    logging.getLogger("nnabla").setLevel(logging.WARNING)
+    try:
+        with handled_by(signal.default_int_handler, afterwards), as_before():
+            if arguments[:1] == ["check"]:
+                return check(arguments[1:])
+            file, hydra_arguments = split_arguments(arguments)
+            plan, hydra_arguments = split_plan(hydra_arguments)
+            with output_folder(kept=not plan) as where:
+                failures = run_hydra(file, [*hydra_arguments, *where], plan=plan)
+    except INPUT_ERRORS as error:
+        failures = [error]
+    except KeyboardInterrupt:
+        tell("interrupted; run the same command again to go on")
+        return INTERRUPTED
+    for failure in failures:
+        tell(message_of(failure))
+    return WRONG_INPUT if failures else DONE
+
+
+@contextmanager
+def as_before() -> Iterator[None]:
+    """The scope behind which whatever Hydra reads of the process or leaves there is the caller's again."""
+    given, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    job: Any = HydraConfig.instance()  # which Hydra leaves behind a job as if it were live
+    before = job.cfg
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what is wrong instead of printing it and leaving
+    try:
+        yield
+    finally:
+        sys.argv, job.cfg = given, before
+        os.environ.pop("HYDRA_FULL_ERROR")
+        if full_error is not None:
+            os.environ["HYDRA_FULL_ERROR"] = full_error
+
+
+def tell(message: str) -> None:
+    """One line on standard error."""
+    print(f"nnabla_detofa: {message}", file=sys.stderr)
+
+
+def taken(arguments: list[str], *options: str) -> tuple[list[str], list[str]]:
+    """The values of the `options`, given as `--option VALUE` or `option=VALUE`, and the other arguments."""
+    values: list[str] = []
+    rest: list[str] = []
+    waiting = iter(arguments)
+    for argument in waiting:
+        option, equals, value = argument.partition("=")
+        if option in options and (equals or option.startswith("-")):
+            values.append(value if equals else next(waiting, ""))
+        else:
+            rest.append(argument)
+    return values, rest
+
+
+def split_arguments(arguments: list[str]) -> tuple[Path | None, list[str]]:
+    """Our `-c FILE`, resolved, and what is left for Hydra. (Hydra's own `-c` is spelt `--cfg` here.)
+
+    FILE is None where Hydra's own option names the configuration.
+    """
+    given, rest = taken(arguments, *CONFIG_OPTIONS)
+    if len(given) > 1 or given == [""]:
+        raise ConfigError("-c must be given once, with one file", key="-c", given=given)
+    if given:
+        return find_config(given[0]), rest
+    if any(argument.partition("=")[0] in HYDRA_CONFIG_OPTIONS for argument in rest):
+        return None, rest
+    raise ConfigError(f"no configuration given: -c FILE; shipped: {', '.join(shipped_configs())}")
+
+
+def split_plan(arguments: list[str]) -> tuple[bool, list[str]]:
+    """Whether `plan=true` is among the overrides, and the others: where a run writes is settled before it is read."""
+    values, rest = taken(arguments, PLAN)
+    for value in values:
+        if value not in ("true", "false"):
+            raise ConfigError(key=PLAN, given=value, allowed="true or false")
+    return values[-1:] == ["true"], rest
+
+
+@contextmanager
+def output_folder(*, kept: bool) -> Iterator[list[str]]:
+    """No overrides, or those that have Hydra write into a folder which is removed afterwards."""
+    if kept:
+        yield []
+        return
+    with TemporaryDirectory(prefix="nnabla_detofa_plan_") as folder:
+        yield [f"hydra.{kind}.dir='{folder}'" for kind in ("run", "sweep")]
+
+
+def run_hydra(file: Path | None, arguments: list[str], *, plan: bool = False) -> list[Exception]:
+    """Compose and run, or plan; returns the input errors of the jobs (several with --multirun)."""
+    failures: list[Exception] = []
+    begun: list[str] = []
+
+    def job(config: DictConfig) -> None:
+        begun.append(str(config.get("name")))
+        try:
+            given = plain(config, Path(hydra.utils.get_original_cwd()))
+            with refusals_of_the_disk():
+                launch(given, plan=plan)
+        except INPUT_ERRORS as error:  # kept from Hydra, which would print its own lines about it
+            failures.append(error)
+
+    (parser := get_args_parser()).error = refuse  # type: ignore[method-assign]
+    overrides = parser.parse_intermixed_args(arguments).overrides
+    options = [one for one in arguments if one not in overrides]  # ahead: between overrides Hydra takes none
+    Plugins.instance().register(ShippedConfigs)
+    folder, name = (file.parent, file.stem) if file else (SHIPPED, None)
+
+    def once(given: list[str]) -> None:
+        sys.argv = [sys.argv[0], *options, *given]  # the only place where Hydra reads them
+        hydra.main(version_base="1.3", config_path=str(folder), config_name=name)(job)()
+
+    with refusals_of_the_disk(), composing(begun):
+        with_known_keys(once, overrides)
+    return failures
+
+
+def refuse(message: str) -> NoReturn:
+    """In the place of a usage of many lines."""
+    raise ConfigError(f"{message}; -h lists the options")
+
+
+def check(arguments: list[str]) -> int:
+    """The check of the data set of a composed configuration; returns its exit code."""
+    from ..data import data_check
+
+    if arguments == ["--policy"]:
+        print("\n".join(data_check.policy_table()))
+        return DONE
+    given, arguments = taken(arguments, "--json")
+    if len(given) > 1 or given == [""]:
+        raise ConfigError("--json must be given with a file", key="--json", given=given)
+    file, rest = split_arguments(arguments)
+    if file is None or any(argument.startswith("-") for argument in rest):
+        raise ConfigError("check takes -c FILE, --json FILE and overrides, or --policy alone")
+    config = compose(file, rest)
+    if "dataloader" not in config:
+        raise ConfigError("the configuration lacks dataloader")
+    with composing():
+        dataloader = OmegaConf.to_container(config.dataloader, resolve=True, throw_on_missing=True)
+    return data_check.check(absolute_paths(dataloader, Path.cwd()), Path(given[0]) if given else None)
+
+
+def launch(config: dict[str, Any], *, plan: bool = False) -> Path:
+    """`run.launch`, imported late: printing a configuration does not need nnabla."""
+    with held_back():  # a process that has half of nnabla crashes at its end
+        from .run import launch as launch_run
+    return launch_run(config, plan=plan)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

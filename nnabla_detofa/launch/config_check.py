@@ -1,0 +1,193 @@
+"""What the launcher reads of a configuration, where the host would meet it with a bare KeyError (an addition)."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from inspect import Parameter, signature
+from itertools import chain
+from typing import Annotated, Any
+
+from nnabla import solvers
+from pydantic import ConfigDict, create_model
+
+from ..errors import ConfigError, is_number, unknown
+from ..options import Flag, Number, OneOf, Options, Text, Value, Whole, ratio
+
+SOLVERS = {name: make for name, make in vars(solvers).items() if name[:1].isupper() and not isinstance(make, type)}
+RATES, MOMENTS = ("alpha", "lr"), ("beta1", "beta2", "momentum")
+# the schedulers that the host can build, and what each reads from hparams
+SCHEDULERS = {
+    "CosineScheduler": (),
+    "CosineSchedulerWarmup": ("cosine_warmup_epoch", "warmup_lr"),
+    "StepScheduler": ("step_decay_rate", "epoch_steps"),
+}
+# what runners of the host read and ours do not
+UNREAD_ARGS, UNREAD_HPARAMS = ("save_nnp", "no_visualize"), ("epoch", *chain(*SCHEDULERS.values()))
+
+
+def _is_folder(name: Any) -> bool:
+    return isinstance(name, (str, int, float)) and str(name) not in ("", ".", "..") and "/" not in str(name)
+
+
+def _are_entries(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(one or {}, Mapping) for one in value.values())
+
+
+Entry = Annotated[Any, Value("exactly one name with keys below it", lambda x: _are_entries(x) and len(x) == 1)]
+Entries = Annotated[Any, Value("names, each with keys below it", _are_entries)]
+
+
+class Lenient(Options):
+    """Options beside which there may be others, which somebody else reads."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Identity(Lenient):
+    """What a run is known by."""
+
+    network: Entry
+    dataloader: Entry
+
+
+class Args(Lenient):
+    """`args`, beside what the device reads."""
+
+    algorithm: Annotated[str, Text()]
+    search: Annotated[bool, Flag()]
+    output_path: Annotated[str, Text("a folder; '.' is the run's own")]
+
+
+class HParams(Lenient):
+    """`hparams`, of which each runner reads its own."""
+
+    seed: Annotated[int | None, Whole(least=0, most=2**32 - 1, null=True)] = None
+    batch_size_train: Annotated[int, Whole()]
+    mini_batch_train: Annotated[int | None, Whole(null=True)]
+    batch_size_valid: Annotated[int, Whole()]
+    mini_batch_valid: Annotated[int, Whole()]
+    identity: Identity | None = None
+
+
+class Config(Options):
+    """A whole configuration; our own groups are those that `hparams` refers to."""
+
+    name: Annotated[Any, Value("a folder's name, without / and neither . nor ..", _is_folder)] = "trial"
+    args: Args
+    hparams: HParams
+    network: Entry
+    dataloader: Entry
+    optimizer: Entries
+    regularizer: Entries = None
+    pruning: Any = None
+    path_filter: Any = None
+    search: Any = None
+    sampler: Any = None
+    cost: Any = None
+    space: Any = None
+
+
+def only_entry(group: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Name and options of the one entry that `network` or `dataloader` holds."""
+    ((name, options),) = group.items()
+    return name, dict(options or {})
+
+
+def without_effect(config: Mapping[str, Any]) -> list[str]:
+    """Keys of a configuration that runners of the host read and ours do not."""
+    return [
+        *(f"args.{key}" for key in UNREAD_ARGS if config["args"].get(key)),
+        *(f"hparams.{key}" for key in UNREAD_HPARAMS if key in config["hparams"]),
+        *(f"optimizer.{name}" for name in config["optimizer"] if name != "train"),
+        *(f"regularizer.{name}" for name in config.get("regularizer", ())),
+    ]
+
+
+def check_keywords(where: str, given: Collection[str], known: Collection[str] | None, needed: Iterable[str]) -> None:
+    """ConfigError for a keyword that is not `known`, or one that is `needed` and not `given`; see `accepted`."""
+    for key in given:
+        if known is not None and key not in known:
+            raise unknown(f"key in {where}:", key, known, key=f"{where}.{key}")
+    for key in needed:
+        if key not in given:
+            raise ConfigError(f"{where} lacks {key}", key=f"{where}.{key}")
+
+
+def accepted(call: Any, *supplied: str, bases: bool = False) -> tuple[set[str] | None, list[str]]:
+    """The keywords that a call knows, None where it takes any, and those that it needs; without the `supplied`.
+
+    Where its `**options` go on to the `bases` of a class, as those of networks do, their optional ones as well.
+    """
+    own = [p for p in _parameters(call) if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    known, needed = {p.name for p in own}, [p.name for p in own if p.default is p.empty and p.name not in supplied]
+    for each in [vars(one)["__init__"] for one in call.__mro__ if "__init__" in vars(one)] if bases else [call]:
+        parameters = _parameters(each)
+        known |= {p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is not p.empty}
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            return known - {*supplied}, needed
+    return None, needed
+
+
+def _parameters(call: Callable) -> Collection[Parameter]:
+    return signature(call).parameters.values()
+
+
+def settle_batches(hparams: dict[str, Any], n_procs: int, *, validates: bool) -> None:
+    """Write a process's share of the batch for `mini_batch_train: null`; ConfigError for batches that do not divide.
+
+    Each global batch has to divide evenly into processes and mini-batches. Only the host's algorithms read that of
+    validation (`validates`); for ours one is written that the host takes.
+    """
+    if hparams["mini_batch_train"] is None:
+        _require_multiple(hparams, "train", n_procs, f"the number of processes ({n_procs})")
+        hparams["mini_batch_train"] = hparams["batch_size_train"] // n_procs
+    if not validates:
+        hparams["batch_size_valid"] = hparams["mini_batch_valid"] * n_procs
+    for split in ("train", "valid"):
+        mini = hparams[f"mini_batch_{split}"]
+        said = f"hparams.mini_batch_{split} ({mini}) x processes ({n_procs})"
+        _require_multiple(hparams, split, n_procs * mini, said)
+
+
+def _require_multiple(hparams: Mapping[str, Any], split: str, of: int, said: str) -> None:
+    key = f"batch_size_{split}"
+    if hparams[key] % of:
+        raise ConfigError(key=f"hparams.{key}", given=hparams[key], allowed=f"a multiple of {said}")
+
+
+class OptimizerOptions(Options):
+    """The keywords of the host's Optimizer itself; it hands the others to nnabla's solver."""
+
+    name: Annotated[str, OneOf("solver", lambda: SOLVERS)] = "Sgd"
+    lr_scheduler: Annotated[str | None, OneOf("lr_scheduler", lambda: SCHEDULERS, null=True)] = None
+    weight_decay: Annotated[float | None, Number(least=0, null=True)] = None
+    grad_clip: Annotated[float | None, Number(above=0, null=True)] = None
+    retain_state: Any = None
+
+
+def solver_options(solver: Any) -> type[OptimizerOptions]:
+    """The options of an optimizer with that solver: what it has a number for by default has to be one."""
+    own: dict[str, Any] = {}
+    for p in _parameters(SOLVERS[solver]) if solver in list(SOLVERS) else ():
+        kind = Number(above=0) if p.name in RATES else ratio() if p.name in MOMENTS else Number()
+        hint = Annotated[float, kind] if is_number(p.default) else Any
+        own[p.name] = (hint, ... if p.default is p.empty else p.default)
+    return create_model("OptimizerOptions", __base__=OptimizerOptions, __doc__=OptimizerOptions.__doc__, **own)
+
+
+def check_optimizers(optimizers: Mapping[str, Any], hparams: Mapping[str, Any]) -> None:
+    """Solver, keywords, numbers and scheduler of every entry of `optimizer`."""
+    for name, given in optimizers.items():
+        where = f"optimizer.{name}"
+        options = solver_options((given or {}).get("name", "Sgd")).of(where, given or {})
+        if options.lr_scheduler is not None:
+            lacking = {"epoch" if "train" in name else "warmup", *SCHEDULERS[options.lr_scheduler]} - hparams.keys()
+            for key in sorted(lacking):
+                raise ConfigError(f"{where}.lr_scheduler needs hparams.{key}: give it", key=f"hparams.{key}")
+            # with a negative hparams.warmup_lr the host starts the warm-up at `lr` and looks for no `alpha`
+            from_lr = options.lr_scheduler == "CosineSchedulerWarmup" and hparams["warmup_lr"] < 0
+            _require_rate(where, given, ("lr",) if from_lr else ("lr", "alpha"))
+
+
+def _require_rate(where: str, given: Mapping[str, Any], rates: Iterable[str]) -> None:
+    if not any(rate in given for rate in rates):
+        said = " or ".join(rates)
+        raise ConfigError(f"{where} has an lr_scheduler and lacks its start rate: give {said}", key=where, allowed=said)

@@ -1,0 +1,161 @@
+"""Run one configuration as the host's own launcher does, on a CPU too (an addition; not in the paper).
+
+`nnabla_nas.utils.cli.cli` checks nothing and has no `args.context: auto`, so its few lines are told again here; names
+are looked up where it looks them up, so that it can run our configurations too, after `nnabla_detofa.register()`.
+"""
+
+import copy
+import random
+from contextlib import ExitStack
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import nnabla as nn
+import numpy as np
+
+from ..errors import ConfigError, DetOFAError, unknown
+from ..host.device import open_device
+from ..host.job import live_job
+from ..host.lock import sole_session
+from ..host.quiet import quiet
+from ..host.repair import MissingModule
+from .config_check import Config, accepted, check_keywords, check_optimizers, only_entry, settle_batches, without_effect
+from .plugin import BLANK_LOADER, generated_aside, register
+from .stand_in_data import parts_for_plan
+
+with quiet():
+    from nnabla_nas import contrib, dataset, runner
+    from nnabla_nas.utils import estimator
+    from nnabla_nas.utils.cli.args import Configuration
+    from nnabla_nas.utils.helper import get_output_path
+
+LOADER_KEYS = ("searching", "training", "batch_size", "communicator")  # the host's Configuration gives these
+
+
+def launch(config: dict[str, Any], *, plan: bool = False) -> Path:
+    """Open the device, build data, optimizers and network, and run `args.algorithm`, or only say its `plan`.
+
+    `config` is plain data with the host's groups `args`, `hparams`, `network`, `dataloader` and `optimizer`; it is not
+    changed. Returns the run's folder: that of the Hydra job that is live, else log/NAME below the current folder.
+    Raises ConfigError for what the configuration may not hold, HostError for a device that is not there, and
+    RunFolderError where another process runs in the same folder. A plan is said without the data set too, if the
+    configuration tells how many images it expects; DataError follows then.
+    """
+    register()
+    config = copy.deepcopy(config)
+    Config.of("", config)
+    args, hparams = config["args"], config["hparams"]
+    algorithm = _named("args.algorithm", args["algorithm"], runner)
+    if plan and not hasattr(algorithm, "plan"):
+        raise ConfigError(f"args.algorithm is '{args['algorithm']}', which makes no plan; leave plan=true out")
+    network, network_options = _network(config)
+    _check_dataloader(config)
+    check_optimizers(config["optimizer"], hparams)
+    for name, options in (config.get("regularizer") or {}).items():
+        check_keywords(f"regularizer.{name}", options or {}, *accepted(_named("regularizer", name, estimator)))
+
+    args["comm"], args["event"] = open_device(
+        **{key: args[key] for key in ("context", "device_id", "type_config") if key in args}
+    )
+    settle_batches(hparams, args["comm"].n_procs, validates=not hasattr(algorithm, "plan"))
+    _seed(hparams.get("seed"))
+    with ExitStack() as held:
+        held.enter_context(live_job(config, kept=not plan))
+        folder = Path(get_output_path()) / args["output_path"]
+        if args["comm"].rank == 0:
+            held.enter_context(sole_session(folder))
+        if plan:
+            held.enter_context(generated_aside())
+        parts, missing = _parts(config, network_options.get("n_classes"), plan=plan)  # data first, then the rest
+        _settle_classes(config, network_options, parts.dataloader["train"])
+        run = algorithm(
+            network(**network_options),
+            optimizer=parts.optimizer,
+            regularizer=parts.regularizer,
+            dataloader=parts.dataloader,
+            hparams=hparams,
+            args=args,
+        )
+        if hasattr(run, "say"):  # one of ours
+            for key in without_effect(config):
+                run.say(f"{key} has no effect: {args['algorithm']} does not read it")
+        run.plan() if plan else run.run()
+        if missing is not None:
+            raise missing
+    return folder
+
+
+def _parts(config: dict[str, Any], n_classes: int | None, *, plan: bool) -> tuple[Configuration, DetOFAError | None]:
+    """Loaders and optimizers, and what is wrong with a data set that a plan does without."""
+    if plan:
+        return parts_for_plan(lambda: _for_the_host(config), BLANK_LOADER, n_classes)
+    return Configuration(_for_the_host(config)), None
+
+
+def _settle_classes(config: dict[str, Any], options: dict[str, Any], loader: Any) -> None:
+    """Write what the data have for `n_classes: null` of a network, among its `options` and in the run's identity."""
+    if "n_classes" in options and options["n_classes"] is None:
+        settled = {"n_classes": loader.n_classes}
+        options.update(settled)
+        for own in config["hparams"].get("identity", {}).get("network", {}).values():
+            own.update(settled)
+
+
+def _named(what: str, name: str, module: ModuleType) -> type:
+    """The class of that name in a module of the host."""
+    known = {key: value for key, value in vars(module).items() if isinstance(value, type)}
+    if name not in known:
+        raise unknown(what, name, known)
+    return known[name]
+
+
+def _network(config: dict[str, Any]) -> tuple[type, dict[str, Any]]:
+    """The class that the configuration names, for search or for training, and its options."""
+    name, options = only_entry(config["network"])
+    if name not in (known := _modules(contrib, "SearchNet", "TrainNet")):
+        raise unknown("network", name, known)
+    kind = "SearchNet" if config["args"]["search"] else "TrainNet"
+    network = getattr(vars(contrib)[name], kind, None)
+    if network is None:
+        raise ConfigError(f"network.{name} has no {kind}; args.search is {config['args']['search']}, try the other")
+    if (declared := getattr(network, "declared", None)) is not None:
+        declared.of(f"network.{name}", options)
+    else:
+        check_keywords(f"network.{name}", options, *accepted(network, bases=True))
+    return network, options
+
+
+def _check_dataloader(config: dict[str, Any]) -> None:
+    name, options = only_entry(config["dataloader"])
+    if name not in (known := _modules(dataset, "DataLoader")):
+        raise unknown("dataloader", name, known)
+    check_keywords(f"dataloader.{name}", options, *accepted(vars(dataset)[name].DataLoader, *LOADER_KEYS))
+
+
+def _modules(package: ModuleType, *classes: str) -> list[str]:
+    """Names of the modules of a host's package that hold one of `classes`; stand-ins too, which raise on use."""
+    return [
+        name
+        for name, value in vars(package).items()
+        if isinstance(value, MissingModule)
+        or (isinstance(value, ModuleType) and any(each in vars(value) for each in classes))
+    ]
+
+
+def _seed(seed: int | None) -> None:
+    """Seed the global generators that the host's initializers and runners draw from; our own code uses none of them."""
+    if seed is not None:
+        nn.seed(int(seed))
+        np.random.seed(seed)  # noqa: NPY002
+        random.seed(int(seed))
+
+
+def _for_the_host(config: dict[str, Any]) -> dict[str, Any]:
+    """A copy for the host's Configuration, which writes into it and takes `lr_scheduler: null` for a name."""
+    optimizer = {
+        name: {key: value for key, value in options.items() if (key, value) != ("lr_scheduler", None)}
+        for name, options in config["optimizer"].items()
+    }
+    dataloader = dict([only_entry(config["dataloader"])])
+    return {**config, "optimizer": optimizer, "dataloader": dataloader}
