@@ -7,8 +7,7 @@ import cv2
 import numpy as np
 
 from ..detection import affine, letterbox
-from ..options import Flag, Number, Options, Whole, ratio, share
-from .dataset_options import Many
+from ..options import Flag, Listed, Number, Options, Whole, ratio, share
 
 # ImageNet statistics of RGB in 0..1: the backbone is pre-trained with them.
 MEAN = np.array([0.485, 0.456, 0.406])
@@ -41,7 +40,7 @@ class Augmentation(Variation):
     """
 
     crop: Annotated[bool, Flag()] = True
-    scales: Annotated[Sequence[float], Many(Number(above=0))] = (0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3)
+    scales: Annotated[Sequence[float], Listed(Number(above=0), least=1)] = (0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3)
     border: Annotated[int, Whole(least=0)] = 128
     shift: Annotated[float, ratio()] = 0.1
     zoom: Annotated[float, ratio()] = 0.4

@@ -6,9 +6,9 @@ from typing import Annotated, Any, NamedTuple
 import cv2
 import numpy as np
 
-from ..options import Number, Whole
+from ..options import Listed, Number, Span, Whole
 from .augment import NO_COLOUR_CHANGE, Variation, mean_rgb, normalise, random_colour
-from .dataset_options import SIDE, Many, Span, StreamOptions
+from .dataset_options import SIDE, StreamOptions
 from .stream import BatchStream
 
 SIZES = 4  # spawn key of the image sizes, beside those of `dataset.py`
@@ -38,7 +38,7 @@ class ClassificationOptions(StreamOptions):
 
     image_size: Annotated[int, SIDE] = 224
     centre: Annotated[float, Number(above=0, most=1)] = 0.875
-    train_sizes: Annotated[Sequence[int] | None, Many(Whole(least=LEAST_SIDE), null=True)] = None
+    train_sizes: Annotated[Sequence[int] | None, Listed(Whole(least=LEAST_SIDE), least=1, null=True)] = None
     augment: CropAugmentation = CropAugmentation()
 
 

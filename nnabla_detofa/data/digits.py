@@ -16,9 +16,8 @@ import cv2
 import numpy as np
 
 from ..errors import ConfigError, DataError
-from ..options import Options, Whole, ratio, share
+from ..options import Listed, Options, Span, Value, Whole, ratio, share
 from .dataset import DIGITS
-from .dataset_options import Different, Span, Such
 
 VERSION = 1  # of the pictures: raise it when the same options would give others
 JPEG_QUALITY = 95
@@ -41,7 +40,7 @@ class DigitsOptions(Options):
     photograph's own contrast that is left.
     """
 
-    classes: Annotated[Sequence[int], Different(DIGIT)] = (0, 2, 7)
+    classes: Annotated[Sequence[int], Listed(DIGIT, least=1, different=True)] = (0, 2, 7)
     n_train: Annotated[int, Whole()] = 1200
     n_test: Annotated[int, Whole()] = 200
     image_size: Annotated[int, Whole(least=16)] = 96
@@ -55,7 +54,7 @@ class DigitsOptions(Options):
 class SingleDigitsOptions(DigitsOptions):
     """What is drawn where each picture belongs to one class, and every class has some."""
 
-    objects: Annotated[Sequence[int], Such("[1, 1]: one object a picture", lambda v: list(v) == [1, 1])] = (1, 1)
+    objects: Annotated[Sequence[int], Value("[1, 1]: one object a picture", lambda v: list(v) == [1, 1])] = (1, 1)
 
 
 def generate(root: str | Path, options: DigitsOptions) -> Path:

@@ -13,16 +13,17 @@ from typing import Annotated, Any
 import numpy as np
 
 from ..errors import DataError
+from ..options import Value
 from . import digits
 from .classification import ClassificationLoader, ClassificationOptions
 from .dataset_loader import DatasetLoader
-from .dataset_options import PLACE, DatasetOptions, Such
+from .dataset_options import PLACE, DatasetOptions
 from .flaws import Finding, Findings, Flaw
 from .images import SUFFIXES, read_list
 from .listing import Listing, composed, leads_out
 from .objects import Wanted
 
-FOLDER = Such("the name of a folder in root", lambda value: isinstance(value, str) and value != "")
+FOLDER = Value("the name of a folder in root", lambda value: isinstance(value, str) and value != "")
 LIST = replace(PLACE, null=True)
 
 

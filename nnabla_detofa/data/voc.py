@@ -10,7 +10,7 @@ from . import digits
 from .box_form import require_usual_form
 from .dataset import DetectionDataset
 from .dataset_loader import DatasetLoader
-from .dataset_options import NAME, DatasetOptions, Many
+from .dataset_options import NAME, DatasetOptions
 from .flaws import Findings, Flaw, what_was_lost
 from .images import SUFFIXES, image_size
 from .listing import composed, leads_out, split_suffix
@@ -20,7 +20,7 @@ from .voc_layout import Part, home_of, parts_of
 from .voc_xml import Annotation, VocObject, read_annotation
 
 ORIGIN = 1.0  # VOC counts pixels from 1
-SPLITS = Many(Listed(NAME, n=2))  # of a year and a name
+SPLITS = Listed(Listed(NAME, n=2), least=1)  # of a year and a name
 
 
 class _Record(NamedTuple):

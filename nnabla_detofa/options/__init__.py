@@ -1,7 +1,7 @@
 """Options of a run: what a configuration may say, declared once (an addition; not in the paper)."""
 
 from .declaration import Options, checked, declared
-from .kinds import Flag, Keys, Kind, Listed, Number, OneOf, Text, Value, Whole, ratio, share
+from .kinds import Flag, Keys, Kind, Listed, Number, OneOf, Span, Text, Value, Whole, ratio, share
 
 __all__ = [
     "Flag",
@@ -11,6 +11,7 @@ __all__ = [
     "Number",
     "OneOf",
     "Options",
+    "Span",
     "Text",
     "Value",
     "Whole",

@@ -145,13 +145,31 @@ def OneOf(what: str, names: Callable[[], Iterable[str]], *, null: bool = False) 
     return _Plain(lambda: f"one of {', '.join(sorted(names()))}", take, null=null)
 
 
-def Listed(of: Kind, n: int | None = None, *, least: int = 0, null: bool = False) -> Kind:  # noqa: N802
-    """A list of values of one kind: `n` of them where that is given, at `least` so many otherwise."""
+def Listed(  # noqa: N802
+    of: Kind, n: int | None = None, *, least: int = 0, different: bool = False, null: bool = False
+) -> Kind:
+    """A list of values of one kind: `n` of them where that is given, at `least` so many otherwise; all `different`."""
     many = f"{n}" if n else f"at least {least}" if least else "values"
 
     def take(value: Any) -> Any:
         if not isinstance(value, (list, tuple)) or n not in (None, len(value)) or len(value) < least:
             raise ValueError
-        return tuple(map(of, value))
+        values = tuple(map(of, value))
+        if different and len({str(one) for one in values}) < len(values):
+            raise ValueError
+        return values
 
-    return _Plain(lambda: f"a list of {many}, each {of.allowed}", take, null=null)
+    once = ", and none of them twice" if different else ""
+    return _Plain(lambda: f"a list of {many}, each {of.allowed}{once}", take, null=null)
+
+
+def Span(of: Kind, *, null: bool = False) -> Kind:  # noqa: N802
+    """The least and the greatest of some values, both of one kind."""
+
+    def take(value: Any) -> Any:
+        least, most = Listed(of, 2)(value)
+        if least > most:
+            raise ValueError
+        return least, most
+
+    return _Plain(lambda: f"[least, most], each {of.allowed}", take, null=null)
