@@ -11,8 +11,8 @@ from typing import Any, get_args, get_type_hints
 from ..errors import ConfigError, unknown
 from ..options import Options
 from ..run_options import ArgsOptions, PretrainingOptions, RunOptions
-from ..supernet.building import SPACES
-from .config_check import UNREAD_HPARAMS, Config, accepted, solver_options
+from ..supernet.networks import SPACES
+from .config_check import UNREAD_HPARAMS, Config, solver_options
 from .plugin import COMPONENTS, SUBSTITUTES
 
 MODULES = {name: module for _, name, module in (*COMPONENTS, *SUBSTITUTES)}
@@ -53,7 +53,7 @@ def below(config: Mapping[str, Any], place: Sequence[str]) -> set[str]:
             return _names(solver_options(_at(config, "optimizer", name, "name")))
         case ["network", name]:
             network = getattr(MODULES.get(name), "SearchNet" if _at(config, "args", "search") else "TrainNet", None)
-            return (accepted(network, bases=True)[0] or set()) if network else set()
+            return _names(getattr(network, "declared", None))
         case ["network", name, "space"]:
             space = _at(config, "space", "name") or "ofa_resnet50"
             return {"name", *SPACES[space]().structure.to_dict()} - {"coupled"} if space in SPACES else set()

@@ -15,7 +15,7 @@ from ..host.cpu import repair_launcher
 from ..host.quiet import quiet
 from ..host.repair import MissingModule
 from ..searcher import DetOFASearcher, OFAPretrainer
-from ..supernet import classifier, detector, host_classifier
+from ..supernet import NETWORKS, host_classifier
 
 with quiet():
     from nnabla_nas import contrib, dataset, runner
@@ -23,8 +23,7 @@ with quiet():
 __all__ = ["BLANK_LOADER", "generated_aside", "register"]
 
 COMPONENTS: tuple[tuple[ModuleType, str, Any], ...] = (
-    (contrib, "ofa_resnet50_centernet", detector),
-    (contrib, "ofa_resnet50_classifier", classifier),
+    *((contrib, name, module) for name, module in NETWORKS.items()),
     (runner, "DetOFASearcher", DetOFASearcher),
     (runner, "OFAPretrainer", OFAPretrainer),
     (dataset, "voc", voc),

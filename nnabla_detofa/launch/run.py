@@ -120,7 +120,8 @@ def _network(config: dict[str, Any]) -> tuple[type, dict[str, Any]]:
     if network is None:
         raise ConfigError(f"network.{name} has no {kind}; args.search is {config['args']['search']}, try the other")
     if (declared := getattr(network, "declared", None)) is not None:
-        declared.of(f"network.{name}", options)
+        later = {"n_classes": 1} if options.get("n_classes", 1) is None else {}  # as many as the data have
+        declared.of(f"network.{name}", {**options, **later})
     else:
         check_keywords(f"network.{name}", options, *accepted(network, bases=True))
     return network, options

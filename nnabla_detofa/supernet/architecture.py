@@ -1,53 +1,33 @@
-"""A path as a list of layers with their channels (Table 1; Section 4.1)."""
-
-from typing import NamedTuple
+"""A path as a list of layers (Table 1), and the layers that the paths of a space have at a place."""
 
 import numpy as np
 
-from ..space import SearchSpace
+from ..space import BackboneLayers, DetectorLayers, Layer, SearchSpace
 
-STRIDES = (1, 2, 2, 2)
-
-
-class Block(NamedTuple):
-    """One bottleneck: its position among all of the supernet, channels in, inside and out, and stride."""
-
-    position: int
-    n_in: int
-    n_middle: int
-    n_out: int
-    stride: int
-    projection: bool
+Position = tuple[int, int]  # segment and block; the stem is segment 0
 
 
-class Layers(NamedTuple):
-    """Channels of the stem's two halves, whether its residual block is there, and the bottlenecks in order."""
-
-    stem_mid: int
-    stem_out: int
-    stem_residual: bool
-    blocks: tuple[Block, ...]
-
-
-def layers(space: SearchSpace, path: np.ndarray) -> Layers:
-    """The layers that the path (a row of genes) computes."""
-    structure, channels = space.structure, space.channels
-    residual, width1, width2 = path[:3]
-    blocks, n_in, first = [], channels.stem_out[width2], 0
+def path_layers(layers: BackboneLayers, path: np.ndarray) -> tuple[list[tuple[Position, Layer]], list[Layer]]:
+    """The backbone's layers of a row of genes, and those behind it."""
+    structure, genes = layers.space.structure, [int(gene) for gene in path]
+    found, before = [((0, 0), layers.stem(*genes[:3]))], genes[2]
     for stage, columns in enumerate(structure.stage_columns):
-        depth, width, *expands = path[columns]
-        n_out = channels.stage_out[stage][width]
-        for layer in range(structure.base_depths[stage] + structure.depths[depth]):
-            enters = layer == 0
-            blocks.append(
-                Block(
-                    position=first + layer,
-                    n_in=n_in if enters else n_out,
-                    n_middle=channels.middle[stage][width][expands[layer]],
-                    n_out=n_out,
-                    stride=STRIDES[stage] if enters else 1,
-                    projection=enters,
-                )
-            )
-        n_in, first = n_out, first + structure.layers[stage]
-    return Layers(channels.stem_mid[width1], channels.stem_out[width2], bool(residual), tuple(blocks))
+        depth, width, *expands = (genes[column] for column in columns)
+        for block in range(structure.base_depths[stage] + structure.depths[depth]):
+            expand = expands[block]
+            layer = layers.other(stage, width, expand) if block else layers.first(stage, before, width, expand)
+            found.append(((stage + 1, block), layer))
+        before = width
+    return found, layers.tail(before)
+
+
+def layers_at(space: SearchSpace, segment: int, block: int) -> set[Layer]:
+    """The layers that allowed paths have there."""
+    layers, stage = DetectorLayers(space, image_size=32, n_classes=1), segment - 1
+    if segment == 0:
+        return {layers.stem(*map(int, row)) for row in space.stem_rows}
+    choices = [tuple(map(int, one)) for one in np.argwhere(space.allowed[stage, block].any(axis=0))]
+    if block:
+        return {layers.other(stage, *choice) for choice in choices}
+    widths = range(len(space.structure.widths))
+    return {layers.first(stage, before, *choice) for before in widths for choice in choices}

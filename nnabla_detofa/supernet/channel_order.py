@@ -5,16 +5,17 @@ in all that makes it and all that reads it at once, which no path notices that u
 phases before notices either: channels change places only between two numbers of channels that such paths use.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from ..space import SearchSpace
-from .backbone import OFAResNet50
-
-Axis = tuple[str, int]  # of a parameter: where a map's channels are
+from ..space.layers import BLOCK, HEAD, IDENTITY
+from .architecture import Position, layers_at
+from .modules import Axis
+from .network import Supernet
 
 
 class Map(NamedTuple):
@@ -26,7 +27,7 @@ class Map(NamedTuple):
     used: Callable[[SearchSpace], set[int]]
 
 
-def sort_channels(network: OFAResNet50, *, before: SearchSpace, after: SearchSpace) -> int:
+def sort_channels(network: Supernet, *, before: SearchSpace, after: SearchSpace) -> int:
     """Sort the channels of each map of which some path of `after` uses a number that no path of `before` does.
 
     The most important come first: those of the largest sum of absolute weights in the layers that read them. Every path
@@ -52,46 +53,38 @@ def _order(importance: np.ndarray, known: set[int]) -> np.ndarray:
     return np.lexsort((-importance, part))
 
 
-def _maps(network: OFAResNet50) -> Iterator[Map]:
+def _maps(network: Supernet) -> Iterator[Map]:
     """Every map that is elastic, from the image on."""
-    channels = network.space.channels
-    stem = [_read(f"input_stem/{name}") for name in ("1/conv", "2")]
-    yield Map(_made("input_stem/0", "input_stem/1/conv"), stem, partial(_stem_used, channels.stem_mid, 1))
+    parameters, steps = network.get_parameters(), network.steps(network.space.unpruned().largest())
+    positions = {place: position for position, place in network.places.items()}
+
+    def axes(place: str, of: Iterable[Axis]) -> list[Axis]:
+        """Those of the parameters that the layer there has."""
+        return [(f"{place}/{name}", axis) for name, axis in of if f"{place}/{name}" in parameters]
+
+    made: list[Axis] = []  # by all layers whose output is the map that the next ones read
     read: list[Axis] = []
-    made, used = _made("input_stem/2"), partial(_stem_used, channels.stem_out, 2)
-    first = 0
-    for stage, n_layers in enumerate(network.space.structure.layers):
-        blocks = [f"blocks/{first + layer}" for layer in range(n_layers)]
-        yield Map(made, [*read, _read(f"{blocks[0]}/conv1"), _read(f"{blocks[0]}/downsample")], used)
-        for layer, block in enumerate(blocks):
-            for maker, reader in (("conv1", "conv2"), ("conv2", "conv3")):
-                yield Map(_made(f"{block}/{maker}"), [_read(f"{block}/{reader}")], partial(_middle_used, stage, layer))
-        made = _made(f"{blocks[0]}/downsample", *(f"{block}/conv3" for block in blocks))
-        read, used = [_read(f"{block}/conv1") for block in blocks[1:]], partial(_stage_used, stage)
-        first += n_layers
-    yield Map(made, [*read, network.last_reader], used)
+    used = partial(_used, (0, 0), "n_in")  # the image
+    for place, layer in steps:
+        module = network.layers[place]
+        read += axes(place, module.reads)
+        if place not in positions:  # heads read the same map, and of other layers behind the backbone the first does
+            if layer.kind == HEAD:
+                continue
+            break
+        grows = layer.kind == BLOCK and layer.shortcut == IDENTITY
+        if not grows and made:
+            yield Map(made, read, used)
+        for inner_made, inner_read in module.inside:
+            inner_used = partial(_used, positions[place], "n_middle")
+            yield Map(axes(place, inner_made), axes(place, inner_read), inner_used)
+        if grows:
+            made += axes(place, module.makes)
+        else:
+            made, read, used = axes(place, module.makes), [], partial(_used, positions[place], "n_out")
+    yield Map(made, read, used)
 
 
-def _made(*layers: str) -> list[Axis]:
-    """The output channels of convolutions and of the normalisations behind them."""
-    statistics = [(f"{layer}/bn/bn/{name}", 1) for layer in layers for name in ("_gamma", "_beta", "_mean", "_var")]
-    return [*((f"{layer}/conv/conv/_W", 0) for layer in layers), *statistics]
-
-
-def _read(layer: str) -> Axis:
-    """The input channels of a convolution."""
-    return f"{layer}/conv/conv/_W", 1
-
-
-def _stem_used(numbers: tuple[int, ...], gene: int, space: SearchSpace) -> set[int]:
-    return {numbers[width] for width in space.stem_rows[:, gene]}
-
-
-def _stage_used(stage: int, space: SearchSpace) -> set[int]:
-    widths = np.flatnonzero(space.allowed[stage].any(axis=(0, 1, 3)))
-    return {space.channels.stage_out[stage][width] for width in widths}
-
-
-def _middle_used(stage: int, layer: int, space: SearchSpace) -> set[int]:
-    choices = np.argwhere(space.allowed[stage, layer].any(axis=0))
-    return {space.channels.middle[stage][width][expand] for width, expand in choices}
+def _used(position: Position, channels: str, space: SearchSpace) -> set[int]:
+    """The numbers of channels that paths of a space have there."""
+    return {getattr(layer, channels) for layer in layers_at(space, *position)}

@@ -1,6 +1,6 @@
 """Elastic layers (Once-for-All): every path of the supernet uses the leading channels of the same weights.
 
-On a CPU the layers run the kernels of `kernels.py` on channel-major maps (C, B, H, W); elsewhere NNabla's own
+On a CPU the layers run the kernels of `kernels/` on channel-major maps (C, B, H, W); elsewhere NNabla's own
 functions on (B, C, H, W). A network says which to all its layers with `apply(channel_major=…)`; pooling, addition and
 activation treat the two leading axes alike and need not know.
 """
@@ -12,10 +12,8 @@ import nnabla.functions as F  # noqa: N812
 import numpy as np
 
 from ..host import Mo
+from ..kernels import BatchNormalization, Convolution, Deconvolution, Window
 from ..precision import single_precision
-from . import kernels
-from .kernels import Window
-from .normalization import BatchNormalization
 
 RELU, RELU6, LINEAR = np.inf, 6.0, None  # the ceiling of an activation
 
@@ -52,7 +50,7 @@ class ElasticConv(Mo.Module):
     def call(self, x, n_out: int):
         weight, bias, (_, stride, pad) = self.conv._W, self.conv._b, self._window
         if self.channel_major:
-            return kernels.Convolution(n_out, self._window)(x, weight, *([] if bias is None else [bias]))
+            return Convolution(n_out, self._window)(x, weight, *([] if bias is None else [bias]))
         return F.convolution(x, corner(weight, n_out, x.shape[1]), bias, pad=(pad, pad), stride=(stride, stride))
 
 
@@ -72,7 +70,7 @@ class ElasticDeconv(Mo.Module):
     def call(self, x):
         weight, (_, stride, pad) = self._W, self.WINDOW
         if self.channel_major:
-            return kernels.Deconvolution(self.WINDOW)(x, weight)
+            return Deconvolution(self.WINDOW)(x, weight)
         weight = corner(weight, x.shape[1], weight.shape[1])
         return F.deconvolution(x, weight, None, pad=(pad, pad), stride=(stride, stride))
 
@@ -158,36 +156,6 @@ class ConvNorm(Mo.Module):
 
     def call(self, x, n_out: int, shortcut=None):
         return self.bn(self.conv(x, n_out=n_out), ceiling=self._ceiling, shortcut=shortcut)
-
-
-class Bottleneck(Mo.Module):
-    """ResNet's bottleneck: 1×1, 3×3 with the stride, 1×1; a block that changes stage has a projection shortcut.
-
-    Args:
-        n_in, n_middle, n_out: channels of the weights; `call` takes those of the path.
-        projection: whether the shortcut is average pooling and a 1×1 convolution.
-        last_gamma: initial scale of the last normalisation; 0 makes a fresh block the identity of its shortcut.
-    """
-
-    def __init__(self, n_in, n_middle, n_out, stride, rng, *, projection, last_gamma):
-        super().__init__()
-        pointwise = Window(1, 1, 0)
-        self._stride = stride
-        self.conv1 = ConvNorm(n_in, n_middle, pointwise, rng)
-        self.conv2 = ConvNorm(n_middle, n_middle, Window(3, stride, 1), rng)
-        self.conv3 = ConvNorm(n_middle, n_out, pointwise, rng, gamma=last_gamma)
-        self.downsample = ConvNorm(n_in, n_out, pointwise, rng, ceiling=LINEAR) if projection else Mo.Identity()
-
-    def call(self, x, n_middle: int, n_out: int):
-        y = self.conv2(self.conv1(x, n_out=n_middle), n_out=n_middle)
-        return self.conv3(y, n_out=n_out, shortcut=self._shortcut(x, n_out))
-
-    def _shortcut(self, x, n_out: int):
-        if isinstance(self.downsample, Mo.Identity):
-            return x
-        if self._stride > 1:  # an odd map's last row and column are averages of fewer, as MIT's
-            x = F.average_pooling(x, (self._stride,) * 2, (self._stride,) * 2, ignore_border=False, including_pad=False)
-        return self.downsample(x, n_out=n_out)
 
 
 def _exact_sums():

@@ -3,98 +3,80 @@
 Stands in for it where the installed host lacks it, so that the host's own OFASearcher runs.
 """
 
-from collections.abc import Sequence
-from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 
-from ..errors import require_whole
+from ..options import Text, Whole, ratio
 from ..space import SearchSpace
-from .classifier import ClassifierNet
+from ..tasks import Classification
+from .network import NetworkOptions, Supernet
 from .weights import transfer_weights
 
 
-def _space(depths, expands, widths) -> SearchSpace:
-    """The space of these choices, each a list or a single number."""
-    choices = {"depths": depths, "expands": expands, "widths": widths}
-    return SearchSpace.ofa_resnet50(**{name: sorted(np.atleast_1d(v).tolist()) for name, v in choices.items()})
+class HostOptions(NetworkOptions):
+    """The host's keywords.
 
-
-class HostClassifier(ClassifierNet):
-    """`ClassifierNet` by the host's keywords.
-
-    Args:
-        num_classes, drop_rate: of the classifier.
-        bn_param: decay rate and ε of every normalisation.
-        depth_list, expand_ratio_list, width_mult_list: the choices D, E and W; a single number for one choice.
-        weights: HDF5 file of parameters by the host's names; those that the network knows are taken over as they are.
-        only: a row of genes; the network then holds that path's layers alone.
-        seed: of the initial weights and of the paths that training draws.
-        backbone: the other keywords of `OFAResNet50`.
+    num_classes, drop_rate: of the classifier.
+    depth_list, expand_ratio_list, width_mult_list: the choices D, E and W; a single number for one choice.
+    weights: file of parameters by the host's names, see `transfer_weights`.
+    seed: of the initial weights and of the paths that training draws.
     """
 
-    def __init__(
-        self,
-        num_classes: int = 1000,
-        *,
-        bn_param: Sequence[float] = (0.9, 1e-5),
-        drop_rate: float = 0.1,
-        depth_list: Sequence[int] | int = (0, 1, 2),
-        expand_ratio_list: Sequence[float] | float = (0.2, 0.25, 0.35),
-        width_mult_list: Sequence[float] | float = (0.65, 0.8, 1.0),
-        weights: str | None = None,
-        only: np.ndarray | None = None,
-        seed: int = 0,
-        **backbone,
-    ):
-        num_classes = require_whole("num_classes", num_classes)
-        self._paths = np.random.default_rng([seed, 1])
-        options = {"n_classes": num_classes, "drop_rate": drop_rate, "bn_param": bn_param, **backbone}
-        space = _space(depth_list, expand_ratio_list, width_mult_list)
-        super().__init__(space, only=only, rng=np.random.default_rng(seed), **options)
-        if weights:
-            self.transfer = transfer_weights(self, Path(weights))
+    num_classes: Annotated[int, Whole()] = 1000
+    drop_rate: Annotated[float, ratio()] = 0.1
+    depth_list: Any = (0, 1, 2)
+    expand_ratio_list: Any = (0.2, 0.25, 0.35)
+    width_mult_list: Any = (0.65, 0.8, 1.0)
+    weights: Annotated[str | None, Text("the name of a weights file", null=True)] = None
+    seed: Annotated[int, Whole(least=0)] = 0
 
 
-class SearchNet(HostClassifier):
+class OnePathOptions(HostOptions):
+    """The host's keywords of one path; `genotype` is the host's {"d", "e", "w"}, the largest path's where None."""
+
+    genotype: Any = None
+
+
+class SearchNet(Supernet):
     """The supernet; in training every call draws a path, as the host's `ofa_resnet50` does for its OFASearcher."""
+
+    declared = HostOptions
+
+    def __init__(self, num_classes: int = 1000, **options: Any) -> None:
+        given = self.declared.of("network.ofa_resnet50", {"num_classes": num_classes, **options})
+        lists = {"depths": given.depth_list, "expands": given.expand_ratio_list, "widths": given.width_mult_list}
+        choices = {name: sorted(np.atleast_1d(values).tolist()) for name, values in lists.items()}
+        space = SearchSpace.ofa_resnet50(**choices)
+        held = None
+        if isinstance(given, OnePathOptions):
+            held = space.largest() if given.genotype is None else space.from_genotype(given.genotype)
+        self._widths, self._paths = choices["widths"], np.random.default_rng([given.seed, 1])
+        super().__init__(
+            space,
+            Classification(n_classes=given.num_classes, drop_rate=given.drop_rate),
+            only=held,
+            rng=np.random.default_rng(given.seed),
+            **{name: getattr(given, name) for name in NetworkOptions.model_fields},
+        )
+        if given.weights:
+            self.transfer = transfer_weights(self, given.weights)
 
     def call(self, images):
         """Logits of the active path, or in training of a path drawn uniformly."""
-        if self.training:
+        if self.training and self._only is None:
             self.activate(self.space.sample(1, self._paths)[0])
         return super().call(images)
 
     def set_valid_arch(self, genotype) -> None:
         """Choose the path of validation: the host's (depths, expand ratios, width multipliers)."""
-        depths, expands, widths = (list(one) if isinstance(one, (list, tuple)) else one for one in genotype)
-        structure = self.space.structure
-        d = depths if isinstance(depths, list) else [depths] * 5
-        e = expands if isinstance(expands, list) else [expands] * sum(structure.layers)
-        w = widths if isinstance(widths, list) else [widths] * 6
-        w = [structure.widths.index(one) for one in w]
-        self.activate(self.space.from_genotype({"d": d, "e": e, "w": w}))
+        n_segments = len({segment for segment, _ in self.places})
+        numbers = n_segments, len(self.places) - 1, n_segments + 1
+        d, e, w = (np.broadcast_to(one, n).tolist() for one, n in zip(genotype, numbers, strict=True))
+        self.activate(self.space.from_genotype({"d": d, "e": e, "w": list(map(self._widths.index, w))}))
 
 
-class TrainNet(HostClassifier):
-    """One path as a network of its own, the largest where no `genotype` (the host's {"d", "e", "w"}) is given."""
+class TrainNet(SearchNet):
+    """One path as a network of its own."""
 
-    def __init__(
-        self,
-        num_classes: int = 1000,
-        *,
-        genotype=None,
-        depth_list: Sequence[int] | int = (0, 1, 2),
-        expand_ratio_list: Sequence[float] | float = (0.2, 0.25, 0.35),
-        width_mult_list: Sequence[float] | float = (0.65, 0.8, 1.0),
-        **options,
-    ):
-        space = _space(depth_list, expand_ratio_list, width_mult_list)
-        super().__init__(
-            num_classes,
-            depth_list=depth_list,
-            expand_ratio_list=expand_ratio_list,
-            width_mult_list=width_mult_list,
-            only=space.largest() if genotype is None else space.from_genotype(genotype),
-            **options,
-        )
+    declared = OnePathOptions

@@ -6,15 +6,12 @@ from collections.abc import Callable
 from statistics import median_low
 
 import nnabla as nn
-import nnabla.functions as F  # noqa: N812
 import numpy as np
 
-from ..errors import ConfigError
 from ..space import Layer
-from ..space.layers import BLOCK, HEAD, IDENTITY, PROJECTION, STEM, UP
-from .backbone import STEM_ACTIVATIONS, OFAResNet50, Stem
-from .detector import Head, UpConvolution
-from .elastic import Bottleneck
+from ..space.layers import STEM
+from .modules import build
+from .network import Supernet
 
 Forward = Callable[[], object]
 
@@ -52,27 +49,25 @@ class Stopwatch:
         return self._clock() - start
 
 
-def layer_forward(layer: Layer, like: OFAResNet50, *, batch: int) -> Forward:
+def layer_forward(layer: Layer, like: Supernet, *, batch: int) -> Forward:
     """One forward pass of the layer alone; see `layer_output`."""
     y = layer_output(layer, like, batch=batch)
     return lambda: y.forward(clear_buffer=True)
 
 
-def layer_output(layer: Layer, like: OFAResNet50, *, batch: int) -> nn.Variable:
+def layer_output(layer: Layer, like: Supernet, *, batch: int) -> nn.Variable:
     """The graph of the layer alone as `like` computes it for `batch` images, of random weights and input."""
     rng = np.random.default_rng(0)
     with nn.parameter_scope("", OrderedDict()):  # the host registers parameters globally and never lets go
-        module, channels = _module(layer, rng, like.stem_activation)
+        module = build(layer, rng, **like.initial.get(layer.kind, {}))
     channel_major = like.works_channel_major()
     module.apply(training=False, channel_major=channel_major)
-    at_the_border = layer.kind == STEM  # images come in another layout than maps between layers
-    first, second = (layer.n_in, batch) if channel_major and not at_the_border else (batch, layer.n_in)
-    x = _random((first, second, layer.side, layer.side), rng)
-    y = module(F.transpose(x, (1, 0, 2, 3)) if channel_major and at_the_border else x, **channels)
-    return F.transpose(y, (1, 0, 2, 3)) if channel_major and layer.kind == HEAD else y  # and leave so
+    # images come in another layout than maps between layers
+    leading = (layer.n_in, batch) if channel_major and layer.kind != STEM else (batch, layer.n_in)
+    return module(_random((*leading, layer.side, layer.side), rng), layer=layer)
 
 
-def network_forward(network: OFAResNet50, image_size: int, *, batch: int) -> Forward:
+def network_forward(network: Supernet, image_size: int, *, batch: int) -> Forward:
     """One forward pass of the network's active path for `batch` random images, as in detection."""
     network.apply(training=False)
     outputs = list(network(_random((batch, 3, image_size, image_size), np.random.default_rng(0))))
@@ -84,21 +79,3 @@ def _random(shape: tuple[int, ...], rng: np.random.Generator) -> nn.Variable:
     x = nn.Variable.from_numpy_array(rng.standard_normal(shape).astype(np.float32))
     x.persistent = True
     return x
-
-
-def _module(layer: Layer, rng: np.random.Generator, stem_activation: str):
-    """The layer's module, and the channels that its call asks for."""
-    n_in, n_middle, n_out = layer.n_in, layer.n_middle, layer.n_out
-    if layer.kind == STEM:
-        residual, ceiling = layer.shortcut == IDENTITY, STEM_ACTIVATIONS[stem_activation]
-        stem = Stem(n_middle, n_out, rng, residual=residual, ceiling=ceiling, pool=layer.stride == 4)
-        return stem, {"n_middle": n_middle, "n_out": n_out, "residual": residual}
-    if layer.kind == BLOCK:
-        projection = layer.shortcut == PROJECTION
-        block = Bottleneck(n_in, n_middle, n_out, layer.stride, rng, projection=projection, last_gamma=1.0)
-        return block, {"n_middle": n_middle, "n_out": n_out}
-    if layer.kind == UP:
-        return UpConvolution(n_in, n_out, rng, deviation=None), {}
-    if layer.kind == HEAD:
-        return Head(n_in, n_middle, n_out, rng), {}
-    raise ConfigError(f"a layer of kind '{layer.kind}' cannot be timed alone; latency is a cost of detectors")

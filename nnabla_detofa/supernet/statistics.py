@@ -5,11 +5,11 @@ from collections.abc import Iterable
 import nnabla as nn
 import numpy as np
 
-from .backbone import OFAResNet50
 from .elastic import ElasticBatchNorm
+from .network import Supernet
 
 
-def reestimate(network: OFAResNet50, batches: Iterable[np.ndarray]) -> int:
+def reestimate(network: Supernet, batches: Iterable[np.ndarray]) -> int:
     """Replace the running statistics of the active path's layers by those of the images.
 
     Each batch is normalised by its own statistics; a layer's mean and variance are then those of all its inputs

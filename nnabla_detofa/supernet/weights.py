@@ -12,9 +12,9 @@ import h5py
 import nnabla as nn
 import numpy as np
 
-from ..errors import ConfigError, WeightsError
+from ..errors import WeightsError
 from ..hdf5 import opened, read_arrays
-from .backbone import OFAResNet50
+from .network import Supernet
 
 BACKBONE = ("input_stem", "blocks")  # the parts of a network that a transfer must find, each whole
 STEM_ACTIVATION = "stem_activation"  # an attribute of our files: no parameter tells what the stem was trained with
@@ -35,14 +35,14 @@ class Transfer(NamedTuple):
         return f"{self.file}: loaded {loaded} ({len(self.loaded)} parameters); new: {new}; left out: {left_out}"
 
 
-def save_weights(network: OFAResNet50, file: Path) -> None:
+def save_weights(network: Supernet, file: Path) -> None:
     """Write every parameter by name; the file appears whole or not at all."""
-    write_parameters(network.get_parameters(), file, stem_activation=network.stem_activation)
+    write_parameters(network.get_parameters(), file, stem_activation=network.options.stem_activation)
 
 
-def weights_as_bytes(network: OFAResNet50) -> bytes:
+def weights_as_bytes(network: Supernet) -> bytes:
     """What `save_weights` would write."""
-    return parameters_as_bytes(network.get_parameters(), stem_activation=network.stem_activation)
+    return parameters_as_bytes(network.get_parameters(), stem_activation=network.options.stem_activation)
 
 
 def write_parameters(parameters: Mapping[str, nn.Variable], file: Path, *, stem_activation: str) -> None:
@@ -61,7 +61,7 @@ def parameters_as_bytes(parameters: Mapping[str, nn.Variable], *, stem_activatio
     return content.getvalue()
 
 
-def load_weights(network: OFAResNet50, file: Path) -> None:
+def load_weights(network: Supernet, file: Path) -> None:
     """Load a file that holds exactly this network's parameters; WeightsError names what differs."""
     stored, own = _read(file).parameters, network.get_parameters()
     _require_same(file, stored, own)
@@ -69,15 +69,12 @@ def load_weights(network: OFAResNet50, file: Path) -> None:
         parameter.d = stored[name]
 
 
-def transfer_weights(network: OFAResNet50, file: str | Path) -> Transfer:
+def transfer_weights(network: Supernet, file: str | Path) -> Transfer:
     """Load the backbone, and of the other parts (neck, heads, classifier) those that are the same in file and network.
 
-    ConfigError where `file` names none, WeightsError where the backbone, its stem's activation included, is another
-    network's.
+    WeightsError where the backbone, its stem's activation included, is another network's.
     """
-    if not isinstance(file, (str, Path)):
-        raise ConfigError(f"pretrained is {file!r}; it must name a file, or be null")
-    file = Path(file)
+    file, expected = Path(file), network.options.stem_activation
     (stored, activation), own = _read(file), network.get_parameters()
     if not _of(BACKBONE, stored):
         raise WeightsError(
@@ -85,9 +82,9 @@ def transfer_weights(network: OFAResNet50, file: str | Path) -> Transfer:
             f" the network has {_brief(list(own))}"
         )
     _require_same(file, _of(BACKBONE, stored), _of(BACKBONE, own))
-    if activation not in (None, network.stem_activation):
+    if activation not in (None, expected):
         raise WeightsError(
-            f"{file} was trained with stem_activation {activation}, and this network has {network.stem_activation};"
+            f"{file} was trained with stem_activation {activation}, and this network has {expected};"
             f" set the network's stem_activation to {activation}"
         )
     same = [part for part in _parts(own) if not _differences(_of([part], stored), _of([part], own))]

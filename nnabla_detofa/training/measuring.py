@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import nnabla as nn
 import numpy as np
 
-from ..supernet import OFAResNet50, reestimate
+from ..supernet import Supernet, reestimate
 
 CACHE_BYTES = 1 << 30
 
@@ -45,7 +45,7 @@ class PathMeasurer:
         validation_images: held-out images (N_p of Eq. 4).
     """
 
-    def __init__(self, network: OFAResNet50, loss_weights, *, bn_images: FixedImages, validation_images: FixedImages):
+    def __init__(self, network: Supernet, loss_weights, *, bn_images: FixedImages, validation_images: FixedImages):
         self._network, self._loss_weights = network, loss_weights
         self._bn_images, self._validation_images = bn_images, validation_images
 

@@ -20,15 +20,14 @@ import numpy as np
 from ..errors import DetOFAError, RunFolderError
 from ..hdf5 import opened, read_arrays
 from ..storage.files import damage, read_json, write_folder
-from ..supernet import OFAResNet50, classifier, detector
+from ..supernet import NETWORKS, Supernet
 from .checkpoint import STATE, WEIGHTS, as_contents
 
-NETWORKS = {"ofa_resnet50_centernet": detector, "ofa_resnet50_classifier": classifier}
 BATCHES = "batches.h5"  # <batch>/inputs/<number> and <batch>/targets/<number>
 
 
 def save_step(
-    folder: Path, record: dict[str, Any], batches: Sequence[Mapping[str, list]], *, network: OFAResNet50, solver
+    folder: Path, record: dict[str, Any], batches: Sequence[Mapping[str, list]], *, network: Supernet, solver
 ) -> None:
     """Write weights, solver, batches and the `record` of the step: its path, network, loss weights, images by batch."""
     content = BytesIO()
@@ -73,7 +72,7 @@ def _arrays(file: Path, refuse) -> dict[str, np.ndarray]:
         return read_arrays(source)
 
 
-def _network(record: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> OFAResNet50:
+def _network(record: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> Supernet:
     """That of the step, with its path active; `load_weights` would refuse what is not finite."""
     ((name, options),) = record["network"].items()
     network = NETWORKS[name].SearchNet(**{**options, "pretrained": None})
@@ -85,7 +84,7 @@ def _network(record: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> OF
 
 
 def _losses(
-    network: OFAResNet50, batches: Mapping[str, np.ndarray], number: int, record: Mapping[str, Any]
+    network: Supernet, batches: Mapping[str, np.ndarray], number: int, record: Mapping[str, Any]
 ) -> dict[str, float]:
     inputs, targets = (
         [

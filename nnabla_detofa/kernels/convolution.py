@@ -13,7 +13,7 @@ import nnabla as nn
 import numpy as np
 from nnabla.function import PythonFunction
 
-from . import winograd
+from . import minimal_filtering
 from .parallel import over
 
 _CHUNK_BYTES = 1 << 22  # of unfolded pixels at a time: stays in the caches until the product has read it
@@ -37,7 +37,7 @@ class Window(NamedTuple):
         return self == (1, 1, 0)
 
 
-_WINOGRAD = Window(kernel=3, stride=1, pad=1)
+_MINIMAL = Window(kernel=3, stride=1, pad=1)
 
 
 def unfold(x: np.ndarray, window: Window) -> np.ndarray:
@@ -87,8 +87,8 @@ def _from_columns(columns: np.ndarray, out: np.ndarray) -> None:
 
 def correlate(matrix: np.ndarray, x: np.ndarray, out: np.ndarray, window: Window) -> None:
     """out (o, B, H', W') = matrix (o, C·k·k) @ unfold(x). The threads share the larger of matrix and windows."""
-    if window == _WINOGRAD and winograd.pays(matrix, x[0].size):
-        winograd.correlate(matrix, x, out)
+    if window == _MINIMAL and minimal_filtering.pays(matrix, x[0].size):
+        minimal_filtering.correlate(matrix, x, out)
         return
     if window.pointwise:
         _share_product(matrix, x.reshape(len(x), -1), out.reshape(len(out), -1))
@@ -108,8 +108,8 @@ def correlate(matrix: np.ndarray, x: np.ndarray, out: np.ndarray, window: Window
 
 def spread(matrix: np.ndarray, y: np.ndarray, out: np.ndarray, window: Window) -> None:
     """The adjoint of `correlate` in its map: out (C, B, H, W) = fold(matrixᵀ @ y), for y (o, B, H', W')."""
-    if window == _WINOGRAD and winograd.pays(matrix, y[0].size):
-        winograd.spread(matrix, y, out)
+    if window == _MINIMAL and minimal_filtering.pays(matrix, y[0].size):
+        minimal_filtering.spread(matrix, y, out)
         return
     if window.pointwise:
         _share_product(matrix.T, y.reshape(len(y), -1), out.reshape(len(out), -1))
@@ -138,8 +138,8 @@ def add_product(matrix: np.ndarray, y: np.ndarray, x: np.ndarray, window: Window
 
     The threads share the channels of x, so no two write to one place and every sum has one order.
     """
-    if window == _WINOGRAD and winograd.pays(matrix, x[0].size):
-        winograd.add_product(matrix, y, x)
+    if window == _MINIMAL and minimal_filtering.pays(matrix, x[0].size):
+        minimal_filtering.add_product(matrix, y, x)
         return
     batch, n_columns, taps = y.shape[1], y[0].size, window.kernel**2
     images_a_chunk = max(1, _CHUNK_BYTES * batch // (4 * matrix.shape[1] * n_columns))

@@ -11,7 +11,7 @@ from .parallel import over
 
 _CHUNK_BYTES = 1 << 22  # of a map's points at a time: they stay in the caches until the product has read them
 _BLOCK_FLOATS = 1 << 16  # of a map's points that are made at a time
-_MACS_A_FLOAT = 16  # as in `kernels`
+_MACS_A_FLOAT = 16  # as in `convolution`
 _LEAST_CHANNELS = 40  # with fewer, transforming the map costs more than the products that are saved
 
 _G = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], np.float32)

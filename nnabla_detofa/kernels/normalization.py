@@ -5,7 +5,7 @@ from contextlib import ExitStack
 import nnabla as nn
 import numpy as np
 
-from .kernels import Kernel, gradient, store_corner
+from .convolution import Kernel, gradient, store_corner
 from .parallel import over
 
 _RUN = 256  # floats that are summed one after the other

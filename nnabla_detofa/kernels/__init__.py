@@ -1,0 +1,6 @@
+"""Kernels of elastic layers on a CPU (Section 4.1): NumPy on all cores, as functions of NNabla."""
+
+from .convolution import Convolution, Deconvolution, Window
+from .normalization import BatchNormalization
+
+__all__ = ["BatchNormalization", "Convolution", "Deconvolution", "Window"]

@@ -1,0 +1,90 @@
+"""The networks that configurations name: a family of spaces under a task (an addition; not in the paper)."""
+
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import create_model
+
+from ..errors import ConfigError, unknown
+from ..options import Options, Text, Whole
+from ..space import SearchSpace
+from ..tasks import CenterNet, Classification, Task
+from .network import NetworkOptions, Supernet
+from .weights import transfer_weights
+
+SPACES: dict[str, Callable[..., SearchSpace]] = {
+    "ofa_resnet50": SearchSpace.ofa_resnet50,
+    "comp_ofa": SearchSpace.comp_ofa,
+}
+
+
+class SearchOptions(NetworkOptions):
+    """Options of a network that a configuration names.
+
+    space: name and options of the search space.
+    pretrained: weights file by the host's names, of whatever task; see `transfer_weights`.
+    seed: of the initial weights.
+    """
+
+    space: Any = None
+    pretrained: Annotated[str | None, Text("the name of a weights file", null=True)] = None
+    seed: Annotated[int, Whole(least=0)] = 0
+
+
+class TrainOptions(SearchOptions):
+    """Options of one path as a network of its own; `genotype` is the host's {"d", "e", "w"}."""
+
+    genotype: Any
+
+
+class NamedNetwork(Supernet):
+    """A network as the host builds it from a configuration; `declared` says what its keywords may be."""
+
+    declared: type[SearchOptions]
+    known_as: str
+    task_of: type[Task]
+
+    def __init__(self, n_classes: int, **options: Any) -> None:
+        given = self.declared.of(f"network.{self.known_as}", {"n_classes": n_classes, **options})
+        space, genotype = search_space(given.space), getattr(given, "genotype", None)
+        super().__init__(
+            space,
+            self.task_of(**_fields(given, self.task_of)),
+            only=None if genotype is None else space.from_genotype(genotype),
+            rng=np.random.default_rng(given.seed),
+            **_fields(given, NetworkOptions),
+        )
+        if given.pretrained:
+            self.transfer = transfer_weights(self, given.pretrained)
+
+
+def _fields(given: Options, of: type[Options]) -> dict[str, Any]:
+    return {name: getattr(given, name) for name in of.model_fields}
+
+
+def search_space(options: Mapping | None) -> SearchSpace:
+    """The space of that "name" with the other options; ConfigError for an unknown name or option."""
+    if not isinstance(options or {}, Mapping):
+        raise ConfigError(key="space", given=options, allowed="a name and options, as {name: ofa_resnet50}")
+    options = {"name": "ofa_resnet50", **(options or {})}
+    if (name := options.pop("name")) not in SPACES:
+        raise unknown("search space", name, SPACES)
+    return SPACES[name](**options)
+
+
+def networks(name: str, task: type[Task]) -> ModuleType:
+    """What the host looks for under a network's name: `SearchNet` is the supernet, `TrainNet` one path of it."""
+    module = ModuleType(name, f"The spaces of SPACES under the task {task.__name__}.")
+    for kind, own in (("SearchNet", SearchOptions), ("TrainNet", TrainOptions)):
+        declared = create_model(kind, __base__=(own, task), __doc__=f"{task.__doc__}\n\n{own.__doc__}")
+        members = {"declared": declared, "known_as": name, "task_of": task, "__signature__": declared.__signature__}
+        setattr(module, kind, type(kind, (NamedNetwork,), {**members, "__doc__": declared.__doc__}))
+    return module
+
+
+NETWORKS = {
+    "ofa_resnet50_centernet": networks("ofa_resnet50_centernet", CenterNet),
+    "ofa_resnet50_classifier": networks("ofa_resnet50_classifier", Classification),
+}

@@ -1,0 +1,7 @@
+"""Tasks (Sections 2.1 and 4.1): what a network is for, apart from its backbone."""
+
+from .centernet import CenterNet
+from .classification import Classification
+from .task import Task
+
+__all__ = ["CenterNet", "Classification", "Task"]

@@ -1,0 +1,147 @@
+"""Detection by CenterNet (Sections 2.1 and 4.1): up-convolutions, three heads, and boxes from their peaks."""
+
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, ClassVar
+
+import nnabla as nn
+import numpy as np
+
+from ..detection import Detections, Peaks, coco_ap, decode, to_coco, to_detections, voc_ap
+from ..errors import ConfigError, DataError, unknown
+from ..options import Listed, Number, Whole
+from ..precision import single_precision
+from ..space import DetectorLayers, SearchSpace
+from .losses import centre_l1_loss, focal_loss
+from .peaks import PeakGraph
+from .task import Task, answers
+
+HEADS = ("heatmap", "size", "offset")
+HEATMAP_BIAS = -2.19  # σ(−2.19) ≈ 0.1: a fresh network predicts few centres
+LOSS_WEIGHTS = (1.0, 0.1, 1.0)  # of the heads
+
+
+def voc_metric(interpolation: str) -> Callable[[Detections, Any], float]:
+    """Mean AP at IoU 0.5 over the classes that the images have."""
+
+    def mean_ap(detections: Detections, dataset) -> float:
+        truth, n_classes = dataset.ground_truth(), len(dataset.classes)
+        aps = voc_ap(detections, truth, n_classes=n_classes, iou=0.5, interpolation=interpolation)
+        return float(aps[~np.isnan(aps)].mean()) if not np.isnan(aps).all() else np.nan
+
+    return mean_ap
+
+
+def coco_metric(detections: Detections, dataset) -> float:
+    """COCO's AP, IoU .5 to .95."""
+    results = to_coco(detections, dataset.image_ids, dataset.category_ids)
+    some = {"image_ids": dataset.image_ids, "category_ids": dataset.category_ids}
+    return float(coco_ap(results, dataset.annotation_file, **some)["AP"])
+
+
+COCO = "coco"
+METRICS = {"voc07": voc_metric("11-point"), "voc": voc_metric("area"), COCO: coco_metric}
+
+
+class CenterNet(Task):
+    """Boxes of objects. Outputs are heat-map logits (B, n_classes, h, w), sizes and offsets (B, 2, h, w).
+
+    neck: channels of the up-convolutions. head: hidden channels of each head. head_deviation: of the normal initial
+    weights of neck, sizes and offsets; None for He's.
+    """
+
+    name: ClassVar[str] = "detection"
+    metrics: ClassVar[tuple[str, ...]] = tuple(METRICS)
+
+    neck: Annotated[tuple[int, ...], Listed(Whole())] = (256, 256, 256)
+    head: Annotated[int, Whole()] = 64
+    head_deviation: Annotated[float | None, Number(least=0, null=True)] = 0.001
+
+    def layers(self, space: SearchSpace, **backbone: Any) -> DetectorLayers:
+        """See `Task`."""
+        return DetectorLayers(space, n_classes=self.n_classes, neck=self.neck, head=self.head, **backbone)
+
+    def places(self) -> list[tuple[str, dict[str, Any]]]:
+        """See `Task`; the heat map alone has a prior."""
+        neck = [(f"neck/{i}", {"deviation": self.head_deviation}) for i in range(len(self.neck))]
+        heads = [(f"heads/{name}", {"deviation": self.head_deviation}) for name in HEADS]
+        heads[0][1]["prior"] = HEATMAP_BIAS
+        return neck + heads
+
+    def target_shapes(self, side: int, max_objects: int) -> list[list[int]]:
+        """See `Task`."""
+        return [[self.n_classes, side, side], [max_objects, 2], [max_objects, 2], [max_objects], [max_objects]]
+
+    @single_precision()
+    def loss(self, outputs, targets, *, weights=None, terms=None, training: bool):  # noqa: ARG002
+        """Weighted sum of the three losses."""
+        terms = terms or self.curves(outputs, targets)
+        return sum(weight * term for weight, term in zip(weights or LOSS_WEIGHTS, terms.values(), strict=True))
+
+    def curves(self, outputs, targets) -> dict[str, nn.Variable]:
+        """The three losses."""
+        logits, sizes, offsets = outputs
+        heatmap, size, offset, index, mask = targets
+        return {
+            "heatmap": focal_loss(logits, heatmap),
+            "size": centre_l1_loss(sizes, size, index, mask),
+            "offset": centre_l1_loss(offsets, offset, index, mask),
+        }
+
+    def require_fit(self, loader, output_stride: int) -> None:
+        """As every task's; the loader's output stride must agree too."""
+        super().require_fit(loader, output_stride)
+        if output_stride != loader.options.output_stride:
+            raise ConfigError(
+                f"the network's output stride is {output_stride} and dataloader's output_stride is"
+                f" {loader.options.output_stride}; they must agree"
+            )
+
+    def require_metric(self, metric: str, loader) -> None:
+        """As every task's; COCO's needs its own annotation."""
+        super().require_metric(metric, loader)
+        if metric == COCO and getattr(loader.dataset, "category_ids", None) == ():  # a plan's has none to ask
+            raise ConfigError(
+                f"metric is '{COCO}', which needs COCO's instances json; {loader.dataset.name} has none: take voc07",
+                key="hparams.metric",
+                given=metric,
+            )
+
+    def is_defined(self, loader) -> bool:
+        """Whether the images show an object that counts."""
+        return not loader.dataset.ground_truth().difficult.all()
+
+    def figure(self, metric: str, network, loader) -> float:
+        """Average precision."""
+        batches = loader.batches(np.arange(len(loader.dataset)))
+        found = detect(network, batches, on_device=not network.works_channel_major())
+        return average_precision(metric, found, loader.dataset)
+
+
+def detect(network, batches: Iterable, *, top: int = 100, on_device: bool = False) -> Detections:
+    """Detections of the network's active path in the batches of a loader, in the images' own pixels.
+
+    Peaks are looked for `on_device`, so that maps need not leave it, or in memory.
+    """
+
+    def read(outputs: tuple[nn.Variable, ...]) -> Callable[[], Peaks]:
+        def answer() -> Peaks:
+            nn.forward_all(outputs, clear_buffer=True)
+            return decode(*(output.d for output in outputs), top=top, logits=True)
+
+        return PeakGraph(*outputs, top=top) if on_device else answer
+
+    found: list[Detections] = []
+    for batch, peaks in answers(network, batches, read):
+        n = batch.n_valid
+        found.append(to_detections(Peaks(*(one[:n] for one in peaks)), batch.indices[:n], batch.matrix[:n]))
+    return Detections(*(np.concatenate(column) for column in zip(*found, strict=True)))
+
+
+def average_precision(name: str, detections: Detections, dataset) -> float:
+    """The named metric, in 0–1; ConfigError for an unknown name, DataError where there is no object to find."""
+    if name not in METRICS:
+        raise unknown("metric", name, METRICS)
+    value = METRICS[name](detections, dataset)
+    if not 0 <= value <= 1:
+        raise DataError(f"{dataset.name} has no object to find, so average precision is not defined; check the split")
+    return value

@@ -1,0 +1,79 @@
+"""The interface of a task: the head behind a backbone, its loss, and how good its answers are."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from typing import Annotated, Any, ClassVar
+
+import nnabla as nn
+
+from ..errors import ConfigError, unknown
+from ..options import Options, Whole
+from ..space import BackboneLayers, SearchSpace
+
+
+class Task(Options):
+    """A task and its options; `loader` is one of `data/`, whose batches are of this task."""
+
+    name: ClassVar[str]  # as the loaders say it
+    metrics: ClassVar[tuple[str, ...]]  # the names of its figures
+    n_classes: Annotated[int, Whole()]
+
+    @abstractmethod
+    def layers(self, space: SearchSpace, **backbone: Any) -> BackboneLayers:
+        """Every layer that a path can have, with those of the head; `backbone` holds keywords of `BackboneLayers`."""
+
+    @abstractmethod
+    def places(self) -> list[tuple[str, dict[str, Any]]]:
+        """For each layer behind the backbone its place among the parameters' names, and how its weights begin."""
+
+    @abstractmethod
+    def target_shapes(self, side: int, max_objects: int) -> list[list[int]]:
+        """Shapes of one image's targets, in the loaders' order, for output maps of `side` cells."""
+
+    @abstractmethod
+    def loss(self, outputs, targets, *, weights=None, terms=None, training: bool):
+        """What training lowers, a scalar; `terms` where `curves` has already built them."""
+
+    @abstractmethod
+    def curves(self, outputs, targets) -> dict[str, nn.Variable]:
+        """What is shown while training, by name; lower is better."""
+
+    @abstractmethod
+    def figure(self, metric: str, network, loader) -> float:
+        """The named metric, in 0–1, of the network's active path on all images of a loader."""
+
+    def require_metric(self, metric: str, loader) -> None:  # noqa: ARG002 - for tasks whose metrics need something
+        """ConfigError for a metric that this task does not have, or the loader's images cannot give."""
+        if metric not in self.metrics:
+            raise unknown("metric", metric, self.metrics)
+
+    def is_defined(self, loader) -> bool:  # noqa: ARG002 - for tasks that need something in the images
+        """Whether paths have a figure on a loader's images."""
+        return True
+
+    def require_fit(self, loader, output_stride: int) -> None:  # noqa: ARG002 - for tasks whose outputs are maps
+        """ConfigError where the loader gives batches that a network of this task is not for."""
+        if self.name != loader.task:
+            raise ConfigError(f"the network is for {self.name} and the data set for {loader.task}; they must agree")
+        if self.n_classes != loader.n_classes:
+            names = ", ".join(loader.classes[:20]) + (", …" if loader.n_classes > 20 else "")
+            raise ConfigError(
+                f"the network has n_classes={self.n_classes} and the data set {loader.n_classes} ({names});"
+                " they must agree"
+            )
+
+
+def answers(network, batches: Iterable, read: Callable) -> Iterator[tuple]:
+    """Each batch of a loader with what the network's active path says of its images.
+
+    `read` makes of the network's outputs for a batch a callable, which runs the graph and gives what it says.
+    """
+    network.apply(training=False)
+    graph = None
+    for batch in batches:
+        if graph is None or graph[0].shape != batch.images.shape:
+            placeholder = nn.Variable(batch.images.shape)
+            graph = placeholder, read(network(placeholder))
+        placeholder, answer = graph
+        placeholder.d = batch.images
+        yield batch, answer()
