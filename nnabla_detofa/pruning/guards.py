@@ -24,7 +24,7 @@ class Guards:
         return f"no path would be left in bucket {min(lost)}" if lost else None
 
     def _keep(self, dropped: list[Drop]) -> np.ndarray:
-        keep = np.ones(len(self._space.operations().stage), bool)
+        keep = np.ones(self._space.n_operations, bool)
         keep[[drop.number for drop in dropped]] = False
         return keep
 

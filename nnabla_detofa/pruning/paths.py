@@ -51,7 +51,7 @@ def fixed_random_score(space: SearchSpace, rng: np.random.Generator) -> Score:
     In place of the filter's it drops the same share of the paths at random (Fig. 8, right); dropping draws instead of
     paths would leave the distribution as it was.
     """
-    key = rng.integers(2**63, size=space.structure.n_genes, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+    key = rng.integers(2**63, size=space.family.n_genes, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
 
     def score(paths: np.ndarray) -> np.ndarray:
         mixed = ((paths.astype(np.int64) + 1).astype(np.uint64) * key).sum(axis=1, dtype=np.uint64)
@@ -102,7 +102,7 @@ class AcceptedPaths:
         self._space, self._score, self._cost, self._budgets = space, score, cost, budgets
         self._thresholds, self._rng, self._batch = thresholds, rng, batch
         self._draw: Draw = draw or space.sample
-        self._queue = np.empty((0, space.structure.n_genes), np.int8)
+        self._queue = np.empty((0, space.family.n_genes), np.int8)
         self.drawn, self.rejected = np.zeros((2, len(budgets)), np.int64)
         self.seconds = 0.0
 
@@ -136,7 +136,7 @@ class AcceptedPaths:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` gave; ConfigError where it is of another space or generator."""
         try:
-            queue = np.array(state["queue"], np.int8).reshape(-1, self._space.structure.n_genes)
+            queue = np.array(state["queue"], np.int8).reshape(-1, self._space.family.n_genes)
             if not self._space.contains(queue).all():
                 raise ValueError("a queued path is not of this space")
             drawn, rejected = np.array([state["drawn"], state["rejected"]], np.int64).reshape(2, len(self._budgets))

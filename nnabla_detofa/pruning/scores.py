@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import ConfigError, NumericError, require_whole
-from ..space import Budgets, CostModel, Operation, SearchSpace, draw_keys, insert
+from ..errors import ConfigError, NumericError
+from ..space import Budgets, CostModel, Operations, SearchSpace, draw_keys, insert
 
 Score = Callable[[np.ndarray], np.ndarray]  # paths (n, genes) -> (n,), higher is better
 
@@ -16,7 +16,7 @@ class ScoredOperations(NamedTuple):
     asked for), and bucket, one of `n_buckets` of equal width over the operations' own mean costs. `cost` are those,
     (n,), None where they are FLOPs."""
 
-    operation: Operation
+    operation: Operations
     flops: np.ndarray
     cost: np.ndarray | None
     score: np.ndarray
@@ -48,15 +48,15 @@ def score_operations(
 
     `flops` where `cost` is another.
     """
-    require_whole("paths_per_operation", paths_per_operation)
-    operations = space.operations()
-    paths, keys = space.sample(paths_per_operation, rng), draw_keys(space, paths_per_operation, rng)
+    operations, masks = space.operations(), space.masks
+    paths, keys = space.sample(paths_per_operation, rng), draw_keys(masks, paths_per_operation, rng)
     models = [cost] if flops is None else [cost, flops]
-    costs, scores = np.empty((len(models), len(operations.stage))), np.full(len(operations.stage), np.nan)
-    together = np.stack([operations.stage, operations.depth, operations.width])
+    costs, scores = np.empty((len(models), len(operations.block))), np.full(len(operations.block), np.nan)
+    together = np.stack([operations.segment, operations.context])
     for group in np.unique(together, axis=1).T:  # operations of one group make many equal paths: score those once
         members = np.flatnonzero((together == group[:, None]).all(axis=0))
-        inserted = np.concatenate([insert(space, paths, keys, _single(operations, i)) for i in members])
+        each = [Operations(*(column[i] for column in operations)) for i in members]
+        inserted = np.concatenate([insert(masks, paths, keys, one) for one in each])
         distinct, where = np.unique(inserted, axis=0, return_inverse=True)
         for mean, model in zip(costs, models, strict=True):
             mean[members] = model(distinct)[where].reshape(len(members), -1).mean(axis=1)
@@ -64,10 +64,6 @@ def score_operations(
             scores[members] = path_scores(score, distinct)[where].reshape(len(members), -1).mean(axis=1)
     buckets = _own_buckets(costs[0], n_buckets)
     return ScoredOperations(operations, costs[-1], None if flops is None else costs[0], scores, buckets, n_buckets)
-
-
-def _single(operations: Operation, number: int) -> Operation:
-    return Operation(*(column[number] for column in operations))
 
 
 def _own_buckets(costs: np.ndarray, n: int) -> np.ndarray:

@@ -1,15 +1,16 @@
 """The best path under each budget by evolution (section 3.3): all budgets in one search, scores from a callable."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 
-from ..errors import ConfigError, SpaceError, is_number, require_whole
+from ..errors import ConfigError, SpaceError
+from ..options import Number, Whole, checked, share
 from ..space import Budgets
-from .breeding import Breeding
-from .memory import ScoreMemory
+from .offspring import Offspring
 from .protocols import Cost, Space
+from .score_cache import ScoreCache
 
 
 class Found(NamedTuple):
@@ -30,6 +31,7 @@ class Found(NamedTuple):
     history: np.ndarray
 
 
+@checked("search", "budgets", "rng", "progress")
 def evolve(
     space: Space,
     score: Callable[[np.ndarray], np.ndarray],
@@ -38,11 +40,11 @@ def evolve(
     *,
     budgets: Budgets,
     rng: np.random.Generator,
-    generations: int = 500,
-    population: int = 100,
-    parent_ratio: float = 0.25,
-    mutation_probability: float = 0.1,
-    mutation_ratio: float = 0.5,
+    generations: Annotated[int, Whole(least=0)] = 500,
+    population: Annotated[int, Whole(least=2)] = 100,
+    parent_ratio: Annotated[float, Number(above=0, most=1)] = 0.25,
+    mutation_probability: Annotated[float, share()] = 0.1,
+    mutation_ratio: Annotated[float, share()] = 0.5,
     progress: Callable[[int], None] | None = None,
 ) -> list[Found]:
     """For each limit τ the path of best score among those in the bucket of τ that cost at most τ (Eq. 2).
@@ -64,31 +66,26 @@ def evolve(
         ConfigError: options that make no search.
         SpaceError: a limit below the cheapest path; names its cost.
     """
-    require_whole("search: generations", generations, least=0)
-    require_whole("search: population", population, least=2)
-    _require_shares(parent_ratio=parent_ratio, mutation_probability=mutation_probability, mutation_ratio=mutation_ratio)
-    if not parent_ratio:
-        raise ConfigError(f"search: parent_ratio is {parent_ratio!r}; it must be a number above 0 and at most 1")
     places = [_place(space, cost, budgets, limit, rng) for limit in limits]
     if not places:
-        raise ConfigError("limits is empty; give the search at least one budget")
+        raise ConfigError("limits is empty: give the search at least one budget")
     ranges, searches = np.unique([place[1:] for place in places], axis=0, return_inverse=True)
-    breeding = Breeding(space, cost, ranges, rng, probability=mutation_probability, mutation_ratio=mutation_ratio)
-    memory = ScoreMemory(score, searches=len(ranges))
+    offspring = Offspring(space, cost, ranges, rng, probability=mutation_probability, mutation_ratio=mutation_ratio)
+    cache = ScoreCache(score, searches=len(ranges))
     n_parents = min(max(round(parent_ratio * population), 1), population - 1)
-    people, history = breeding.founders(population), []
+    paths, history = offspring.founders(population), []
     for generation in range(generations + 1):  # the founders, then the generations
         if generation:
-            children = breeding.children(people, population - n_parents, memory.knows)
-            people = np.concatenate([people, children], axis=1)
-        numbers = memory(people)
-        fittest = _fittest(numbers, memory.scores)[:, :n_parents]
-        people = np.take_along_axis(people, fittest[:, :, None], axis=1)
-        history.append(memory.scores[np.take_along_axis(numbers, fittest[:, :1], axis=1)[:, 0]])
+            children = offspring.children(paths, population - n_parents, cache.knows)
+            paths = np.concatenate([paths, children], axis=1)
+        numbers = cache(paths)
+        fittest = _fittest(numbers, cache.scores)[:, :n_parents]
+        paths = np.take_along_axis(paths, fittest[:, :, None], axis=1)
+        history.append(cache.scores[np.take_along_axis(numbers, fittest[:, :1], axis=1)[:, 0]])
         if generation and progress is not None:
             progress(generation - 1)
-    best, curves = people[:, 0], np.transpose(history)
-    costs, evaluations = cost(best), memory.met
+    best, curves = paths[:, 0], np.transpose(history)
+    costs, evaluations = cost(best), cache.met
     return [
         Found(float(limit), bucket, best[one], float(costs[one]), float(curves[one, -1]), evaluations[one], curves[one])
         for limit, (bucket, *_), one in zip(limits, places, searches, strict=True)
@@ -124,9 +121,3 @@ def _fittest(numbers: np.ndarray, scores: np.ndarray) -> np.ndarray:
     ordered = np.take_along_axis(numbers, order, axis=1)
     repeated = np.pad(ordered[:, 1:] == ordered[:, :-1], ((0, 0), (1, 0)))
     return np.take_along_axis(order, np.argsort(repeated, axis=1, kind="stable"), axis=1)
-
-
-def _require_shares(**shares: float) -> None:
-    for name, value in shares.items():
-        if not is_number(value) or not 0 <= value <= 1:
-            raise ConfigError(f"search: {name} is {value!r}; it must be a number from 0 to 1")

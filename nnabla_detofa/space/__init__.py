@@ -1,34 +1,37 @@
-"""What a path is, how many there are, what one costs, its tokens and its FLOPs bucket (Table 1, Section 3.1.1)."""
+"""Paths: what one is, how many there are, their costs, tokens and FLOPs buckets (Table 1, Section 3.1.1)."""
 
 from .budgets import Budgets
-from .channels import Channels, make_divisible
 from .cost import CostModel
 from .draws import PROPOSALS, Draw
+from .family import Family, Segment, TokenLayout, Tokens
 from .layer_costs import LayerCosts
-from .layers import BackboneLayers, ClassifierLayers, DetectorLayers, Layer
-from .search_space import Operation, SearchSpace
-from .structure import Structure
-from .tokens import TokenLayout, token_layout, tokenize
-from .variation import draw_keys, insert
+from .layers import Layer
+from .masks import Operations
+from .network_layers import ClassifierLayers, DetectorLayers, NetworkLayers
+from .resnet50 import ResNet50, ResNet50Options, make_divisible
+from .search_space import FAMILIES, SearchSpace
+from .variation_operators import draw_keys, insert
 
 __all__ = [
+    "FAMILIES",
     "PROPOSALS",
-    "BackboneLayers",
     "Budgets",
-    "Channels",
     "ClassifierLayers",
     "CostModel",
     "DetectorLayers",
     "Draw",
+    "Family",
     "Layer",
     "LayerCosts",
-    "Operation",
+    "NetworkLayers",
+    "Operations",
+    "ResNet50",
+    "ResNet50Options",
     "SearchSpace",
-    "Structure",
+    "Segment",
     "TokenLayout",
+    "Tokens",
     "draw_keys",
     "insert",
     "make_divisible",
-    "token_layout",
-    "tokenize",
 ]

@@ -2,15 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import ConfigError, SpaceError, require_whole
-
-if TYPE_CHECKING:
-    from .cost import CostModel
-    from .search_space import SearchSpace
+from .cost import CostModel
+from .search_space import SearchSpace
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +25,7 @@ class Budgets:
         object.__setattr__(self, "edges", array)
 
     @classmethod
-    def equal_width(cls, cost: "CostModel", *, n: int = 5) -> "Budgets":
+    def equal_width(cls, cost: CostModel, *, n: int = 5) -> "Budgets":
         """`n` buckets between the exact smallest and largest cost of the unpruned space; of OFA's for CompOFA*, which
         prunes that by hand, so that both are searched under the same budgets.
         """
@@ -55,7 +52,7 @@ class Budgets:
             np.nextafter(self.edges[-1], np.inf) if last else self.edges[bucket + 1]
         )
 
-    def reachable(self, space: "SearchSpace", cost: "CostModel") -> list[int]:
+    def reachable(self, space: SearchSpace, cost: CostModel) -> list[int]:
         """The buckets that hold at least one path of `space`, proved by counting."""
         ranges = map(self.range, range(len(self)))
         return [b for b, (low, high) in enumerate(ranges) if space.count(cost, low=low, high=high) > 0]

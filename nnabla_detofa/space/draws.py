@@ -10,27 +10,23 @@ A path of many blocks is one of many that differ in an expand alone, so what is 
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .structure import STEM_GENES
-from .variation import draw_keys, settle
-
-if TYPE_CHECKING:
-    from .budgets import Budgets
-    from .cost import CostModel
-    from .search_space import SearchSpace
+from .budgets import Budgets
+from .cost import CostModel
+from .search_space import SearchSpace
+from .variation_operators import draw_keys, settle
 
 Draw = Callable[[int, np.random.Generator], np.ndarray]  # n and a generator to paths (n, genes)
 
 
-def uniform(space: "SearchSpace", cost: "CostModel", budgets: "Budgets") -> Draw:  # noqa: ARG001
+def uniform(space: SearchSpace, cost: CostModel, budgets: Budgets) -> Draw:  # noqa: ARG001
     """Every path of the space equally often, and so the depths of a stage as often as there are expands for them."""
     return space.sample
 
 
-def balanced(space: "SearchSpace", cost: "CostModel", budgets: "Budgets") -> Draw:
+def balanced(space: SearchSpace, cost: CostModel, budgets: Budgets) -> Draw:
     """A bucket first, each that holds a path equally often, then each of its paths equally often (not in the paper).
 
     The other draws hardly ever reach the dearest paths, which stay as the initial weights made them.
@@ -38,7 +34,7 @@ def balanced(space: "SearchSpace", cost: "CostModel", budgets: "Budgets") -> Dra
     ranges = [budgets.range(bucket) for bucket in budgets.reachable(space, cost)]
 
     def draw(n: int, rng: np.random.Generator) -> np.ndarray:
-        paths = np.empty((n, space.structure.n_genes), np.int8)
+        paths = np.empty((n, space.family.n_genes), np.int8)
         chosen = rng.integers(len(ranges), size=n)
         for number, (low, high) in enumerate(ranges):
             members = np.flatnonzero(chosen == number)
@@ -48,28 +44,27 @@ def balanced(space: "SearchSpace", cost: "CostModel", budgets: "Budgets") -> Dra
     return draw
 
 
-def genes(space: "SearchSpace", cost: "CostModel", budgets: "Budgets") -> Draw:  # noqa: ARG001
+def genes(space: SearchSpace, cost: CostModel, budgets: Budgets) -> Draw:  # noqa: ARG001
     """Each choice equally often: the stem, a stage's depth and width, and then the expand of each of its blocks.
 
     This is a ~ U(𝒜) of the paper as its framework reads it. In the whole space all choices are independent. Of a space
-    that lacks operations, a stage takes each pair of depth and width for which every block has an expand left equally
-    often, and then each block each of the expands that are left to it under that pair: all of it stays inside the
-    space, and nothing is drawn again.
+    that lacks operations, a stage takes each context for which every block has a choice left equally often, and then
+    each block each of the choices that are left to it there: all of it stays inside the space, and nothing is drawn
+    again.
     """
-    structure, stems = space.structure, space.stem_rows
-    pairs = [np.argwhere(space.allowed[stage, 0].any(axis=-1)) for stage in range(len(structure.stage_columns))]
+    family, masks = space.family, space.masks
+    contexts = [one.contexts[own] for one, own in zip(family.segments, masks.contexts, strict=True)]
 
     def draw(n: int, rng: np.random.Generator) -> np.ndarray:
-        paths = np.full((n, structure.n_genes), -1, np.int8)
-        paths[:, :STEM_GENES] = stems[rng.integers(len(stems), size=n)]
-        for columns, own in zip(structure.stage_columns, pairs, strict=True):
-            paths[:, columns[:2]] = own[rng.integers(len(own), size=n)]
-        return settle(space, paths, draw_keys(space, n, rng))
+        paths = np.full((n, family.n_genes), -1, np.int8)
+        for columns, own in zip(family.own_columns, contexts, strict=True):
+            paths[:, columns] = own[rng.integers(len(own), size=n)]
+        return settle(masks, paths, draw_keys(masks, n, rng))
 
     return draw
 
 
-PROPOSALS: dict[str, Callable[["SearchSpace", "CostModel", "Budgets"], Draw]] = {
+PROPOSALS: dict[str, Callable[[SearchSpace, CostModel, Budgets], Draw]] = {
     "uniform": uniform,
     "balanced": balanced,
     "genes": genes,

@@ -1,68 +1,115 @@
-"""Masks of operations and stems: what of one its paths can use, and the mask of a few choices (Table 1)."""
+"""The allowed part of a family: masks of operations, and the rows of genes that they leave (Table 1, Section 3.2)."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Sequence
+from functools import cached_property
+from math import prod
+from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import ConfigError, SpaceError
-from .structure import Structure
+from ..errors import SpaceError
+from .family import Family, Segment
 
 
-def of_choices(
-    structure: Structure,
-    depths: Iterable[int] | None,
-    widths: Iterable[float] | None,
-    expands: Iterable[float] | None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Which operations and which stems (residual block, width 1, width 2) use these choices alone; bool.
+class Operations(NamedTuple):
+    """A choice of one block of a segment in one context, all by number from 0; of one operation or in columns (n,)."""
 
-    A choice that is merged is used where one of those it stands for is. None stands for all choices. The stem's
-    residual block is left out only by paths that may also be less deep than the deepest, as in the host, where the
-    stem's depth is one more depth gene. ConfigError for what is no choice.
+    segment: np.ndarray
+    block: np.ndarray
+    context: np.ndarray
+    choice: np.ndarray
+
+
+class SegmentRows(NamedTuple):
+    """Allowed choices of one segment: context (m,), choice of each block (m, blocks), -1 where there is no such block,
+    and both as genes (m, genes) int8."""
+
+    context: np.ndarray
+    choice: np.ndarray
+    genes: np.ndarray
+
+
+class Masks:
+    """Operations that some path uses: read-only bool (blocks, contexts, choices) of each segment.
+
+    SpaceError where a segment is left without a complete context.
     """
-    d = _mask("depths", structure.depths, depths)
-    w = _mask("widths", structure.widths, widths)
-    e = _mask("expands", structure.expands, expands)
-    stands = structure.canonical
-    of_stage, of_block = _stood_for(stands.stage_out, w), _stood_for(stands.middle, e)  # (stages, W), (stages, W, E)
-    operations = d[:, None, None] & of_stage[:, None, None, :, None] & of_block[:, None, None]
-    if not structure.elastic_stem:
-        return operations, structure.stems()
-    residual = np.array([d[:-1].any() or len(d) == 1, d[-1] or len(d) == 1])
-    first, second = _stood_for(stands.stem_mid, w), _stood_for(stands.stem_out, w)
-    return operations, residual[:, None, None] & first[:, None] & second
+
+    def __init__(self, family: Family, allowed: Sequence[np.ndarray]) -> None:
+        both = zip(family.segments, family.masks(), allowed, strict=True)
+        self.family, self.allowed = family, tuple(_usable(one, exists & mask) for one, exists, mask in both)
+        self.contexts = tuple(mask[0].any(axis=1) for mask in self.allowed)  # the first block has every usable one
+
+    def size(self) -> int:
+        """The exact number of paths."""
+        segments = zip(self.family.segments, self.allowed, strict=True)
+        return prod(
+            sum(prod(ways[:blocks]) for ways, blocks in zip(mask.sum(axis=2).T.tolist(), one.blocks, strict=True))
+            for one, mask in segments
+        )
+
+    def operations(self) -> Operations:
+        """Every allowed operation, ordered by segment, block, context, choice; blocks without genes have none."""
+        found = [
+            np.stack([np.full(mask.sum(), segment), *np.nonzero(mask)])
+            for segment, mask in enumerate(self.allowed)
+            if self.family.segments[segment].block_genes
+        ]
+        return Operations(*np.concatenate(found, axis=1))
+
+    def contexts_of(self, segment: int, genes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The context of each row of a segment's own genes, (n,), and whether it is allowed, (n,) bool."""
+        context = self.family.segments[segment].context(genes)
+        return context, (context >= 0) & self.contexts[segment][context]
+
+    @cached_property
+    def rows(self) -> tuple[SegmentRows, ...]:
+        """Every allowed choice of each segment's genes, by context."""
+        return tuple(map(_rows, self.family.segments, self.allowed))
+
+    @cached_property
+    def members(self) -> tuple[np.ndarray, ...]:
+        """Whether a segment's genes of each code are allowed, bool (entries,)."""
+        found = []
+        for segment, rows in enumerate(self.rows):
+            member = np.zeros(self.family.entries[segment], bool)
+            member[self.row_codes(segment)] = len(rows.genes) > 0
+            found.append(member)
+        return tuple(found)
+
+    def row_codes(self, segment: int) -> np.ndarray:
+        """The code of each of a segment's `rows`."""
+        genes = self.rows[segment].genes
+        paths = np.zeros((len(genes), self.family.n_genes), np.int8)
+        paths[:, self.family.columns[segment]] = genes
+        return self.family.codes(paths)[:, segment]
+
+    def assemble(self, genes: Sequence[np.ndarray]) -> np.ndarray:
+        """Paths (n, genes) from the genes of each segment."""
+        paths = np.empty((len(genes[0]), self.family.n_genes), np.int8)
+        for columns, own in zip(self.family.columns, genes, strict=True):
+            paths[:, columns] = own
+        return paths
 
 
-def _stood_for(stands: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Which choices stand for one of the `chosen` (choices,); bool, of the shape of `stands` (…, choices)."""
-    return ((stands[..., None] == np.arange(len(chosen))) & chosen[:, None]).any(axis=-2)
+def _usable(segment: Segment, allowed: np.ndarray) -> np.ndarray:
+    """`allowed` without the operations of a context that lacks a choice in some block."""
+    complete = (allowed.any(axis=2) | ~segment.used).all(axis=0)
+    if not complete.any():
+        raise SpaceError(f"{segment.name} is left without a complete path; some depth and width needs every block")
+    usable = allowed & complete[:, None]
+    usable.setflags(write=False)
+    return usable
 
 
-def _mask(name: str, choices: tuple, given: Any) -> np.ndarray:
-    if given is None:
-        return np.ones(len(choices), bool)
-    values = list(given) if isinstance(given, (list, tuple)) else []
-    if not values or not all(value in choices for value in values):
-        raise ConfigError(f"{name} is {given!r}; it must be a list of the space's choices, {list(choices)}")
-    return np.isin(choices, values)
-
-
-def ways(structure: Structure, allowed: np.ndarray, stage: int) -> list[list[int]]:
-    """For each depth and width of a stage, the number of allowed expands of each of its blocks."""
-    counts = allowed[stage].sum(axis=-1)  # (blocks, depths, widths)
-    return [
-        [int(c) for c in counts[: structure.base_depths[stage] + depth, d, w]]
-        for d, depth in enumerate(structure.depths)
-        for w in range(len(structure.widths))
-    ]
-
-
-def only_usable(structure: Structure, allowed: np.ndarray) -> np.ndarray:
-    """`allowed` without the operations of a depth and width that lack an expand in some block."""
-    blocks = np.add.outer(structure.base_depths, structure.depths)  # (stages, depths)
-    unused = np.arange(allowed.shape[1])[None, :, None] >= blocks[:, None, :]
-    complete = (allowed.any(axis=-1) | unused[..., None]).all(axis=1)  # (stages, depths, widths)
-    for stage in np.flatnonzero(~complete.any(axis=(1, 2))):
-        raise SpaceError(f"stage {stage} is left without a complete path; some depth and width needs every block")
-    return allowed & complete[:, None, :, :, None]
+def _rows(segment: Segment, allowed: np.ndarray) -> SegmentRows:
+    contexts, choices = [], []
+    for context in np.flatnonzero(allowed[0].any(axis=1)):
+        blocks = int(segment.blocks[context])
+        each = [np.flatnonzero(allowed[block, context]) for block in range(blocks)]
+        mesh = np.stack(np.meshgrid(*each, indexing="ij"), axis=-1).reshape(-1, blocks)
+        choices.append(np.pad(mesh, ((0, 0), (0, segment.n_blocks - blocks)), constant_values=-1))
+        contexts.append(np.full(len(mesh), context))
+    context, choice = np.concatenate(contexts), np.concatenate(choices)
+    of_blocks = np.where(choice[..., None] >= 0, segment.choices[choice], -1).reshape(len(choice), -1)
+    return SegmentRows(context, choice, np.concatenate([segment.contexts[context], of_blocks], axis=1).astype(np.int8))

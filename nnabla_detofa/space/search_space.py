@@ -1,209 +1,183 @@
 """The search space 𝒜 and its pruned forms 𝒜̃ (Table 1, Section 3.2): size, membership, exactly uniform draws."""
 
-from collections.abc import Iterable, Mapping
-from functools import cached_property
-from math import prod
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from ..errors import ConfigError, SpaceError
-from . import genotype, masks, variation
-from .by_cost import PathsByCost
-from .channels import Channels, coinciding_choices
-from .structure import Structure
-from .tokens import TokenLayout, token_layout, tokenize
+from ..errors import ConfigError, SpaceError, WeightsError, unknown
+from . import variation_operators
+from .cost_sampler import LayeredCost, PathsByCost
+from .family import Family, TokenLayout
+from .layers import Layer
+from .masks import Masks, Operations, SegmentRows
+from .resnet50 import ResNet50, ResNet50Options
 
-if TYPE_CHECKING:
-    from .cost import CostModel
-
-
-class Operation(NamedTuple):
-    """Block `layer` of `stage` with `expand` when the stage has (`depth`, `width`); all are indices from 0, of one
-    operation or in columns (n,)."""
-
-    stage: np.ndarray
-    layer: np.ndarray
-    depth: np.ndarray
-    width: np.ndarray
-    expand: np.ndarray
+FAMILIES: dict[str, type[Family]] = {ResNet50.name: ResNet50}  # by the name in the description of a space
 
 
 class SearchSpace:
-    """A set of paths: everything a `Structure` offers, or what a mask of allowed operations leaves of it.
+    """A set of paths: everything a `Family` offers, or what a mask of allowed operations leaves of it.
 
     A path is a row of int8 genes, (n, genes) for n paths: an index into the ascending choices, -1 where unused, so
     equal networks are equal rows. Spaces never change: `restrict` gives another one.
     """
 
-    def __init__(
-        self, structure: Structure, allowed: np.ndarray | None = None, *, stem: np.ndarray | None = None
-    ) -> None:
-        """`allowed`: bool (stages, blocks, depths, widths, expands); `stem`: bool (residual block, width 1, width 2),
-        each choice independent of the others; all where None."""
-        self.structure = structure
-        exists = structure.operations()
-        self._allowed = masks.only_usable(structure, exists if allowed is None else exists & allowed)
-        self._allowed.setflags(write=False)
-        exists = structure.stems()
-        self._stem = exists if stem is None else exists & stem
-        self._by_cost: dict[CostModel, PathsByCost] = {}
+    def __init__(self, family: Family, allowed: Sequence[np.ndarray] | None = None) -> None:
+        """`allowed`: bool (blocks, contexts, choices) for each segment; all that exists where None."""
+        self.family = family
+        self.masks = Masks(family, family.masks() if allowed is None else allowed)
+        self._by_cost: dict[LayeredCost, PathsByCost] = {}
 
     @classmethod
     def ofa_resnet50(cls, **options: Any) -> "SearchSpace":
-        """The paper's space: D, W free in each stage, E in each block, an elastic stem.
-
-        Options and defaults: base_depths (2, 2, 4, 2), depths (0, 1, 2), widths (.65, .8, 1.), expands (.2, .25, .35),
-        elastic_stem True, width_scale 1., channel_divisor 8, merge_equal_choices None (see `Structure`).
-        """
-        return cls(Structure.of(options))
+        """The paper's space: D, W free in each stage, E in each block, an elastic stem; see `ResNet50Options`."""
+        return cls(ResNet50(ResNet50Options.of("space", options)))
 
     @classmethod
     def comp_ofa(cls, **options: Any) -> "SearchSpace":
         """CompOFA*: D and W coupled in each stage, E free, the stem at its largest; options as in `ofa_resnet50`."""
-        return cls(Structure.of({"elastic_stem": False, **options}, coupled=True))
+        return cls(ResNet50(ResNet50Options.of("space", {"elastic_stem": False, **options}), coupled=True))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, SearchSpace):
             return NotImplemented
-        return (
-            self.structure == other.structure
-            and np.array_equal(self._allowed, other._allowed)
-            and np.array_equal(self._stem, other._stem)
-        )
+        return self.family == other.family and all(map(np.array_equal, self.allowed, other.allowed))
 
     def __hash__(self) -> int:
-        return hash((self.structure, self._allowed.tobytes(), self._stem.tobytes()))
+        return hash((self.family, *(mask.tobytes() for mask in self.allowed)))
 
     def __repr__(self) -> str:
-        return f"SearchSpace({self.size():,} paths, {int(self._allowed.sum())} operations)"
+        return f"SearchSpace({self.size():,} paths, {self.n_operations} operations)"
 
     # ---- what it holds
 
     @property
-    def allowed(self) -> np.ndarray:
-        """Operations that some path uses: read-only bool (stages, blocks, depths, widths, expands)."""
-        return self._allowed
-
-    @property
-    def family(self) -> Structure:
-        """Shim."""
-        return self.structure
+    def allowed(self) -> tuple[np.ndarray, ...]:
+        """Operations that some path uses: read-only bool (blocks, contexts, choices) of each segment."""
+        return self.masks.allowed
 
     @property
     def n_operations(self) -> int:
-        """Shim."""
-        return int(self._allowed.sum())
-
-    @property
-    def channels(self) -> Channels:
-        """Channel numbers of every choice."""
-        return self.structure.channels
+        """How many operations are allowed."""
+        return len(self.operations().block)
 
     def coinciding(self) -> list[str]:
         """Lines that name the choices which rounding makes equal; empty where all differ."""
-        return coinciding_choices(self.channels, self.structure.widths, self.structure.expands)
+        return self.family.coinciding()
 
     @property
     def pruned(self) -> bool:
-        """Whether some operation or stem of the structure is not allowed."""
-        return self != SearchSpace(self.structure)
+        """Whether something that the family has is not allowed."""
+        return self != SearchSpace(self.family)
 
     def unpruned(self) -> "SearchSpace":
-        """The space of the same structure with every operation allowed."""
-        return SearchSpace(self.structure) if self.pruned else self
+        """The space of the same family with every operation allowed."""
+        return SearchSpace(self.family) if self.pruned else self
 
-    def operations(self) -> Operation:
-        """Every allowed operation, ordered by stage, layer, depth, width, expand."""
-        return Operation(*np.nonzero(self._allowed))
+    def operations(self) -> Operations:
+        """Every allowed operation, ordered by segment, block, context, choice."""
+        return self.masks.operations()
+
+    def operation_columns(self) -> dict[str, list]:
+        """What the `operations` are in words that people read: stage, layer, and the family's columns, by value."""
+        names, operations = self.family.operation_columns, self.operations()
+        stages = np.cumsum([bool(one.block_genes) for one in self.family.segments]) - 1
+        each = zip(operations.segment, operations.context, operations.choice, strict=True)
+        values = zip(*(self.family.operation_values(*one) for one in each), strict=True)
+        columns = {name: list(column) for name, column in zip(names, values, strict=True)}
+        return {"stage": stages[operations.segment].tolist(), "layer": operations.block.tolist(), **columns}
 
     def restrict(self, keep: np.ndarray) -> "SearchSpace":
         """The space that is left when only the operations marked in `keep`, bool in the order of `operations()`, stay.
 
-        SpaceError where a stage would be left without a complete path.
+        SpaceError where a segment would be left without a complete path.
         """
         keep = np.asarray(keep, bool)
-        if keep.shape != (int(self._allowed.sum()),):
-            raise SpaceError(f"keep has shape {keep.shape}; it must mark each of {int(self._allowed.sum())} operations")
-        allowed = self._allowed.copy()
-        allowed[self._allowed] = keep
-        return SearchSpace(self.structure, allowed, stem=self._stem)
+        if keep.shape != (self.n_operations,):
+            raise SpaceError(f"keep has shape {keep.shape}: mark each of {self.n_operations} operations")
+        allowed = [mask.copy() for mask in self.allowed]
+        for segment, block, context, choice in np.transpose(self.operations())[~keep]:
+            allowed[segment][block, context, choice] = False
+        return SearchSpace(self.family, allowed)
 
-    def only(
-        self,
-        *,
-        depths: Iterable[int] | None = None,
-        widths: Iterable[float] | None = None,
-        expands: Iterable[float] | None = None,
-    ) -> "SearchSpace":
-        """The paths of this space that use these choices alone, given by value; see `masks.of_choices`.
+    def only(self, **choices: Iterable | None) -> "SearchSpace":
+        """The paths of this space that use these choices alone, lists of values by the names of `family.choices`.
 
-        SpaceError where none is left.
+        ConfigError for what is no choice; SpaceError where no path is left.
         """
-        operations, stem = masks.of_choices(self.structure, depths, widths, expands)
-        return SearchSpace(self.structure, self._allowed & operations, stem=self._stem & stem)
+        chosen = self.family.chosen(choices)
+        return SearchSpace(self.family, [m & self.family.uses(s, chosen) for s, m in enumerate(self.allowed)])
 
     def size(self) -> int:
         """The exact number of paths."""
-        return len(self.stem_rows) * prod(
-            sum(map(prod, masks.ways(self.structure, self._allowed, s))) for s in range(4)
-        )
+        return self.masks.size()
 
-    def count(self, cost: "CostModel", *, low: float = -np.inf, high: float = np.inf) -> int:
-        """The exact number of paths with low <= cost < high."""
+    def count(self, cost: LayeredCost, *, low: float = -np.inf, high: float = np.inf) -> int:
+        """The number of paths with low <= cost < high; see `PathsByCost` for where it is exact."""
         return self.by_cost(cost).count(low, high)
 
     def contains(self, paths: np.ndarray) -> np.ndarray:
         """Whether each row is a canonical path of this space; (n,) bool."""
         paths = self.require_rows(paths)
-        inside = ((paths >= self.structure.lower) & (paths <= self.structure.upper)).all(axis=1)
-        codes = self.structure.codes(np.where(inside[:, None], paths, 0))
-        for part, member in enumerate(self._members):
-            inside &= member[codes[:, part] % len(member)]  # a stage's code without the width before it
+        inside = ((paths >= self.family.lower) & (paths <= self.family.upper)).all(axis=1)
+        codes = self.family.codes(np.where(inside[:, None], paths, 0))
+        for member, code in zip(self.masks.members, codes.T, strict=True):
+            inside &= member[code]
         return inside
 
     def includes(self, other: "SearchSpace") -> bool:
-        """Whether every path of `other`, a space of the same structure, is one of this space."""
-        if self.structure != other.structure:
-            return False
-        return not (other._allowed & ~self._allowed).any() and not (other._stem & ~self._stem).any()
+        """Whether every path of `other`, a space of the same family, is one of this space."""
+        same = self.family == other.family
+        return same and not any((b & ~a).any() for a, b in zip(self.allowed, other.allowed, strict=True))
 
     def require_rows(self, paths: np.ndarray) -> np.ndarray:
         """`paths` as an array of rows; SpaceError where it has another shape."""
         paths = np.asarray(paths)
-        if paths.ndim != 2 or paths.shape[1] != self.structure.n_genes or paths.dtype.kind not in "iu":
+        if paths.ndim != 2 or paths.shape[1] != self.family.n_genes or paths.dtype.kind not in "iu":
             raise SpaceError(
                 f"paths have shape {paths.shape} and type {paths.dtype}; "
-                f"they must be whole numbers of shape (n, {self.structure.n_genes})"
+                f"they must be whole numbers of shape (n, {self.family.n_genes})"
             )
         return paths
 
-    # ---- tables: the stem and each stage have few enough configurations to list them
+    @property
+    def segment_rows(self) -> tuple[SegmentRows, ...]:
+        """Every allowed choice of each segment's genes: few enough to list them."""
+        return self.masks.rows
 
-    @cached_property
-    def stem_rows(self) -> np.ndarray:
-        """Every allowed choice of the stem's genes, (m, 3) int8."""
-        return np.argwhere(self._stem).astype(np.int8)
-
-    @cached_property
-    def stage_rows(self) -> tuple[np.ndarray, ...]:
-        """Every allowed choice of each stage's genes, (m, 2 + blocks) int8."""
-        return tuple(self.structure.stage_rows(s, self._allowed[s]) for s in range(4))
-
-    @cached_property
-    def _members(self) -> tuple[np.ndarray, ...]:
-        w = len(self.structure.widths)
-        members = [np.zeros(2 * w * w, bool), *(np.zeros(self.structure.stage_entries(s), bool) for s in range(4))]
-        members[0][self.stem_rows @ np.array([w * w, w, 1])] = True
-        for stage, rows in enumerate(self.stage_rows):
-            members[stage + 1][self.structure.stage_codes(stage, rows)] = True
-        return tuple(members)
-
-    def by_cost(self, cost: "CostModel") -> PathsByCost:
+    def by_cost(self, cost: LayeredCost) -> PathsByCost:
         """The paths ordered by cost; built once for each cost model."""
         if cost not in self._by_cost:
-            self._by_cost[cost] = PathsByCost(self, cost)
+            self._by_cost[cost] = PathsByCost(self.masks, cost)
         return self._by_cost[cost]
+
+    # ---- layers
+
+    def path_layers(self, path: np.ndarray, *, stem_pool: bool = True) -> list[tuple[tuple[int, int], Layer]]:
+        """The layers of one path from the image on, of 32 pixels, each with its segment and block."""
+        self._require_own(path, "path")
+        found, before = [], 0
+        for number, one in enumerate(self.family.segments):
+            context = int(one.context(path[self.family.own_columns[number]]))
+            choices = one.choice(path[self.family.block_columns[number]])
+            for block in range(one.blocks[context]):
+                layers = self.family.layers(number, before, context, block, int(choices[block]), stem_pool=stem_pool)
+                found += [((number, block), layer) for layer in layers]
+            before = int(one.leaves[context])
+        return found
+
+    def layers_at(self, segment: int, block: int, *, stem_pool: bool = True) -> set[Layer]:
+        """The layers that allowed paths have there."""
+        own, before = self.allowed[segment], {0}
+        if segment:
+            before = set(self.family.segments[segment - 1].leaves[self.masks.contexts[segment - 1]].tolist())
+        return {
+            layer
+            for leaf in before
+            for context, choice in np.argwhere(own[block]).tolist()
+            for layer in self.family.layers(segment, leaf, context, block, choice, stem_pool=stem_pool)
+        }
 
     # ---- draws
 
@@ -212,7 +186,7 @@ class SearchSpace:
         n: int,
         rng: np.random.Generator,
         *,
-        cost: "CostModel | None" = None,
+        cost: LayeredCost | None = None,
         low: float | None = None,
         high: float | None = None,
     ) -> np.ndarray:
@@ -223,80 +197,127 @@ class SearchSpace:
         if cost is not None:
             return self.by_cost(cost).sample(n, rng, -np.inf if low is None else low, np.inf if high is None else high)
         if low is not None or high is not None:
-            raise ConfigError("low and high were given without cost; a range of costs needs a cost model")
-        pick = [rows[rng.integers(len(rows), size=n)] for rows in (self.stem_rows, *self.stage_rows)]
-        return self.structure.assemble(pick[0], pick[1:])
+            raise ConfigError("low and high were given without cost: a range of costs needs a cost model")
+        return self.masks.assemble([r.genes[rng.integers(len(r.genes), size=n)] for r in self.segment_rows])
 
     def enumerate(self, *, limit: int = 1_000_000) -> np.ndarray:
         """Every path once, (size, genes) int8; SpaceError where there are more than `limit`."""
         if self.size() > limit:
             raise SpaceError(f"the space has {self.size():,} paths; at most {limit:,} can be listed")
-        tables = (self.stem_rows, *self.stage_rows)
-        picks = np.unravel_index(np.arange(self.size()), [len(rows) for rows in tables])
-        stem, *stages = (rows[pick] for rows, pick in zip(tables, picks, strict=True))
-        return self.structure.assemble(stem, stages)
+        picks = np.unravel_index(np.arange(self.size()), [len(rows.genes) for rows in self.segment_rows])
+        return self.masks.assemble([r.genes[pick] for r, pick in zip(self.segment_rows, picks, strict=True)])
 
     def largest(self) -> np.ndarray:
         """The path with every choice at its largest, (genes,) int8; SpaceError where pruning took it away."""
-        return self._require_own(self.structure.upper.copy(), "largest", "argmax")
+        return self._require_own(self._extreme(-1), "largest path")
 
     def smallest(self) -> np.ndarray:
         """The path with every choice at its smallest, (genes,) int8; SpaceError where pruning took it away."""
-        stages = [np.full((1, 2 + blocks), -1, np.int8) for blocks in self.structure.layers]
-        for genes, base in zip(stages, self.structure.base_depths, strict=True):
-            genes[:, : 2 + base + self.structure.depths[0]] = 0
-        path = self.structure.canonical_rows(self.structure.assemble(self.stem_rows[:1], stages))[0]
-        return self._require_own(path, "smallest", "argmin")
+        return self._require_own(self._extreme(0), "smallest path")
 
-    def _require_own(self, path: np.ndarray, name: str, other: str) -> np.ndarray:
-        if not self.contains(path[None])[0]:
-            raise SpaceError(f"pruning removed the {name} path; cost.{other}(space) gives the {name} by cost")
+    def _extreme(self, end: int) -> np.ndarray:
+        """The first or last context of each segment that exists, and of its blocks the first or last choice."""
+        path = np.full(self.family.n_genes, -1, np.int8)
+        for number, one in enumerate(self.family.segments):
+            context = np.flatnonzero(one.exists.any(axis=1))[end]
+            choice = np.flatnonzero(one.exists[context])[end]
+            path[self.family.own_columns[number]] = one.contexts[context]
+            path[self.family.block_columns[number][: one.blocks[context]]] = one.choices[choice]
+        return path
+
+    def _require_own(self, path: np.ndarray, name: str) -> np.ndarray:
+        path = np.asarray(path)
+        if path.ndim != 1 or not self.contains(path[None])[0]:
+            raise SpaceError(
+                f"the {name} {path.tolist()} is not one path of this space: use cost.argmin or cost.argmax"
+            )
         return path
 
     # ---- variation, genotypes, tokens, files
 
     def mutate(self, paths: np.ndarray, rng: np.random.Generator, probability: float) -> np.ndarray:
         """Each gene redrawn with `probability` among what this space allows; contained and canonical."""
-        return variation.mutate(self, self.require_rows(paths), rng, probability)
+        return variation_operators.mutate(self.masks, self.require_rows(paths), rng, probability)
 
     def crossover(self, first: np.ndarray, second: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Each gene from one of two parents at random; contained where both parents are, and canonical."""
-        return variation.crossover(self, self.require_rows(first), self.require_rows(second), rng)
+        first, second = self.require_rows(first), self.require_rows(second)
+        return variation_operators.crossover(self.masks, first, second, rng)
 
     def genotype(self, path: np.ndarray) -> dict[str, list]:
-        """One path in the host's form, {"d": 5 depths, "e": an expand for each block, "w": 6 indices}."""
-        return genotype.to_genotype(self, path)
+        """One path in the host's form, for ResNet50 {"d": 5 depths, "e": an expand for each block, "w": 6 indices}."""
+        return self.family.genotype(self._require_own(path, "path"))
 
     def from_genotype(self, given: Mapping[str, list]) -> np.ndarray:
         """The path (genes,) of a genotype in the host's form, which may use any of the choices that are merged.
 
         ConfigError where a value is not among the choices.
         """
-        return genotype.from_genotype(self, given)
+        path = self.family.canonical_rows(self.family.from_genotype(given)[None])
+        if not self.contains(path)[0]:
+            raise SpaceError(f"genotype {dict(given)!r} is not a path of this space: pruning or coupling excludes it")
+        return path[0]
 
     def tokenize(self, paths: np.ndarray) -> np.ndarray:
-        """Tokens of each path, (n, 3 + blocks) int64 (Section 3.1.1)."""
-        return tokenize(self.structure, self.require_rows(paths))
+        """Tokens of each path, (n, positions) int64 (Section 3.1.1)."""
+        return self.family.tokenize(self.require_rows(paths))
 
     def token_layout(self) -> TokenLayout:
         """Vocabulary, and layer and block index of each token."""
-        return token_layout(self.structure)
+        return self.family.token_layout
 
     def to_dict(self) -> dict[str, object]:
-        """The space as JSON holds it: its options, its size and the operations it does not allow."""
-        dropped = np.argwhere(self.structure.operations() & ~self._allowed)
-        stems = np.argwhere(self.structure.stems() & ~self._stem)
-        return {
-            "structure": self.structure.to_dict(),
-            "size": self.size(),
-            "dropped": dropped.tolist(),
-            "dropped_stems": stems.tolist(),
-        }
+        """The space as JSON holds it: its family, its size, and the operations and stems that it does not allow."""
+        operations, stems = (
+            [list(place) for place, (segment, *at) in places.items() if not self.allowed[segment][tuple(at)]]
+            for places in _places(self.family)
+        )
+        family = self.family.to_dict()
+        return {"structure": family, "size": self.size(), "dropped": operations, "dropped_stems": stems}
 
     @classmethod
-    def from_dict(cls, given: Mapping[str, object], *, within: "SearchSpace | None" = None) -> "SearchSpace":
+    def from_dict(cls, given: Mapping[str, Any], *, within: "SearchSpace | None" = None) -> "SearchSpace":
         """The space that `to_dict` described.
 
-        ConfigError where the description is broken; WeightsError where it is of another structure than `within`.
+        ConfigError where the description is broken; WeightsError where it is of another family than `within`.
         """
-        return genotype.space_from_dict(cls, given, within)
+        try:
+            options = dict(given["structure"])
+            family = _family(options.pop("family", ResNet50.name)).from_dict(options)
+            allowed = [mask.copy() for mask in family.masks()]
+            for places, dropped in zip(
+                _places(family), (given["dropped"], given.get("dropped_stems", [])), strict=True
+            ):
+                for segment, *at in (places[tuple(place)] for place in dropped):
+                    allowed[segment][tuple(at)] = False
+            space, size = cls(family, allowed), given["size"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigError(f"this is not the description of a search space: {error}") from None
+        if space.size() != size:
+            raise ConfigError(f"the description says {size} paths but its operations make {space.size()}")
+        if within is not None and within.family != family:
+            ours, theirs = ({"merge_equal_choices": False, **one.to_dict()} for one in (within.family, family))
+            differing = [f"{key} is {theirs.get(key)}, not {ours[key]}" for key in ours if ours[key] != theirs.get(key)]
+            raise WeightsError(f"the described space is another one: {'; '.join(differing)}")
+        return space
+
+
+def _family(name: str) -> type[Family]:
+    if name not in FAMILIES:
+        raise unknown("family of supernets", name, FAMILIES)
+    return FAMILIES[name]
+
+
+def _places(family: Family) -> tuple[dict[tuple, tuple], dict[tuple, tuple]]:
+    """Where in the masks each operation stands, by its stage, block and genes, and each choice of the stem, by its
+    genes; stages are the segments whose blocks have genes."""
+    operations: dict[tuple, tuple] = {}
+    stems: dict[tuple, tuple] = {}
+    stage = 0
+    for segment, (one, mask) in enumerate(zip(family.segments, family.masks(), strict=True)):
+        for block, context, choice in np.argwhere(mask).tolist():
+            genes = (*one.contexts[context].tolist(), *one.choices[choice].tolist())
+            place, of = ((stage, block, *genes), operations) if one.block_genes else (genes, stems)
+            of[place] = segment, block, context, choice
+        stage += bool(one.block_genes)
+    return operations, stems

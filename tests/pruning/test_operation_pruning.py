@@ -20,7 +20,7 @@ BUDGETS = Budgets.equal_width(COST)
 
 
 def by_genes(seed: int):
-    weights = np.random.default_rng(seed).normal(size=SPACE.structure.n_genes)
+    weights = np.random.default_rng(seed).normal(size=SPACE.family.n_genes)
     return lambda paths: 1 / (1 + np.exp(-paths @ weights))
 
 
@@ -65,7 +65,7 @@ def test_pruning_a_pruned_space() -> None:
     once = prune(1).space
     twice = prune(1, space=once)
     assert once.contains(twice.space.enumerate()).all()
-    assert len(twice.kept) == len(once.operations().stage)
+    assert len(twice.kept) == once.n_operations
     assert listed_buckets(twice.space) == listed_buckets(once)
 
 
@@ -114,11 +114,11 @@ def test_strategies_drop_the_weakest_of_their_group() -> None:
 
 def test_guards_equal_dropping_one_by_one() -> None:
     rng = np.random.default_rng(3)
-    order = [Drop(int(i), "") for i in rng.permutation(len(SPACE.operations().stage))[:40]]
+    order = [Drop(int(i), "") for i in rng.permutation(SPACE.n_operations)[:40]]
     left, dropped, kept = Guards(SPACE, COST, BUDGETS).admit(order)
     expected: list[Drop] = []
     for drop in order:
-        keep = np.ones(len(SPACE.operations().stage), bool)
+        keep = np.ones(SPACE.n_operations, bool)
         keep[[d.number for d in [*expected, drop]]] = False
         try:
             harmless = listed_buckets(SPACE.restrict(keep)) == listed_buckets(SPACE)
@@ -151,7 +151,7 @@ def test_csv_holds_every_operation_by_value(tmp_path) -> None:
         assert [path.name for path in tmp_path.iterdir()] == ["operations.csv"]
         rows = list(csv.DictReader(file.read_text().splitlines()))
         assert tuple(rows[0]) == COLUMNS
-        assert len(rows) == len(SPACE.operations().stage)
+        assert len(rows) == SPACE.n_operations
         assert {row["width"] for row in rows} == {"0.65", "1.0"}
         assert {row["expand"] for row in rows} == {"0.2", "0.35"}
         assert [row["kept"] == "True" for row in rows] == result.kept.tolist()

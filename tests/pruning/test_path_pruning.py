@@ -16,7 +16,7 @@ COST = CostModel.flops(SPACE, image_size=64, n_classes=3, neck=(32,), head=16)
 BUDGETS = Budgets.equal_width(COST)
 PATHS = SPACE.enumerate()
 BUCKET = BUDGETS.bucket(COST(PATHS))
-WEIGHTS = np.random.default_rng(0).normal(size=SPACE.structure.n_genes)
+WEIGHTS = np.random.default_rng(0).normal(size=SPACE.family.n_genes)
 
 
 def score(paths: np.ndarray) -> np.ndarray:
@@ -73,7 +73,7 @@ def test_accepted_paths_are_uniform_over_what_passes() -> None:
     )
     cost = CostModel.flops(tiny, image_size=64, n_classes=3)
     budgets = Budgets.equal_width(cost)
-    weights = np.random.default_rng(1).normal(size=tiny.structure.n_genes)
+    weights = np.random.default_rng(1).normal(size=tiny.family.n_genes)
     delta = np.full(5, 0.5)
     stream = AcceptedPaths(
         tiny, lambda p: 1 / (1 + np.exp(-p @ weights)), cost, budgets, thresholds=delta, rng=np.random.default_rng(0)
@@ -167,7 +167,7 @@ def test_bad_input() -> None:
     good = stream.state()
     for bad in (
         {},
-        {**good, "queue": [[9] * SPACE.structure.n_genes]},
+        {**good, "queue": [[9] * SPACE.family.n_genes]},
         {**good, "rng": {"bit_generator": "MT"}},
         {**good, "rejected": [0] * 4},
     ):

@@ -32,7 +32,7 @@ def search(space, score, limits, *, n_buckets=3, seed=0, **options):
 
 def smaller(space, seed=1):
     """The space without a third of its operations."""
-    keep = np.random.default_rng(seed).random(len(space.operations().stage)) > 0.33
+    keep = np.random.default_rng(seed).random(space.n_operations) > 0.33
     return space.restrict(keep)
 
 

@@ -7,7 +7,7 @@ from nnabla_detofa.errors import ConfigError, SpaceError
 from nnabla_detofa.pruning import fixed_random_score
 from nnabla_detofa.search import best_measured, contested, evolve
 from nnabla_detofa.space import Budgets, CostModel, SearchSpace
-from nnabla_detofa.space.by_cost import PathsByCost
+from nnabla_detofa.space.cost_sampler import PathsByCost
 
 SPACE = SearchSpace.ofa_resnet50(base_depths=(1, 1, 1, 1), depths=(0, 1), expands=(0.2, 0.35), elastic_stem=False)
 COST = CostModel.flops(SPACE, image_size=64, n_classes=3)
@@ -62,7 +62,7 @@ def test_a_better_path_of_a_cheaper_bucket_is_found_under_every_budget_above_it(
 
 def test_every_bucket_up_to_the_highest_limit_sends_its_best_path():
     (limit,) = limits = [float((BUDGETS.edges[3] + BUDGETS.edges[4]) / 2)]
-    worth, seen = np.random.default_rng(1).standard_normal(SPACE.structure.n_genes), []
+    worth, seen = np.random.default_rng(1).standard_normal(SPACE.family.n_genes), []
 
     def score(paths):  # which evolution can climb
         return paths @ worth

@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from nnabla_detofa.errors import ConfigError, SpaceError
-from nnabla_detofa.space import Budgets, CostModel, DetectorLayers, LayerCosts, SearchSpace, by_cost
+from nnabla_detofa.space import Budgets, CostModel, DetectorLayers, LayerCosts, SearchSpace, cost_sampler
 
 KINDS = st.sampled_from(["flops", "parameters", "memory", "latency"])
 SMALL = {"base_depths": (1, 1, 1, 1), "depths": (0, 1), "widths": (0.65, 1.0), "expands": (0.2, 0.35)}
@@ -16,7 +16,7 @@ SMALL = {"base_depths": (1, 1, 1, 1), "depths": (0, 1), "widths": (0.65, 1.0), "
 
 def slow_count(space: SearchSpace, path: np.ndarray, *, size: int, n_classes: int, neck, head: int, stem_pool: bool):
     """MACs and learned values of one path, walked layer by layer as the network is built."""
-    structure, channels = space.structure, space.channels
+    structure, channels = space.structure, space.family.channels
     macs = learned = 0
 
     def convolve(k: int, i: int, o: int, side: int, *, extra: int) -> None:
@@ -69,7 +69,7 @@ def random_times(layers: DetectorLayers) -> dict:
 
 def pruned(space: SearchSpace, seed: int) -> SearchSpace:
     try:
-        return space.restrict(np.random.default_rng(seed).random(len(space.operations().stage)) < 0.7)
+        return space.restrict(np.random.default_rng(seed).random(space.n_operations) < 0.7)
     except SpaceError:
         assume(False)
         raise
@@ -109,9 +109,9 @@ def test_cost_is_monotone_in_depth_width_and_expand() -> None:
         before = cost(paths)
         for column in range(29):
             more = paths.copy()
-            more[:, column] += (paths[:, column] >= 0) & (paths[:, column] < space.structure.upper[column])
+            more[:, column] += (paths[:, column] >= 0) & (paths[:, column] < space.family.upper[column])
             if column in (3, 5, 7, 9):  # a block that opens needs an expand
-                stage = space.structure.stage_columns[(column - 3) // 2]
+                stage = space.family.columns[1:][(column - 3) // 2]
                 deeper = np.flatnonzero(more[:, column] > paths[:, column])
                 opened = (paths[deeper][:, stage] < 0).argmax(axis=1)
                 more[deeper, stage[opened]] = 0
@@ -198,9 +198,9 @@ def test_prepared_ranges_are_bounded_and_do_not_change_draws() -> None:
     low, high = cost.range(space)
     draw = lambda: space.sample(5, np.random.default_rng(1), cost=cost, low=low, high=high)  # noqa: E731
     first = draw()
-    for limit in np.linspace(low + 1, high, 2 * by_cost.RANGES_KEPT):
+    for limit in np.linspace(low + 1, high, 2 * cost_sampler.RANGES_KEPT):
         space.count(cost, low=low, high=limit)
-    assert len(space.by_cost(cost)._ranges) == by_cost.RANGES_KEPT
+    assert len(space.by_cost(cost)._ranges) == cost_sampler.RANGES_KEPT
     assert np.array_equal(draw(), first)
 
 
@@ -298,7 +298,7 @@ def test_equal_layers_are_listed_once() -> None:
         (layer.kind for layer in distinct), key=["stem", "block", "up", "head"].index
     )
     assert sum(layer.kind == "head" for layer in distinct) == 1  # two classes: as many outputs as sizes and offsets
-    stems = {(a, b) for a in space.channels.stem_mid for b in space.channels.stem_out}
+    stems = {(a, b) for a in space.family.channels.stem_mid for b in space.family.channels.stem_out}
     assert sum(layer.kind == "stem" for layer in distinct) == 2 * len(stems)
 
 
@@ -330,7 +330,7 @@ def test_rows_that_are_not_paths_have_no_cost() -> None:
 def test_spaces_too_large_for_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
     space = SearchSpace.ofa_resnet50(**SMALL)
     cost = CostModel.flops(space, image_size=64, n_classes=2)
-    monkeypatch.setattr(by_cost, "MOST_PAIRS", 10)
+    monkeypatch.setattr(cost_sampler, "MOST_PAIRS", 10)
     with pytest.raises(SpaceError, match="half paths of different cost; at most 10 are allowed"):
         space.count(cost)
     monkeypatch.setattr(SearchSpace, "size", lambda _: 2**62)

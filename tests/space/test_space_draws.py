@@ -54,7 +54,7 @@ def test_buckets_without_paths_are_left_out():
 def test_few_draws(n):
     draw = PROPOSALS["balanced"](SPACE, COST, BUDGETS)
     drawn = draw(n, np.random.default_rng(1))
-    assert drawn.shape == (n, SPACE.structure.n_genes) and drawn.dtype == np.int8
+    assert drawn.shape == (n, SPACE.family.n_genes) and drawn.dtype == np.int8
     assert np.array_equal(drawn, draw(n, np.random.default_rng(1)))
 
 
@@ -66,7 +66,7 @@ def test_genes_are_drawn_equally_often(choices):
     paths = PROPOSALS["genes"](space, COST, BUDGETS)(n, np.random.default_rng(0))
     assert space.contains(paths).all()
     n_depths, n_widths = len(choices.get("depths", range(3))), len(choices.get("widths", range(3)))
-    for stage, columns in enumerate(whole.structure.stage_columns):
+    for stage, columns in enumerate(whole.family.columns[1:]):
         depth, width, *expands = paths[:, columns].T
         _, pairs = np.unique(3 * depth + width, return_counts=True)
         assert is_uniform(pairs, np.full(n_depths * n_widths, n / n_depths / n_widths)), stage
@@ -100,7 +100,7 @@ def test_genes_of_a_pruned_space_are_what_is_left_equally_often_and_nothing_else
     assert (space.size() < whole.size()) == (lost > 0)
     paths = PROPOSALS["genes"](space, COST, BUDGETS)(n, np.random.default_rng(0))
     assert space.contains(paths).all()
-    for stage, columns in enumerate(whole.structure.stage_columns):
+    for stage, columns in enumerate(whole.family.columns[1:]):
         rows = space.stage_rows[stage]
         place = {tuple(row): number for number, row in enumerate(rows.tolist())}
         observed = np.bincount([place[tuple(row)] for row in paths[:, columns].tolist()], minlength=len(rows))

@@ -43,9 +43,9 @@ def test_every_row_is_another_network_and_none_is_lost(build, options):
 def test_any_spelling_of_a_network_gives_its_row(build, options):
     space, apart = both(build, options)
     spelled = apart.sample(300, np.random.default_rng(0))
-    rows = space.structure.canonical_rows(spelled)
+    rows = space.family.canonical_rows(spelled)
     assert space.contains(rows).all()
-    assert np.array_equal(space.structure.canonical_rows(rows), rows)
+    assert np.array_equal(space.family.canonical_rows(rows), rows)
     assert [layers(space, row) for row in rows] == [layers(apart, path) for path in spelled]
     assert np.array_equal(space.contains(spelled), (rows == spelled).all(axis=1))
     for path, row in zip(spelled[:30], rows, strict=False):
@@ -77,7 +77,7 @@ def test_costs_of_the_rows_are_those_of_the_networks(build, options):
     assert cost.range(space) == other.range(apart)
     assert tuple(Budgets.equal_width(cost).edges) == tuple(Budgets.equal_width(other).edges)
     spelled = apart.sample(300, np.random.default_rng(0))
-    assert np.array_equal(cost(space.structure.canonical_rows(spelled)), other(spelled))
+    assert np.array_equal(cost(space.family.canonical_rows(spelled)), other(spelled))
     listed = cost(space.enumerate())
     middle = float(np.median(listed))
     assert space.count(cost, low=middle) == np.count_nonzero(listed >= middle)
@@ -100,10 +100,10 @@ def test_a_few_choices_give_the_networks_that_some_spelling_makes_of_them(widths
     chosen = {"widths": sorted(widths)}
     for name, some in (("depths", depths), ("expands", expands)):
         chosen[name] = sorted(some & set(getattr(space.structure, name))) or list(getattr(space.structure, name))
-    if space.structure.coupled:
+    if space.family.coupled:
         chosen["depths"] = [space.structure.depths[space.structure.widths.index(w)] for w in chosen["widths"]]
     few, few_apart = space.only(**chosen), apart.only(**chosen)
-    rows = np.unique(space.structure.canonical_rows(few_apart.enumerate()), axis=0)
+    rows = np.unique(space.family.canonical_rows(few_apart.enumerate()), axis=0)
     assert np.array_equal(np.unique(few.enumerate(), axis=0), rows)
     assert SearchSpace.from_dict(json.loads(json.dumps(few.to_dict())), within=space) == few
 
@@ -127,7 +127,7 @@ def test_widths_that_merge_stay_coupled_to_their_depths():
     reached = space.mutate(
         np.repeat(space.sample(1, np.random.default_rng(0)), 500, axis=0), np.random.default_rng(1), 1
     )
-    assert {tuple(row) for row in reached[:, space.structure.stage_columns[0][:2]].tolist()} == pairs
+    assert {tuple(row) for row in reached[:, space.family.columns[1:][0][:2]].tolist()} == pairs
 
 
 def test_descriptions_of_earlier_releases_count_equal_choices_apart():
@@ -140,7 +140,7 @@ def test_descriptions_of_earlier_releases_count_equal_choices_apart():
     ):
         SearchSpace.from_dict(before, within=space)
     paper = SearchSpace.ofa_resnet50()
-    assert "merge_equal_choices" not in paper.structure.to_dict()
+    assert "merge_equal_choices" not in paper.family.to_dict()
     assert SearchSpace.from_dict(paper.to_dict(), within=paper) == paper
 
 

@@ -40,7 +40,7 @@ def brute_force(space: SearchSpace) -> set[tuple[int, ...]]:
 def some_pruned(space: SearchSpace, seed: int, share: float = 0.75) -> SearchSpace:
     """A random pruned form; where the mask leaves no path the example is skipped."""
     try:
-        return space.restrict(np.random.default_rng(seed).random(len(space.operations().stage)) < share)
+        return space.restrict(np.random.default_rng(seed).random(space.n_operations) < share)
     except SpaceError:
         assume(False)
         raise
@@ -50,7 +50,7 @@ def test_size_of_the_papers_spaces() -> None:
     assert SearchSpace.ofa_resnet50().size() == 117**3 * 1053 * 2 * 3**6
     assert SearchSpace.ofa_resnet50(elastic_stem=False).size() == 351**3 * 3159
     assert SearchSpace.comp_ofa().size() == 117**3 * 1053
-    assert SearchSpace.ofa_resnet50().structure.n_genes == 29
+    assert SearchSpace.ofa_resnet50().family.n_genes == 29
 
 
 @pytest.mark.parametrize("build", [SearchSpace.ofa_resnet50, SearchSpace.comp_ofa])
@@ -147,7 +147,7 @@ def test_spaces_of_another_structure_are_not_included() -> None:
 
 def test_largest_and_smallest() -> None:
     space = SearchSpace.ofa_resnet50()
-    assert np.array_equal(space.largest(), space.structure.upper)
+    assert np.array_equal(space.largest(), space.family.upper)
     assert (space.smallest() <= 0).all()
     assert SearchSpace.comp_ofa().smallest()[:3].tolist() == [1, 2, 2]
     operations = space.operations()
@@ -201,7 +201,7 @@ def test_a_space_written_as_json_comes_back(seed: int) -> None:
 
 
 def test_tables_of_channels() -> None:
-    channels = SearchSpace.ofa_resnet50().channels
+    channels = SearchSpace.ofa_resnet50().family.channels
     assert channels.stem_mid == (24, 24, 32)
     assert channels.stem_out == (40, 48, 64)
     assert channels.stage_out == ((168, 208, 256), (336, 408, 512), (664, 816, 1024), (1328, 1640, 2048))
@@ -226,7 +226,7 @@ def test_coinciding_choices_are_named() -> None:
 
 
 def test_names_of_genes() -> None:
-    names = SearchSpace.ofa_resnet50().structure.gene_names
+    names = SearchSpace.ofa_resnet50().family.gene_names
     assert len(names) == len(set(names)) == 29
     assert names[:5] == ("stem_depth", "stem_width1", "stem_width2", "stage0_depth", "stage0_width")
     assert names[-1] == "stage3_expand3"

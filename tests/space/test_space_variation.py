@@ -12,7 +12,7 @@ from nnabla_detofa.space import Operation, SearchSpace, draw_keys, insert
 def spaces(seed: int) -> list[SearchSpace]:
     whole = [SearchSpace.ofa_resnet50(), SearchSpace.comp_ofa()]
     try:
-        keep = [np.random.default_rng(seed).random(len(s.operations().stage)) < 0.8 for s in whole]
+        keep = [np.random.default_rng(seed).random(s.n_operations) < 0.8 for s in whole]
         return whole + [s.restrict(k) for s, k in zip(whole, keep, strict=True)]
     except SpaceError:
         assume(False)
@@ -65,7 +65,7 @@ def test_insertion_sets_one_operation_and_leaves_the_other_stages() -> None:
             operation = Operation(*(column[number] for column in operations))
             inserted = insert(space, paths, keys, operation)
             assert space.contains(inserted).all()
-            columns = space.structure.stage_columns[operation.stage]
+            columns = space.family.columns[1:][operation.stage]
             assert (inserted[:, columns[0]] == operation.depth).all()
             assert (inserted[:, columns[1]] == operation.width).all()
             assert (inserted[:, columns[2 + operation.layer]] == operation.expand).all()
@@ -78,7 +78,7 @@ def test_tokens_of_the_papers_example() -> None:
     space = SearchSpace.ofa_resnet50()
     path = space.largest()
     path[:3] = 0, 1, 2
-    path[space.structure.stage_columns[0]] = 0, 2, 1, 2, -1, -1  # "W1.0_E0.25 W1.0_E0.35 SC SC"
+    path[space.family.columns[1:][0]] = 0, 2, 1, 2, -1, -1  # "W1.0_E0.25 W1.0_E0.35 SC SC"
     tokens = space.tokenize(path[None])[0]
     assert tokens[:3].tolist() == [11, 0, 12]
     assert tokens[3:7].tolist() == [1 + 2 * 3 + 1, 1 + 2 * 3 + 2, 0, 0]

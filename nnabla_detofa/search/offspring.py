@@ -11,7 +11,7 @@ Known = Callable[[np.ndarray, np.ndarray], np.ndarray]  # paths (n, genes), thei
 TRIES = (1, 4, 16)  # candidates for a child, round by round, before it is drawn from the space instead
 
 
-class Breeding:
+class Offspring:
     """Populations of several searches at once, (searches, population, genes), each within its range of cost.
 
     Parameters:

@@ -7,8 +7,8 @@ import numpy as np
 from ..errors import ConfigError, NumericError
 
 
-class ScoreMemory:
-    """`score` with a memory, shared by several searches that each know what they have met themselves.
+class ScoreCache:
+    """`score` with a cache, shared by several searches that each know what they have met themselves.
 
     Distinct paths are numbered in the order in which they are met; `scores` (paths met,) is by number.
     """
@@ -29,19 +29,19 @@ class ScoreMemory:
         own = zip(_keys(paths), search.tolist(), strict=True)
         return np.fromiter((key in self._met[one] for key, one in own), bool, len(paths))
 
-    def __call__(self, people: np.ndarray) -> np.ndarray:
+    def __call__(self, population: np.ndarray) -> np.ndarray:
         """Numbers (searches, n) of paths (searches, n, genes); new ones are scored in one call, without repetition."""
-        paths = people.reshape(-1, people.shape[2])
+        paths = population.reshape(-1, population.shape[2])
         first: list[int] = []
         numbers = np.empty(len(paths), np.intp)
         for row, key in enumerate(_keys(paths)):
             numbers[row] = self._numbers.setdefault(key, len(self._numbers))
-            self._met[row // people.shape[1]].add(key)
+            self._met[row // population.shape[1]].add(key)
             if numbers[row] == len(self.scores) + len(first):
                 first.append(row)
         if first:
             self.scores = np.concatenate([self.scores, self._checked(paths[first])])
-        return numbers.reshape(people.shape[:2])
+        return numbers.reshape(population.shape[:2])
 
     def _checked(self, paths: np.ndarray) -> np.ndarray:
         scores = np.asarray(self._score(paths), np.float64)

@@ -1,22 +1,21 @@
 """Paths within a cost range (Section 3.1.2's "m paths for each FLOPs bucket"): exact counts and exactly uniform draws.
 
-Meet in the middle: stem and first two stages on one side, the last two on the other. For each choice of the first side
-the matching choices of the second, sorted by cost, are an interval, so the paths of a range are numbered 0 .. count - 1
-without a gap; a uniform whole number is a uniform path. Nothing is rounded, nothing is rejected. All of this holds for
-costs that are sums as for those that are the largest of their parts.
+Meet in the middle: the first half of the segments on one side, the second on the other. For each choice of the first
+side the matching choices of the second, sorted by cost, are an interval, so the paths of a range are numbered 0 ..
+count - 1 without a gap; a uniform whole number is a uniform path. Nothing is rounded, nothing is rejected. All of this
+holds for costs that are sums as for those that are the largest of their parts.
 """
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from ..errors import SpaceError
+from .family import Family
 from .layer_costs import LayerCosts
-
-if TYPE_CHECKING:
-    from .cost import CostModel
-    from .search_space import SearchSpace
+from .masks import Masks
 
 MOST_PAIRS = 20_000_000  # combinations that one side may have
 RANGES_KEPT = 16  # prepared ranges: a search goes round its own, five budgets' and four edges', in every generation
@@ -66,6 +65,31 @@ class _Join:
         return self._left.genes(a, of_left) + self._right.genes(b, of_right)
 
 
+def _parts(masks: Masks, costs: LayerCosts) -> list[_Table]:
+    """Each segment's rows after each leaf before it; the tail belongs to the last."""
+    parts, last = [], len(masks.rows) - 1
+    for segment, (one, rows) in enumerate(zip(masks.family.segments, masks.rows, strict=True)):
+        cost, leaves = costs.rows(segment, rows), one.leaves[rows.context]
+        cost = costs.join(cost, costs.tail[leaves]) if segment == last else cost
+        n = len(cost)
+        start = np.repeat(np.arange(n), len(leaves))
+        parts.append(_Table(np.tile(rows.genes, (n, 1)), start, np.tile(leaves, n), cost.ravel()))
+    return parts
+
+
+def _nothing(n_leaves: int) -> _Table:
+    """A segment without genes or cost, so that a side of one segment is a pair as well."""
+    leaves = np.arange(n_leaves)
+    return _Table(np.empty((n_leaves, 0), np.int8), leaves, leaves, np.zeros(n_leaves))
+
+
+def _joined(parts: Sequence[_Table], costs: LayerCosts, *, key: str) -> "_Table | _Join":
+    joined: _Table | _Join = parts[0]
+    for right in parts[1:]:
+        joined = _Join(joined, right, costs, key=key)
+    return joined
+
+
 class _Range(NamedTuple):
     """First-side choices that reach the range; `until` counts their paths up, `skipped` those below the range."""
 
@@ -75,26 +99,28 @@ class _Range(NamedTuple):
     until: np.ndarray
 
 
+class LayeredCost(Protocol):
+    """A cost that is joined from tables of layers, as `CostModel` is."""
+
+    layers: LayerCosts
+
+    def require_family(self, family: Family) -> None:
+        """SpaceError unless the cost is of that family."""
+
+
 class PathsByCost:
     """The paths of one space in the order of one cost; see `SearchSpace.sample` and `.count`."""
 
-    def __init__(self, space: "SearchSpace", cost: "CostModel") -> None:
-        cost.require_structure(space)
-        if space.size() >= 2**62:
-            raise SpaceError(f"the space has {space.size():,} paths; ranges of cost are drawn from at most 2**62")
-        self._structure = space.structure
-        self._layers = layers = cost.layers
-        stem = space.stem_rows
-        parts: list[_Table] = [_Table(stem, np.zeros(len(stem), np.int8), stem[:, 2], layers.stem[tuple(stem.T)])]
-        for stage, rows in enumerate(space.stage_rows):
-            costs = layers.stage(stage, rows)
-            costs = layers.join(costs, layers.tail[rows[:, 1]]) if stage == 3 else costs
-            n_widths = len(costs)
-            start = np.repeat(np.arange(n_widths, dtype=np.int8), len(rows))
-            rows = np.tile(rows, (n_widths, 1))
-            parts.append(_Table(rows, start, rows[:, 1], costs.ravel()))
-        self._head = _Join(_Join(parts[0], parts[1], layers, key="end"), parts[2], layers, key="end")
-        self._rest = _Join(parts[3], parts[4], layers, key="start")
+    def __init__(self, masks: Masks, cost: LayeredCost) -> None:
+        cost.require_family(masks.family)
+        if masks.size() >= 2**62:
+            raise SpaceError(f"the space has {masks.size():,} paths; ranges of cost are drawn from at most 2**62")
+        self._masks, self._layers = masks, cost.layers
+        parts = _parts(masks, cost.layers)
+        middle = (len(parts) + 1) // 2
+        self._head = _joined(parts[:middle], cost.layers, key="end")
+        rest = parts[middle:] if len(parts) > middle + 1 else [parts[-1], _nothing(masks.family.segments[-1].n_leaves)]
+        self._rest = _joined(rest, cost.layers, key="start")
         self._below = np.r_[0, np.cumsum(self._rest.count)]  # paths of the second side before each of its choices
         self._ranges: OrderedDict[tuple[float, float], _Range] = OrderedDict()
 
@@ -143,8 +169,8 @@ class PathsByCost:
         of_head, of_rest = np.divmod(within, ways[index])
         of_rest = of_rest + skipped[index]
         pair = np.searchsorted(self._below, of_rest, side="right") - 1
-        stem, *stages = self._head.genes(choice[index], of_head) + self._rest.genes(pair, of_rest - self._below[pair])
-        return self._structure.assemble(stem, stages)
+        genes = self._head.genes(choice[index], of_head) + self._rest.genes(pair, of_rest - self._below[pair])
+        return self._masks.assemble(genes[: len(self._masks.family.segments)])
 
     def sample(self, n: int, rng: np.random.Generator, low: float, high: float) -> np.ndarray:
         """`n` paths exactly uniform over low <= cost < high, (n, genes); SpaceError where there is none."""

@@ -1,0 +1,113 @@
+"""Every layer of a network over a space: the backbone's, and those of a tail such as CenterNet's (Section 4.1)."""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from ..errors import ConfigError, is_whole, require_whole
+from .layer_costs import LayerCosts
+from .layers import HEAD, KINDS, LINEAR, NOTHING, UP, Layer
+from .search_space import SearchSpace
+
+Tail = Callable[[int, int], list[Layer]]  # channels and side of the last map to all layers behind it
+SIDE = 32  # of the images that a family's layers are for
+
+
+class NetworkLayers:
+    """Every layer that a path of `space` can have, for images of (3, image_size, image_size), and a tail.
+
+    `stem_pool`: whether the stem ends in a max-pooling. ConfigError where `image_size` is not a multiple of 32.
+    """
+
+    def __init__(self, space: SearchSpace, tail: Tail, *, image_size: int, stem_pool: bool = True) -> None:
+        if not is_whole(image_size) or image_size < SIDE or image_size % SIDE:
+            raise ConfigError(key="image_size", given=image_size, allowed=f"a multiple of {SIDE}")
+        self.space, self._tail, self._scale, self._stem_pool = space, tail, int(image_size) // SIDE, stem_pool
+
+    def block(self, segment: int, before: int, context: int, block: int, choice: int) -> tuple[Layer, ...]:
+        """The layers of one block, by the leaf before its segment, its context and its choice."""
+        layers = self.space.family.layers(segment, before, context, block, choice, stem_pool=self._stem_pool)
+        return tuple(layer._replace(side=layer.side * self._scale) for layer in layers)
+
+    def tail(self, leaf: int) -> list[Layer]:
+        """All that follows the last segment, by what it hands on."""
+        segments = self.space.family.segments
+        context = int((segments[-1].leaves == leaf).argmax())
+        last = self.block(len(segments) - 1, 0, context, 0, 0)[-1]
+        return self._tail(last.n_out, last.side // last.stride)
+
+    def _tables(self) -> Iterator[np.ndarray]:
+        """For each segment the places of its table of costs, each with its layers."""
+        before = 1
+        for number, one in enumerate(self.space.family.segments):
+            table = np.empty((before, len(one.contexts), one.n_blocks, len(one.choices)), object)
+            for place in product(*map(range, table.shape)):
+                table[place] = self.block(number, *place)
+            yield table
+            before = one.n_leaves
+
+    def costs(self, of: Callable[[Sequence[Layer]], float], *, join: np.ufunc = np.add) -> LayerCosts:
+        """The tables of a cost model; `of` tells what consecutive layers cost together, `join` as in `LayerCosts`."""
+        known: dict[tuple[Layer, ...], float] = {}
+
+        def once(layers: tuple[Layer, ...]) -> float:
+            if layers not in known:
+                known[layers] = of(layers)
+            return known[layers]
+
+        segments = tuple(np.vectorize(once, otypes=[np.float64])(table) for table in self._tables())
+        leaves = range(self.space.family.segments[-1].n_leaves)
+        return LayerCosts(segments, np.array([of(self.tail(leaf)) for leaf in leaves], np.float64), join)
+
+    def distinct(self) -> list[Layer]:
+        """Each layer once, in the order in which images meet them."""
+        met: dict[Layer, None] = {}
+
+        def note(layers: Sequence[Layer]) -> float:
+            met.update(dict.fromkeys(layers))
+            return 0
+
+        self.costs(note)
+        return sorted(met, key=lambda layer: KINDS.index(layer.kind))
+
+
+class DetectorLayers(NetworkLayers):
+    """The backbone's layers with CenterNet's neck and heads.
+
+    `neck`: widths of the up-convolutions; `head`: width of each of the three heads; `backbone`: the other keywords of
+    `NetworkLayers`. ConfigError where a width is no number of channels.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        *,
+        n_classes: int,
+        neck: Sequence[int] = (256, 256, 256),
+        head: int = 64,
+        **backbone: Any,
+    ) -> None:
+        for name, value in (("n_classes", n_classes), ("head", head), *(("neck", width) for width in neck)):
+            require_whole(name, value)
+
+        def tail(n_in: int, side: int) -> list[Layer]:
+            layers = []
+            for n_out in neck:
+                layers.append(Layer(UP, n_in, 0, n_out, 2, NOTHING, side))
+                n_in, side = n_out, 2 * side
+            return layers + [Layer(HEAD, n_in, head, n_out, 1, NOTHING, side) for n_out in (n_classes, 2, 2)]
+
+        super().__init__(space, tail, **backbone)
+
+
+class ClassifierLayers(NetworkLayers):
+    """The backbone's layers with a linear classifier behind the mean over the image.
+
+    `backbone`: the keywords of `NetworkLayers`.
+    """
+
+    def __init__(self, space: SearchSpace, *, n_classes: int, **backbone: Any) -> None:
+        require_whole("n_classes", n_classes)
+        super().__init__(space, lambda n_in, side: [Layer(LINEAR, n_in, 0, n_classes, 1, NOTHING, side)], **backbone)

@@ -1,0 +1,326 @@
+"""The OFA-ResNet50 family (Table 1): D and W of four stages, E of each block, an elastic stem; channels as in OFA."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+
+from ..errors import ConfigError
+from ..options import Flag, Kind, Listed, Number, Options, Whole
+from .family import SKIP, Family, Segment, Tokens
+from .layers import BLOCK, IDENTITY, NOTHING, PROJECTION, STEM, Layer
+
+STEM_CHANNELS = 64
+STAGES = (256, 512, 1024, 2048)
+STRIDES = (1, 2, 2, 2)
+
+
+@dataclass(frozen=True)
+class Ascending(Kind):
+    """A list of values of one kind, each larger than the one before."""
+
+    of: Kind
+
+    @property
+    def words(self) -> str:
+        """See `Kind`."""
+        return f"a list of 1 to 100 ascending values, each {self.of.words}"
+
+    def accept(self, value: Any) -> tuple:
+        """See `Kind`."""
+        given = Listed(self.of).accept(value)
+        if not 0 < len(given) <= 100 or list(given) != sorted(set(given)):
+            raise ValueError
+        return given
+
+
+class ResNet50Options(Options):
+    """The choices of an OFA-ResNet50 space.
+
+    `merge_equal_choices`: whether choices that rounding gives the same channels are one, so that equal networks are
+    equal rows; the largest of them is it. null: wherever the channels are not the paper's own, whose size of Table 1
+    counts the stem's first widths 0.65 and 0.8 as two, though both are 24 channels.
+    """
+
+    base_depths: Annotated[tuple[int, ...], Listed(Whole(), n=4)] = (2, 2, 4, 2)
+    depths: Annotated[tuple[int, ...], Ascending(Whole(least=0))] = (0, 1, 2)
+    widths: Annotated[tuple[float, ...], Ascending(Number(least=1e-3))] = (0.65, 0.8, 1.0)
+    expands: Annotated[tuple[float, ...], Ascending(Number(least=1e-3))] = (0.2, 0.25, 0.35)
+    elastic_stem: Annotated[bool, Flag()] = True
+    width_scale: Annotated[float, Number(above=0, below=100)] = 1.0
+    channel_divisor: Annotated[int, Whole()] = 8
+    merge_equal_choices: Annotated[bool | None, Flag(null=True)] = None
+
+
+class Channels(NamedTuple):
+    """Channel numbers by choice index, ascending as the choices are.
+
+    stem_mid[w1] feeds the stem's second half, stem_out[w2] leaves it; stage_out[stage][w]; middle[stage][w][e] is the
+    width inside a bottleneck.
+    """
+
+    stem_mid: tuple[int, ...]
+    stem_out: tuple[int, ...]
+    stage_out: tuple[tuple[int, ...], ...]
+    middle: tuple[tuple[tuple[int, ...], ...], ...]
+
+
+class Canonical(NamedTuple):
+    """By choice index the choice that stands for all with the same channels, in arrays shaped as `Channels`."""
+
+    stem_mid: np.ndarray
+    stem_out: np.ndarray
+    stage_out: np.ndarray
+    middle: np.ndarray
+
+
+def make_divisible(value: float, divisor: int = 8) -> int:
+    """The multiple of `divisor` nearest to `value`, one higher where that would lose more than a tenth of it."""
+    nearest = max(divisor, int(value + divisor / 2) // divisor * divisor)
+    return nearest if nearest >= 0.9 * value else nearest + divisor
+
+
+def channel_table(options: ResNet50Options) -> Channels:
+    """Channels of the stem and of the four stages for each W and E, all stages narrowed by `width_scale`."""
+
+    def narrowed(base: int) -> tuple[int, ...]:
+        return tuple(make_divisible(base * w * options.width_scale, divisor) for w in options.widths)
+
+    divisor = options.channel_divisor
+    stem_out, stage_out = narrowed(STEM_CHANNELS), tuple(map(narrowed, STAGES))
+    middle = [
+        [[make_divisible(round(out * e), divisor) for e in options.expands] for out in outs] for outs in stage_out
+    ]
+    return Channels(
+        stem_mid=tuple(make_divisible(out // 2, divisor) for out in stem_out),
+        stem_out=stem_out,
+        stage_out=stage_out,
+        middle=tuple(tuple(map(tuple, of_stage)) for of_stage in middle),
+    )
+
+
+PAPERS_CHANNELS = channel_table(ResNet50Options())
+
+
+@dataclass(frozen=True)
+class ResNet50(Family):
+    """A ResNet50 of elastic depth and width; `coupled`: D and W of a stage change as one, as in CompOFA*.
+
+    A row of genes: stem depth (its residual block off or on), stem widths 1 and 2, then depth and width of each of
+    four stages, then one expand for each block. `options.merge_equal_choices` is true here where any choices merge.
+    """
+
+    name = "resnet50"
+    options: ResNet50Options = field(default_factory=ResNet50Options)
+    coupled: bool = False
+
+    def __post_init__(self) -> None:
+        options = self.options
+        merge = options.merge_equal_choices
+        merge = self.channels != PAPERS_CHANNELS if merge is None else merge
+        merged = options.model_copy(update={"merge_equal_choices": merge and bool(self.coinciding())})
+        object.__setattr__(self, "options", merged)
+        if self.coupled and len(options.depths) != len(options.widths):
+            raise ConfigError(
+                f"depths {options.depths} and widths {options.widths} cannot be coupled: give equally many of both"
+            )
+        self.require_tables()
+
+    @cached_property
+    def channels(self) -> Channels:
+        """Channel numbers of every choice."""
+        return channel_table(self.options)
+
+    @property
+    def choices(self) -> dict[str, tuple]:
+        """See `Family`."""
+        return {name: getattr(self.options, name) for name in ("depths", "widths", "expands")}
+
+    @cached_property
+    def canonical(self) -> Canonical:
+        """For each choice the one that stands for it: the largest of equal ones where they merge, else itself."""
+
+        def stands_for(table: Iterable) -> np.ndarray:
+            numbers = np.array(table)
+            own = np.broadcast_to(np.arange(numbers.shape[-1]), numbers.shape)
+            equal = numbers[..., None, :] == numbers[..., None]
+            return np.where(equal, own[..., None, :], -1).max(axis=-1) if self.options.merge_equal_choices else own
+
+        return Canonical(*map(stands_for, self.channels))
+
+    @cached_property
+    def segments(self) -> tuple[Segment, ...]:
+        """See `Family`."""
+        return (self._stem(), *map(self._stage, range(4)))
+
+    def _stem(self) -> Segment:
+        widths = np.arange(len(self.options.widths))
+        exists = np.full((2, len(widths), len(widths)), self.options.elastic_stem)
+        exists[-1, -1, -1] = True
+        exists &= (self.canonical.stem_mid == widths)[:, None] & (self.canonical.stem_out == widths)
+        contexts = np.argwhere(np.ones_like(exists)).astype(np.int8)
+        one, no_genes = np.ones(len(contexts), np.intp), np.zeros((1, 0), np.int8)
+        genes = ("depth", "width1", "width2")
+        return Segment("stem", genes, contexts, one, contexts[:, 2], (), no_genes, exists.reshape(-1, 1))
+
+    def _stage(self, stage: int) -> Segment:
+        options, stands = self.options, self.canonical
+        grid = np.argwhere(np.ones((len(options.depths), len(options.widths)), bool)).astype(np.int8)
+        depth, width = grid.T
+        blocks = options.base_depths[stage] + np.array(options.depths)[depth]
+        expands = np.arange(len(options.expands), dtype=np.int8)
+        own = stands.stage_out[stage][depth if self.coupled else width] == width
+        exists = own[:, None] & (stands.middle[stage][width] == expands)
+        names = ("depth", "width"), ("expand",)
+        return Segment(f"stage {stage}", names[0], grid, blocks, width, names[1], expands[:, None], exists)
+
+    def layers(
+        self, segment: int, before: int, context: int, block: int, choice: int, *, stem_pool: bool = True
+    ) -> tuple[Layer, ...]:
+        """See `Family`; a block that changes stage always has a projection."""
+        channels, stage = self.channels, segment - 1
+        if not segment:
+            residual, width1, width2 = self.segments[0].contexts[context]
+            middle, out, shortcut = channels.stem_mid[width1], channels.stem_out[width2], (NOTHING, IDENTITY)[residual]
+            return (Layer(STEM, 3, middle, out, 4 if stem_pool else 2, shortcut, 32),)
+        width = self.segments[segment].leaves[context]
+        out, middle = channels.stage_out[stage][width], channels.middle[stage][width][choice]
+        side = (8 if stem_pool else 16) >> stage
+        if block:
+            return (Layer(BLOCK, out, middle, out, 1, IDENTITY, side),)
+        n_in, stride = (channels.stage_out[stage - 1] if stage else channels.stem_out)[before], STRIDES[stage]
+        return (Layer(BLOCK, n_in, middle, out, stride, PROJECTION, side * stride),)
+
+    def tokens(self, segment: int) -> Tokens:
+        """0 is SC, then an index for each (W, E), then one for each width of the stem: its first, that or SC for its
+        residual block, its second (Section 3.1.1)."""
+        n_expands = len(self.options.expands)
+        first = 1 + len(self.options.widths) * n_expands
+        contexts = self.segments[segment].contexts.astype(np.intp)
+        if not segment:
+            depth, width1, width2 = contexts.T
+            own = np.stack([first + width1, np.where(depth == 1, first + width1, SKIP), first + width2], axis=1)
+            return Tokens(own, np.zeros((len(own), 1), np.intp))
+        return Tokens(contexts[:, :0], 1 + contexts[:, 1:] * n_expands + np.arange(n_expands))
+
+    def canonical_rows(self, paths: np.ndarray) -> np.ndarray:
+        """See `Family`."""
+        rows, stands = paths.copy(), self.canonical
+        if not self.options.merge_equal_choices:
+            return rows
+        rows[:, 1], rows[:, 2] = stands.stem_mid[rows[:, 1]], stands.stem_out[rows[:, 2]]
+        for stage, columns in enumerate(self.columns[1:]):
+            width, expands = stands.stage_out[stage, rows[:, columns[1]]], rows[:, columns[2:]]
+            rows[:, columns[1]] = width
+            rows[:, columns[2:]] = np.where(expands < 0, -1, stands.middle[stage, width[:, None], expands])
+        return rows
+
+    def uses(self, segment: int, chosen: Mapping[str, np.ndarray]) -> np.ndarray:
+        """See `Family`. A choice that is merged is used where one of those it stands for is.
+
+        The stem's residual block is left out only by paths that may also be less deep than the deepest, as in the host,
+        where the stem's depth is one more depth gene.
+        """
+        d, w, e = (chosen[name] for name in self.choices)
+        stands, contexts = self.canonical, self.segments[segment].contexts.T
+        if segment:
+            of_width, of_expand = (
+                _stood_for(stands.stage_out[segment - 1], w),
+                _stood_for(stands.middle[segment - 1], e),
+            )
+            depth, width = contexts
+            return (d[depth] & of_width[width])[:, None] & of_expand[width]
+        if not self.options.elastic_stem:
+            return np.ones((contexts.shape[1], 1), bool)
+        residual = np.array([d[:-1].any() or len(d) == 1, d[-1] or len(d) == 1])[contexts[0]]
+        widths = _stood_for(stands.stem_mid, w)[contexts[1]] & _stood_for(stands.stem_out, w)[contexts[2]]
+        return (residual & widths)[:, None]
+
+    def whole(self) -> "ResNet50":
+        """OFA's family, of which a coupled one is a part made by hand; any other is whole."""
+        options = self.options.model_copy(update={"elastic_stem": True})
+        return replace(self, options=options, coupled=False) if self.coupled else self
+
+    def to_dict(self) -> dict[str, object]:
+        """The options, as JSON holds them; `merge_equal_choices` only where true, as earlier releases had none."""
+        values = self.options.model_dump(exclude=None if self.options.merge_equal_choices else {"merge_equal_choices"})
+        return {**{k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}, "coupled": self.coupled}
+
+    @classmethod
+    def from_dict(cls, given: Mapping[str, Any]) -> "ResNet50":
+        """See `Family`."""
+        options = {"merge_equal_choices": False, **given}
+        coupled = Flag()(options.pop("coupled", False))
+        return cls(ResNet50Options.of("space", options), coupled=coupled)
+
+    def coinciding(self) -> list[str]:
+        """One line for each pair of neighbouring choices that rounding gives the same channels."""
+        widths, expands, channels = self.options.widths, self.options.expands, self.channels
+        rows = [
+            ("stem, first width", "W", widths, channels.stem_mid),
+            ("stem, second width", "W", widths, channels.stem_out),
+        ]
+        for stage, (outs, middles) in enumerate(zip(channels.stage_out, channels.middle, strict=True)):
+            rows.append((f"stage {stage}", "W", widths, outs))
+            rows += [(f"stage {stage}, W {w}", "E", expands, middle) for w, middle in zip(widths, middles, strict=True)]
+        return [
+            f"{place}: {letter} {choices[i]} and {choices[i + 1]} both give {numbers[i]} channels"
+            for place, letter, choices, numbers in rows
+            for i in range(len(numbers) - 1)
+            if numbers[i] == numbers[i + 1]
+        ]
+
+    # ---- the host's genotype {"d": 5 depths, "e": an expand for each block, "w": 6 indices}
+
+    @property
+    def _stem_on(self) -> int:
+        """The depth that stands for a stem with its residual block: the host keeps it for the largest depth alone."""
+        return self.options.depths[-1] or 1
+
+    def genotype(self, path: np.ndarray) -> dict[str, list]:
+        """Depths and expands by value, widths by index; unused expands, which the host needs filled, at their
+        smallest."""
+        stages = [path[columns] for columns in self.columns[1:]]
+        return {
+            "d": [self._stem_on * int(path[0]), *(self.options.depths[genes[0]] for genes in stages)],
+            "e": [self.options.expands[max(e, 0)] for genes in stages for e in genes[2:]],
+            "w": [int(path[1]), int(path[2]), *(int(genes[1]) for genes in stages)],
+        }
+
+    def from_genotype(self, given: Mapping[str, Sequence]) -> np.ndarray:
+        """See `Family`; expands of blocks that the depth leaves out are not looked at.
+
+        As in the host, the stem keeps its residual block at the largest depth alone.
+        """
+        options, layers = self.options, [one.n_blocks for one in self.segments[1:]]
+        lengths = {"d": 5, "e": sum(layers), "w": 6}
+        for key, length in lengths.items():
+            if not isinstance(given, Mapping) or not isinstance(given.get(key), Sequence) or len(given[key]) != length:
+                form = f"{{d: 5 depths, e: {lengths['e']} expands, w: 6 indices}}"
+                raise ConfigError(key="genotype", given=given, allowed=f"of the form {form}")
+        _index("d", given["d"][0], sorted({0, *options.depths, self._stem_on}))
+        depth = [_index("d", value, options.depths) for value in given["d"][1:]]
+        width = [_index("w", value, range(len(options.widths))) for value in given["w"]]
+        path = np.full(self.n_genes, -1, np.int8)
+        path[:3] = given["d"][0] == self._stem_on, width[0], width[1]
+        first = 0
+        for stage, columns in enumerate(self.columns[1:]):
+            blocks = options.base_depths[stage] + options.depths[depth[stage]]
+            expands = [_index("e", value, options.expands) for value in given["e"][first : first + blocks]]
+            path[columns[: 2 + blocks]] = depth[stage], width[2 + stage], *expands
+            first += layers[stage]
+        return path
+
+
+def _stood_for(stands: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Which choices stand for one of the `chosen` (choices,); bool, of the shape of `stands` (…, choices)."""
+    return ((stands[..., None] == np.arange(len(chosen))) & chosen[:, None]).any(axis=-2)
+
+
+def _index(key: str, value: object, choices: Sequence) -> int:
+    for index, choice in enumerate(choices):
+        if value == choice:
+            return index
+    raise ConfigError(key=f"genotype {key}", given=value, allowed=f"one of {', '.join(map(str, choices))}")
