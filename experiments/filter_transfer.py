@@ -24,8 +24,7 @@ import numpy as np
 from nnabla_detofa.errors import ConfigError
 from nnabla_detofa.path_filter import PathFilter, evaluate, fit, ridge_score
 from nnabla_detofa.path_filter.store import read
-from nnabla_detofa.space import Budgets, CostModel, SearchSpace
-from nnabla_detofa.space.structure import Structure
+from nnabla_detofa.space import Budgets, CostModel, ResNet50, SearchSpace
 from nnabla_detofa.training.tables import PathTable
 
 FIGURES = ("kendall_tau", "precision")
@@ -44,9 +43,9 @@ class Paths(NamedTuple):
 def read_paths(filter_file: Path, paths: Path, again: Path | None) -> Paths:
     """The tables of a detection run, as the space that the filter was saved with reads them."""
     described = read(filter_file)[0]["space"]
-    space = SearchSpace(Structure(**{name: value for name, value in described.items() if name != "cost"}))
+    space = SearchSpace(ResNet50.from_dict({name: value for name, value in described.items() if name != "cost"}))
     measured, *other = (
-        PathTable(file, list(space.structure.gene_names)).read() for file in (paths, again) if file is not None
+        PathTable(file, list(space.family.gene_names)).read() for file in (paths, again) if file is not None
     )
     if other and not np.array_equal(other[0].paths, measured.paths):
         raise ConfigError(f"{again} is of other paths than {paths}")
@@ -131,7 +130,7 @@ def synthetic(correlation: float, n: int, options: argparse.Namespace, folder: P
     known = tokens[before], buckets[before], (own + noise[0])[before]
     settings = {"epochs": options.epochs, "learning_rate": options.learning_rate, "margin": options.margin}
     fit(path_filter, *known, rng=rng, **settings)
-    path_filter.save(folder / "path_filter.h5", space=space.structure.to_dict())
+    path_filter.save(folder / "path_filter.h5", space=space.family.to_dict())
     return folder / "path_filter.h5", Paths(
         tokens[after], buckets[after], (detection + noise[1])[after], detection[after]
     )
