@@ -48,8 +48,7 @@ def test_ratio_0_drops_nothing_and_thresholds_rise_with_the_ratio() -> None:
 
 
 def test_unreachable_buckets_have_no_threshold() -> None:
-    operations = SPACE.operations()
-    narrow = SPACE.restrict(operations.width == 0)
+    narrow = SPACE.only(widths=[0.65])
     reachable = set(BUDGETS.bucket(COST(narrow.enumerate())).tolist())
     delta = path_thresholds(narrow, score, COST, BUDGETS, paths_per_bucket=50, rng=np.random.default_rng(0)).at(0.25)
     assert 0 < len(reachable) < 5
@@ -148,28 +147,30 @@ def test_the_random_score_is_fixed_spread_and_follows_its_seed() -> None:
     assert abs(np.corrcoef(first, COST(PATHS))[0, 1]) < 0.05
 
 
-def test_bad_input() -> None:
+@pytest.mark.parametrize(
+    ("call", "error", "word"),
+    [
+        (lambda thresholds, _: thresholds.at(1), ConfigError, "path_ratio is 1"),
+        (lambda _, rng: path_thresholds(SPACE, score, COST, BUDGETS, paths_per_bucket=0, rng=rng), ConfigError, "is 0"),
+        (lambda _, rng: pruning_score("best", score, SPACE, rng), ConfigError, "'best'; known: score, uniform"),
+        (lambda *_: accepted(np.zeros(1)), ConfigError, "5 numbers, one a bucket"),
+        (lambda *_: accepted(np.zeros(5), batch=0), ConfigError, "batch is 0"),
+        (lambda *_: accepted(np.full(5, 2.0)).next(), SpaceError, "none of 6,400 drawn paths"),
+    ],
+)
+def test_bad_input(call, error: type, word: str) -> None:
     rng = np.random.default_rng(0)
     thresholds = path_thresholds(SPACE, score, COST, BUDGETS, paths_per_bucket=5, rng=rng)
-    with pytest.raises(ConfigError, match=r"path_ratio is 1; it must be a number in \[0, 1\)"):
-        thresholds.at(1)
-    with pytest.raises(ConfigError, match="paths_per_bucket is 0; it must be a whole number of at least 1"):
-        path_thresholds(SPACE, score, COST, BUDGETS, paths_per_bucket=0, rng=rng)
-    with pytest.raises(ConfigError, match="unknown path strategy 'best'; known: score, uniform"):
-        pruning_score("best", score, SPACE, rng)
-    with pytest.raises(ConfigError, match=r"thresholds are \[0\.0\]; they must be 5 numbers, one a bucket"):
-        accepted(np.zeros(1))
-    with pytest.raises(ConfigError, match="batch is 0; it must be a whole number of at least 1"):
-        accepted(np.zeros(5), batch=0)
-    with pytest.raises(SpaceError, match="none of 6,400 drawn paths reached its bucket's threshold; lower path_ratio"):
-        accepted(np.full(5, 2.0)).next()
+    with pytest.raises(error, match=word):
+        call(thresholds, rng)
+
+
+@pytest.mark.parametrize(
+    "change", [{"queue": [[9] * 19]}, {"rng": {"bit_generator": "MT"}}, {"rejected": [0] * 4}, {"drawn": None}]
+)
+def test_states_of_another_stream(change: dict) -> None:
     stream = accepted(np.zeros(5))
-    good = stream.state()
-    for bad in (
-        {},
-        {**good, "queue": [[9] * SPACE.family.n_genes]},
-        {**good, "rng": {"bit_generator": "MT"}},
-        {**good, "rejected": [0] * 4},
-    ):
-        with pytest.raises(ConfigError, match="this state of the accepted paths cannot be restored"):
-            stream.restore(bad)
+    with pytest.raises(ConfigError, match="cannot be restored"):
+        stream.restore({**stream.state(), **change})
+    with pytest.raises(ConfigError, match="cannot be restored"):
+        stream.restore({})

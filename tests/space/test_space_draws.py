@@ -20,13 +20,7 @@ def counts(paths):
     return np.bincount([place[tuple(path)] for path in paths.tolist()], minlength=len(PATHS))
 
 
-def is_uniform(observed, expected):
-    """A chi-square test at five standard deviations."""
-    chi_square, freedom = ((observed - expected) ** 2 / expected).sum(), len(observed) - 1
-    return abs(chi_square - freedom) < 5 * np.sqrt(2 * freedom)
-
-
-def test_buckets_are_drawn_equally_often_and_paths_uniformly_inside_them():
+def test_buckets_are_drawn_equally_often_and_paths_uniformly_inside_them(is_uniform):
     n = 50_000
     observed = counts(PROPOSALS["balanced"](SPACE, COST, BUDGETS)(n, np.random.default_rng(0)))
     sizes = np.bincount(BUCKET, minlength=5)
@@ -35,7 +29,7 @@ def test_buckets_are_drawn_equally_often_and_paths_uniformly_inside_them():
     assert is_uniform(observed, n / 5 / sizes[BUCKET])
 
 
-def test_uniform_draws_are_the_spaces_own():
+def test_uniform_draws_are_the_spaces_own(is_uniform):
     observed = counts(PROPOSALS["uniform"](SPACE, COST, BUDGETS)(50_000, np.random.default_rng(0)))
     assert is_uniform(observed, np.full(len(PATHS), 50_000 / len(PATHS)))
     assert not is_uniform(np.bincount(BUCKET, observed, minlength=5), np.full(5, 10_000))
@@ -59,7 +53,7 @@ def test_few_draws(n):
 
 
 @pytest.mark.parametrize("choices", [{}, {"depths": [0, 2], "widths": [0.8, 1.0]}], ids=["whole", "a few choices"])
-def test_genes_are_drawn_equally_often(choices):
+def test_genes_are_drawn_equally_often(is_uniform, choices):
     """Depth, width and expand of each place as often as the other open choices, whatever goes with them."""
     whole = SearchSpace.ofa_resnet50(base_depths=(1, 1, 1, 1))
     space, n = whole.only(**choices), 20_000
@@ -87,21 +81,21 @@ def probability(space, stage, rows):
     found = np.full(len(rows), 1 / len(pairs))
     for number, (depth, width, *expands) in enumerate(rows.tolist()):
         used = [layer for layer, expand in enumerate(expands) if expand >= 0]
-        found[number] /= np.prod([space.allowed[stage, layer, depth, width].sum() for layer in used])
+        found[number] /= np.prod([space.allowed[1 + stage][layer, 3 * depth + width].sum() for layer in used])
     return found
 
 
 @pytest.mark.parametrize("lost", [0.0, 0.2, 0.5])
-def test_genes_of_a_pruned_space_are_what_is_left_equally_often_and_nothing_else(lost):
+def test_genes_of_a_pruned_space_are_what_is_left_equally_often_and_nothing_else(is_uniform, lost):
     """Pairs of depth and width that have no complete path are never drawn; each stage by itself, by its definition."""
     whole, n = SearchSpace.ofa_resnet50(base_depths=(1, 1, 1, 1), depths=(0, 1)), 40_000
-    keep = np.random.default_rng(3).random(int(whole.allowed.sum())) >= lost
+    keep = np.random.default_rng(3).random(whole.n_operations) >= lost
     space = whole.restrict(keep)
     assert (space.size() < whole.size()) == (lost > 0)
     paths = PROPOSALS["genes"](space, COST, BUDGETS)(n, np.random.default_rng(0))
     assert space.contains(paths).all()
     for stage, columns in enumerate(whole.family.columns[1:]):
-        rows = space.stage_rows[stage]
+        rows = space.segment_rows[1 + stage].genes
         place = {tuple(row): number for number, row in enumerate(rows.tolist())}
         observed = np.bincount([place[tuple(row)] for row in paths[:, columns].tolist()], minlength=len(rows))
         expected = probability(space, stage, rows)

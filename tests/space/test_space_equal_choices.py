@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnabla_detofa.errors import ConfigError, WeightsError
-from nnabla_detofa.space import PROPOSALS, Budgets, CostModel, Operation, SearchSpace, draw_keys, insert
-from nnabla_detofa.supernet.architecture import layers
+from nnabla_detofa.errors import WeightsError
+from nnabla_detofa.space import PROPOSALS, Budgets, CostModel, Operations, SearchSpace, draw_keys, insert
 
 FEW = {"base_depths": (1, 1, 1, 1), "depths": (0,)}
 TINY = {"width_scale": 0.125, "channel_divisor": 4, **FEW}  # widths of the stem and expands merge
@@ -22,6 +21,11 @@ BUILT = [
     (SearchSpace.ofa_resnet50, FINE),
     (SearchSpace.comp_ofa, COUPLED),
 ]
+
+
+def layers(space, path) -> tuple:
+    """The network that a row stands for."""
+    return tuple(space.path_layers(path))
 
 
 def both(build, options) -> tuple[SearchSpace, SearchSpace]:
@@ -65,9 +69,9 @@ def test_everything_that_makes_paths_makes_rows_of_the_space(build, options, nam
     assert space.contains(space.mutate(first, rng, 0.5)).all()
     assert space.contains(space.crossover(first, second, rng)).all()
     assert np.array_equal(space.crossover(first, first, rng), first)
-    keys = draw_keys(space, len(first), rng)
+    keys = draw_keys(space.masks, len(first), rng)
     for operation in zip(*space.operations(), strict=True):
-        assert space.contains(insert(space, first, keys, Operation(*operation))).all()
+        assert space.contains(insert(space.masks, first, keys, Operations(*operation))).all()
 
 
 @pytest.mark.parametrize(("build", "options"), BUILT)
@@ -99,9 +103,11 @@ def test_a_few_choices_give_the_networks_that_some_spelling_makes_of_them(widths
     space, apart = both(build, options)
     chosen = {"widths": sorted(widths)}
     for name, some in (("depths", depths), ("expands", expands)):
-        chosen[name] = sorted(some & set(getattr(space.structure, name))) or list(getattr(space.structure, name))
+        chosen[name] = sorted(some & set(space.family.choices[name])) or list(space.family.choices[name])
     if space.family.coupled:
-        chosen["depths"] = [space.structure.depths[space.structure.widths.index(w)] for w in chosen["widths"]]
+        chosen["depths"] = [
+            space.family.choices["depths"][space.family.choices["widths"].index(w)] for w in chosen["widths"]
+        ]
     few, few_apart = space.only(**chosen), apart.only(**chosen)
     rows = np.unique(space.family.canonical_rows(few_apart.enumerate()), axis=0)
     assert np.array_equal(np.unique(few.enumerate(), axis=0), rows)
@@ -116,14 +122,16 @@ def test_the_papers_space_alone_counts_them_apart():
     assert not merged.contains(paper.smallest()[None])[0]
     assert SearchSpace.comp_ofa().size() == SearchSpace.comp_ofa(merge_equal_choices=True).size() == 117**3 * 1053
     assert SearchSpace.ofa_resnet50(base_depths=(1, 1, 1, 1)).size() == 39**4 * 2 * 3**2 * 3**4
-    assert SearchSpace.ofa_resnet50(widths=(0.65, 0.8)).stem_rows[:, 1].tolist() == [1] * 4  # any other merges
+    assert (
+        SearchSpace.ofa_resnet50(widths=(0.65, 0.8)).segment_rows[0].genes[:, 1].tolist() == [1] * 4
+    )  # any other merges
 
 
 def test_widths_that_merge_stay_coupled_to_their_depths():
     space = SearchSpace.comp_ofa(**COUPLED)
-    pairs = {tuple(row) for row in space.stage_rows[0][:, :2].tolist()}
+    pairs = {tuple(row) for row in space.segment_rows[1].genes[:, :2].tolist()}
     assert pairs == {(0, 2), (1, 2), (2, 2)}
-    assert {tuple(row) for row in space.stage_rows[3][:, :2].tolist()} == {(0, 0), (1, 1), (2, 2)}
+    assert {tuple(row) for row in space.segment_rows[4].genes[:, :2].tolist()} == {(0, 0), (1, 1), (2, 2)}
     reached = space.mutate(
         np.repeat(space.sample(1, np.random.default_rng(0)), 500, axis=0), np.random.default_rng(1), 1
     )
@@ -142,9 +150,3 @@ def test_descriptions_of_earlier_releases_count_equal_choices_apart():
     paper = SearchSpace.ofa_resnet50()
     assert "merge_equal_choices" not in paper.family.to_dict()
     assert SearchSpace.from_dict(paper.to_dict(), within=paper) == paper
-
-
-@pytest.mark.parametrize("value", [1, "no", 0.0])
-def test_what_is_no_setting(value):
-    with pytest.raises(ConfigError, match=f"merge_equal_choices is {value!r}; allowed: true, false, null"):
-        SearchSpace.ofa_resnet50(merge_equal_choices=value)
