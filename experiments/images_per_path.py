@@ -1,4 +1,4 @@
-"""Images needed to measure a path: the same images for every path, or each path's own (Algorithm 1, line 3).
+"""How many images it takes to measure a path: the same images for every path, or each path's own (Algorithm 1, line 3).
 
     OMP_NUM_THREADS=1 python experiments/images_per_path.py --run log/detofa_demo --out log/images [--seconds 280]
 
@@ -26,7 +26,7 @@ import numpy as np
 from nnabla_detofa.data.voc import DataLoader
 from nnabla_detofa.path_filter import PathFilter, evaluate, fit, ridge_score
 from nnabla_detofa.space import Budgets, SearchSpace
-from nnabla_detofa.supernet import SearchNet, load_weights
+from nnabla_detofa.supernet import NETWORKS, load_weights
 from nnabla_detofa.training.measuring import FixedImages, PathMeasurer
 from nnabla_detofa.training.tables import NumberTable
 
@@ -56,7 +56,8 @@ class Run:
         self._stages = json.loads((folder / "stages.json").read_text())
         settings = self._stages["warmup"]["settings"]
         (options,) = settings["network"].values()
-        self.network, self._loss_weights = SearchNet(**options), settings["loss_weights"]
+        self.network = NETWORKS["ofa_resnet50_centernet"].SearchNet(**options)
+        self._loss_weights = settings["loss_weights"]
         load_weights(self.network, folder / "weights.h5")
         options = {**settings["dataloader"]["voc"], "held_out": 0, "seed": SEED, "root": pictures, "workers": 0}
         options["generate"] = {**options["generate"], "n_train": sum(TRUTH) + SETS * sum(SIZES), "n_test": 1}
@@ -129,7 +130,7 @@ def losses_of(rows: np.ndarray, images: int, paths: Paths) -> np.ndarray:
 
 
 def rankers(run: Run, paths: Paths) -> dict[str, Score]:
-    """The rankers, which are fitted to the measured paths' losses and score the others."""
+    """What is fitted to the measured paths' losses and scores the others."""
     tokens, options = run.network.space.tokenize(paths.paths), run.filter_options
     seen, buckets = paths.rank < SETS, paths.bucket
 

@@ -16,7 +16,7 @@ import nnabla as nn
 import numpy as np
 
 from nnabla_detofa.space import SearchSpace
-from nnabla_detofa.supernet import classifier, write_mit_weights
+from nnabla_detofa.supernet import NETWORKS, write_mit_weights
 
 REPOSITORY = Path(__file__).parent.parent
 PEERS = REPOSITORY / ".venv-peers" / "bin" / "python"
@@ -33,7 +33,7 @@ def theirs(folder: Path, space: SearchSpace, paths: np.ndarray, images: np.ndarr
 
 def ours(file: Path, paths: np.ndarray, images: np.ndarray, *, stem_activation: str) -> tuple[np.ndarray, str]:
     """Logits (paths, images, classes) of our classification supernet with the weights in `file`; what was loaded."""
-    network = classifier.SearchNet(1000, pretrained=str(file), stem_activation=stem_activation)
+    network = NETWORKS["ofa_resnet50_classifier"].SearchNet(1000, pretrained=str(file), stem_activation=stem_activation)
     network.apply(training=False)
     logits = []
     for path in paths:

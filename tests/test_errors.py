@@ -11,9 +11,10 @@ from nnabla_detofa.path_filter import PathFilter, TokenLayout, require_fit_optio
 from nnabla_detofa.pruning import path_thresholds, prune_operations
 from nnabla_detofa.search import evolve
 from nnabla_detofa.space import Budgets, CostModel, SearchSpace
-from nnabla_detofa.supernet import CenterNet, ClassifierNet
+from nnabla_detofa.supernet import NETWORKS
 
-SPACE = SearchSpace.ofa_resnet50(base_depths=(1, 1, 1, 1), depths=(0, 1))
+TINY = {"base_depths": (1, 1, 1, 1), "depths": (0, 1)}
+SPACE = SearchSpace.ofa_resnet50(**TINY)
 COST = CostModel.flops(SPACE, image_size=32, n_classes=2)
 BUDGETS = Budgets.equal_width(COST, n=2)
 
@@ -87,11 +88,11 @@ CALLS = {
         SPACE, score, COST, [BUDGETS.edges[-1]], budgets=BUDGETS, generations=whole(1), population=whole(4),
         parent_ratio=number(0.5), mutation_probability=number(0.25), rng=np.random.default_rng(0),
     ),
-    "detector": lambda whole, _: CenterNet(
-        SPACE, n_classes=whole(2), neck=[whole(8)], head=whole(8), only=SPACE.smallest(), rng=np.random.default_rng(0)
+    "detector": lambda whole, _: NETWORKS["ofa_resnet50_centernet"].SearchNet(
+        whole(2), neck=[whole(8)], head=whole(8), space=TINY, seed=whole(0)
     ),
-    "classifier": lambda whole, number: ClassifierNet(
-        SPACE, n_classes=whole(2), drop_rate=number(0.25), only=SPACE.smallest(), rng=np.random.default_rng(0)
+    "classifier": lambda whole, number: NETWORKS["ofa_resnet50_classifier"].SearchNet(
+        whole(2), drop_rate=number(0.25), space=TINY
     ),
 }  # fmt: skip
 

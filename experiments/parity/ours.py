@@ -10,8 +10,9 @@ import numpy as np
 from nnabla_detofa.data import voc
 from nnabla_detofa.detection import decode
 from nnabla_detofa.space import SearchSpace
-from nnabla_detofa.supernet import CenterNet
-from nnabla_detofa.training.evaluation import average_precision, detect
+from nnabla_detofa.supernet import Supernet
+from nnabla_detofa.tasks import CenterNet
+from nnabla_detofa.tasks.centernet import average_precision, detect
 
 from .exchange import Arrays, prefixed, to_torch
 
@@ -31,13 +32,11 @@ class Settings(NamedTuple):
         return SearchSpace.ofa_resnet50(width_scale=self.width_scale, channel_divisor=self.channel_divisor)
 
 
-def network(settings: Settings, kernels: str = "auto", weights: Arrays | None = None) -> CenterNet:
+def network(settings: Settings, kernels: str = "auto", weights: Arrays | None = None) -> Supernet:
     """A detector with MIT's ReLU in the stem; fresh weights of seed 0 where none are given."""
-    built = CenterNet(
+    built = Supernet(
         settings.space(),
-        n_classes=settings.n_classes,
-        neck=settings.neck,
-        head=settings.head,
+        CenterNet(n_classes=settings.n_classes, neck=settings.neck, head=settings.head),
         stem_activation="relu",
         kernels=kernels,
         rng=np.random.default_rng(0),
@@ -48,7 +47,7 @@ def network(settings: Settings, kernels: str = "auto", weights: Arrays | None = 
     return built
 
 
-def weights_of(detector: CenterNet) -> Arrays:
+def weights_of(detector: Supernet) -> Arrays:
     """Copies of all parameters and running statistics by name."""
     return {name: parameter.d.copy() for name, parameter in detector.get_parameters().items()}
 
@@ -59,7 +58,7 @@ class Kinks:
     `masks`: (B, C, h, w) bool of each ReLU, where it lets through. `pooled` (B, C, h, w): what the maximum is taken of.
     """
 
-    def __init__(self, detector: CenterNet) -> None:
+    def __init__(self, detector: Supernet) -> None:
         self._to_batch = (1, 0, 2, 3) if detector.works_channel_major() else (0, 1, 2, 3)
         self.masks: list[np.ndarray] = []
         self.pooled: np.ndarray = None
@@ -82,7 +81,7 @@ class Kinks:
 class Training:
     """Adam on one batch after another, as the package trains."""
 
-    def __init__(self, detector: CenterNet, rate: float) -> None:
+    def __init__(self, detector: Supernet, rate: float) -> None:
         self.network = detector
         self._solver = S.Adam(alpha=rate)
         self._solver.set_parameters(detector.get_parameters(grad_only=True))
@@ -126,7 +125,7 @@ class Steps(NamedTuple):
 
 
 def steps(
-    detector: CenterNet, path: np.ndarray, images: np.ndarray, targets: Sequence[np.ndarray], *, rate: float, n: int
+    detector: Supernet, path: np.ndarray, images: np.ndarray, targets: Sequence[np.ndarray], *, rate: float, n: int
 ) -> Steps:
     """Train on one batch, `n` times."""
     before, training = weights_of(detector), Training(detector, rate)
@@ -173,7 +172,7 @@ def ask_of(split: voc.DataLoader) -> Arrays:
     }
 
 
-def evaluation(detector: CenterNet, split: voc.DataLoader) -> dict[str, Any]:
+def evaluation(detector: Supernet, split: voc.DataLoader) -> dict[str, Any]:
     """Maps, detections and mean AP (VOC 2007) of the active path."""
     detector.apply(training=False)
     parts = []

@@ -1,4 +1,4 @@
-"""The cost of a checkpoint of the full-size VOC supernet: seconds, bytes, and the share of the time between two.
+"""What a checkpoint of the full-size VOC supernet costs: seconds, bytes, and the share of the time between two.
 
 python -m experiments.reliability.saving [--saves 5] [--folder .]
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 import nnabla.solvers as S  # noqa: N812
 import numpy as np
 
-from nnabla_detofa.supernet import SearchNet
+from nnabla_detofa.supernet import NETWORKS
 from nnabla_detofa.training.checkpoint import Checkpoints, lost_parameter
 from nnabla_detofa.training.files import damage
 
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--saves", type=int, default=5)
     parser.add_argument("--folder", type=Path, help="on the disk that is asked about; a temporary one unless given")
     options = parser.parse_args()
-    network, solver = SearchNet(20), S.Adam(1.25e-4)
+    network, solver = NETWORKS["ofa_resnet50_centernet"].SearchNet(20), S.Adam(1.25e-4)
     solver.set_parameters(network.get_parameters(grad_only=True))
     for parameter in network.get_parameters(grad_only=True).values():
         parameter.g = 1.0

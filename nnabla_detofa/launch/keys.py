@@ -56,7 +56,7 @@ def below(config: Mapping[str, Any], place: Sequence[str]) -> set[str]:
             return _names(getattr(network, "declared", None))
         case ["network", name, "space"]:
             space = _at(config, "space", "name") or "ofa_resnet50"
-            return {"name", *SPACES[space]().structure.to_dict()} - {"coupled"} if space in SPACES else set()
+            return {"name", *SPACES[space]().family.to_dict()} - {"coupled"} if space in SPACES else set()
         case ["dataloader", name, *inside]:
             return _names(getattr(getattr(MODULES.get(name), "DataLoader", None), "declared", None), inside)
         case [group, *inside] if group != "hparams":

@@ -24,7 +24,7 @@ class NetworkLayers:
     def __init__(self, space: SearchSpace, tail: Tail, *, image_size: int, stem_pool: bool = True) -> None:
         if not is_whole(image_size) or image_size < SIDE or image_size % SIDE:
             raise ConfigError(key="image_size", given=image_size, allowed=f"a multiple of {SIDE}")
-        self.space, self._tail, self._scale, self._stem_pool = space, tail, int(image_size) // SIDE, stem_pool
+        self.space, self.behind, self._scale, self._stem_pool = space, tail, int(image_size) // SIDE, stem_pool
 
     def block(self, segment: int, before: int, context: int, block: int, choice: int) -> tuple[Layer, ...]:
         """The layers of one block, by the leaf before its segment, its context and its choice."""
@@ -36,7 +36,7 @@ class NetworkLayers:
         segments = self.space.family.segments
         context = int((segments[-1].leaves == leaf).argmax())
         last = self.block(len(segments) - 1, 0, context, 0, 0)[-1]
-        return self._tail(last.n_out, last.side // last.stride)
+        return self.behind(last.n_out, last.side // last.stride)
 
     def _tables(self) -> Iterator[np.ndarray]:
         """For each segment the places of its table of costs, each with its layers."""

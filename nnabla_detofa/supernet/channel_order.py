@@ -13,9 +13,8 @@ import numpy as np
 
 from ..space import SearchSpace
 from ..space.layers import BLOCK, HEAD, IDENTITY
-from .architecture import Position, layers_at
 from .modules import Axis
-from .network import Supernet
+from .network import Position, Supernet
 
 
 class Map(NamedTuple):
@@ -87,4 +86,4 @@ def _maps(network: Supernet) -> Iterator[Map]:
 
 def _used(position: Position, channels: str, space: SearchSpace) -> set[int]:
     """The numbers of channels that paths of a space have there."""
-    return {getattr(layer, channels) for layer in layers_at(space, *position)}
+    return {getattr(layer, channels) for layer in space.layers_at(*position)}

@@ -11,13 +11,13 @@ from ..errors import ConfigError
 from ..host import Mo, Model
 from ..options import Flag, Listed, Number, OneOf, Options
 from ..precision import single_precision
-from ..space import BackboneLayers, CostModel, Layer, SearchSpace
+from ..space import CostModel, Layer, NetworkLayers, SearchSpace
 from ..space.layers import BLOCK, HEAD, STEM
 from ..tasks import Task
-from .architecture import Position, path_layers
 from .elastic import ElasticBatchNorm
 from .modules import STEM_ACTIVATIONS, build
 
+Position = tuple[int, int]  # segment and block; the stem is segment 0
 KERNELS = ("auto", "numpy", "nnabla")
 
 
@@ -63,12 +63,13 @@ class Supernet(Model):
         super().__init__()
         self.space, self.task, self.options = space, task, NetworkOptions.of("network", options)
         self._only = None if only is None else np.asarray(only)
-        self._layers = self.network_layers(32)
-        positions, tail = path_layers(self._layers, space.unpruned().largest())
+        self._behind = self.network_layers(32).behind
+        everything = space.unpruned()
+        backbone, tail = self._of(everything, everything.largest())
         self.places: dict[Position, str] = {
-            position: f"blocks/{i - 1}" if i else "input_stem" for i, (position, _) in enumerate(positions)
+            position: f"blocks/{i - 1}" if i else "input_stem" for i, (position, _) in enumerate(backbone)
         }
-        if tail[-1].side > positions[0][1].side:
+        if tail[-1].side > backbone[0][1].side:
             raise ConfigError(key="neck", given=len(tail), allowed="so short that maps stay smaller than the image")
         path = self.require_path(space.largest() if only is None else only)
         self.initial: dict[str, dict[str, Any]] = {  # of the backbone's layers, by kind
@@ -78,7 +79,7 @@ class Supernet(Model):
         head = dict(task.places())
         with nn.parameter_scope("", OrderedDict()):  # the host registers parameters globally and never lets go
             self.layers = {
-                place: build(layer, rng, **self.initial.get(layer.kind, head.get(place, {})))
+                place: build(layer, rng, **(head.get(place) or self.initial[layer.kind]))
                 for place, layer in self.steps(path)
             }
         for place, module in self.layers.items():
@@ -95,9 +96,15 @@ class Supernet(Model):
 
     def steps(self, path: np.ndarray) -> list[tuple[str, Layer]]:
         """What the path computes, layer by layer: the place of each among the parameters' names, and its sizes."""
-        backbone, tail = path_layers(self._layers, path)
+        backbone, tail = self._of(self.space, path)
         places = [*(self.places[position] for position, _ in backbone), *(place for place, _ in self.task.places())]
         return list(zip(places, [*(layer for _, layer in backbone), *tail], strict=True))
+
+    def _of(self, space: SearchSpace, path: np.ndarray) -> tuple[list[tuple[Position, Layer]], list[Layer]]:
+        """The layers of the backbone and those behind it, for images of 32 pixels."""
+        backbone = space.path_layers(path, stem_pool=self.options.stem_pool)
+        last = backbone[-1][1]
+        return backbone, self._behind(last.n_out, last.side // last.stride)
 
     def alone(self, path: np.ndarray, **changed: Any) -> "Supernet":
         """A network of the path's layers alone, with fresh weights; `changed` are options of task or network."""
@@ -146,7 +153,7 @@ class Supernet(Model):
 
     # -- what the task says -------------------------------------------------------------------------------------------
 
-    def network_layers(self, image_size: int) -> BackboneLayers:
+    def network_layers(self, image_size: int) -> NetworkLayers:
         """Every layer that a path can have at this input size: what costs are made of."""
         return self.task.layers(self.space, image_size=image_size, stem_pool=self.options.stem_pool)
 

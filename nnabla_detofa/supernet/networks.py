@@ -79,7 +79,7 @@ def networks(name: str, task: type[Task]) -> ModuleType:
     module = ModuleType(name, f"The spaces of SPACES under the task {task.__name__}.")
     for kind, own in (("SearchNet", SearchOptions), ("TrainNet", TrainOptions)):
         declared = create_model(kind, __base__=(own, task), __doc__=f"{task.__doc__}\n\n{own.__doc__}")
-        members = {"declared": declared, "known_as": name, "task_of": task, "__signature__": declared.__signature__}
+        members = {"declared": declared, "known_as": name, "task_of": task}
         setattr(module, kind, type(kind, (NamedNetwork,), {**members, "__doc__": declared.__doc__}))
     return module
 

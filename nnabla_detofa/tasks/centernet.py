@@ -24,7 +24,7 @@ def voc_metric(interpolation: str) -> Callable[[Detections, Any], float]:
     """Mean AP at IoU 0.5 over the classes that the images have."""
 
     def mean_ap(detections: Detections, dataset) -> float:
-        truth, n_classes = dataset.ground_truth(), len(dataset.classes)
+        n_classes, truth = len(dataset.classes), dataset.ground_truth()
         aps = voc_ap(detections, truth, n_classes=n_classes, iou=0.5, interpolation=interpolation)
         return float(aps[~np.isnan(aps)].mean()) if not np.isnan(aps).all() else np.nan
 

@@ -8,7 +8,7 @@ import nnabla as nn
 
 from ..errors import ConfigError, unknown
 from ..options import Options, Whole
-from ..space import BackboneLayers, SearchSpace
+from ..space import NetworkLayers, SearchSpace
 
 
 class Task(Options):
@@ -19,8 +19,8 @@ class Task(Options):
     n_classes: Annotated[int, Whole()]
 
     @abstractmethod
-    def layers(self, space: SearchSpace, **backbone: Any) -> BackboneLayers:
-        """Every layer that a path can have, with those of the head; `backbone` holds keywords of `BackboneLayers`."""
+    def layers(self, space: SearchSpace, **backbone: Any) -> NetworkLayers:
+        """Every layer that a path can have, with those of the head; `backbone` holds keywords of `NetworkLayers`."""
 
     @abstractmethod
     def places(self) -> list[tuple[str, dict[str, Any]]]:

@@ -4,10 +4,11 @@ import nnabla as nn
 import numpy as np
 import pytest
 
-from nnabla_detofa.supernet import SearchNet
+from nnabla_detofa.supernet import NETWORKS
 
 SPACE = {"width_scale": 0.125, "channel_divisor": 4, "base_depths": [1, 1, 1, 1]}
 OPTIONS = {"neck": [8, 12, 8], "head": 8, "head_deviation": None, "stem_pool": False}
+DETECTOR, CLASSIFIER = (NETWORKS[f"ofa_resnet50_{task}"] for task in ("centernet", "classifier"))
 
 
 class Small:
@@ -15,8 +16,12 @@ class Small:
 
     SPACE, OPTIONS, CLASSES, SIDE = SPACE, OPTIONS, 3, 64
 
-    def net(self, **options):
-        return SearchNet(self.CLASSES, space=SPACE, **{**OPTIONS, **options})
+    def net(self, n_classes=CLASSES, *, space=None, kind="SearchNet", **options):
+        build = getattr(DETECTOR, kind)
+        return build(n_classes, space={**SPACE, **(space or {})}, **{**OPTIONS, **options})
+
+    def classifier(self, n_classes=CLASSES, *, space=None, kind="SearchNet", **options):
+        return getattr(CLASSIFIER, kind)(n_classes, space={**SPACE, **(space or {})}, **options)
 
     def awake(self, network, seed=7):
         """The network with scales, shifts, biases and running statistics that differ in every channel."""
@@ -28,15 +33,26 @@ class Small:
                 parameter.d = 0.3 * rng.standard_normal(parameter.shape)
         return network
 
-    def images(self, n=2, seed=0):
-        return np.random.default_rng(seed).standard_normal((n, 3, self.SIDE, self.SIDE)).astype(np.float32)
+    def images(self, n=2, seed=0, side=SIDE):
+        return np.random.default_rng(seed).standard_normal((n, 3, side, side)).astype(np.float32)
 
     def outputs(self, network, images=None):
-        """The three maps of images in evaluation mode, as arrays."""
+        """The outputs for images in evaluation mode, as arrays."""
         network.apply(training=False)
         maps = network(nn.Variable.from_numpy_array(self.images() if images is None else images))
+        maps = maps if isinstance(maps, tuple) else (maps,)
         nn.forward_all(list(maps))
         return [y.d.copy() for y in maps]
+
+    def targets(self, network, seed=0, n=5, side=SIDE):
+        """A detector's targets: objects in some cells of an otherwise random heat map."""
+        rng = np.random.default_rng(seed)
+        heatmap, pairs, _, index, _ = ((2, *one) for one in network.target_shapes(side, n))
+        heat = rng.uniform(0, 0.8, heatmap).astype(np.float32)
+        heat.ravel()[rng.choice(heat.size, 6, replace=False)] = 1
+        cells = rng.integers(0, heatmap[2] * heatmap[3], index)
+        arrays = heat, 4 * rng.random(pairs), rng.random(pairs), cells, np.ones(index)
+        return [nn.Variable.from_numpy_array(one) for one in arrays]
 
     def paths(self, network, n, seed=1):
         """Random paths after the smallest and the largest."""

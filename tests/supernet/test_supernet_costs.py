@@ -1,4 +1,4 @@
-"""FLOPs and parameters of the cost model equal a count over the real network of the path."""
+"""Costs of the cost model equal a count over the real network of the path."""
 
 from types import SimpleNamespace
 
@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from nnabla_detofa.space import CostModel, SearchSpace
-from nnabla_detofa.supernet import CenterNet
+from nnabla_detofa.space.layers import convolutions
+from nnabla_detofa.supernet import Supernet
+from nnabla_detofa.tasks import CenterNet
 
 
 class NoDraws:
@@ -35,21 +37,24 @@ def count(network, image_size):
     return macs
 
 
-def alone(space, path, **options):
-    return CenterNet(space, only=path, kernels="nnabla", rng=NoDraws(), **options)
+def alone(space, path, *, stem_pool=True, **task):
+    options = {"kernels": "nnabla", "stem_pool": stem_pool, "rng": NoDraws()}
+    return Supernet(space, CenterNet(**task), only=path, **options).apply(training=False)
 
 
-def assert_counted(space, paths, image_size, *, stem_pool=True, **options):
-    flops = CostModel.flops(space, image_size=image_size, stem_pool=stem_pool, **options)
-    parameters = CostModel.parameters(space, **options)
+def learned(network):
+    return sum(p.size for p in network.get_parameters(grad_only=True).values())
+
+
+def assert_counted(space, paths, image_size, *, stem_pool=True, **task):
+    flops = CostModel.flops(space, image_size=image_size, stem_pool=stem_pool, **task)
+    parameters = CostModel.parameters(space, **task)
     for path, macs, values in zip(paths, flops(paths), parameters(paths), strict=True):
-        network = alone(space, path, stem_pool=stem_pool, **options)
+        network = alone(space, path, stem_pool=stem_pool, **task)
         counted = count(network, image_size)
-        blocks = sum(np.array(space.structure.base_depths) + path[3:11:2])
-        assert len(counted) == 3 * blocks + 4 + 2 + path[0] + len(network._neck) + 6
-        assert sum(counted) == macs
-        assert sum(p.size for p in network.get_parameters(grad_only=True).values()) == values
-        assert network.flops(image_size)(path[None]) == macs
+        assert len(counted) == sum(len(convolutions(layer)) for _, layer in network.steps(path))
+        assert sum(counted) == macs == network.flops(image_size)(path[None])
+        assert learned(network) == values
 
 
 @pytest.mark.parametrize("stem_pool", [True, False], ids=["pooled stem", "bare stem"])
@@ -68,27 +73,18 @@ def test_costs_of_the_papers_space_equal_the_count_over_its_networks():
 IN_PLACE = ("BatchNormalization", "ReLU", "MinimumScalar", "Add2")
 
 
-class Places(dict):
-    """Where each map of a graph lies: its floats, and the steps at which it is made and read for the last time."""
-
-    def put(self, x, step):
-        self[x] = SimpleNamespace(floats=x.size, first=step, last=step)
-
-
 def peak(network, image_size):
     """Bytes of the maps alive at once while the graph of one image runs, function after function."""
-    functions, places, image = [], Places(), nn.Variable((1, 3, image_size, image_size))
+    functions, places, image = [], {}, nn.Variable((1, 3, image_size, image_size))
     nn.functions.sink(*network(image)).visit(functions.append)
-    places.put(image, 0)
+    places[image] = SimpleNamespace(floats=image.size, first=0, last=0)
     for step, function in enumerate(functions):
         for x in function.inputs:
             if x in places:  # else it is a weight
                 places[x].last = step
         y = function.outputs[0]
-        if function.name in IN_PLACE:
-            places[y] = places[function.inputs[0]]
-        else:
-            places.put(y, step)
+        in_place = function.name in IN_PLACE
+        places[y] = places[function.inputs[0]] if in_place else SimpleNamespace(floats=y.size, first=step, last=step)
     different = {id(one): one for one in places.values()}.values()
     alive = [sum(m.floats for m in different if m.first <= step <= m.last) for step in range(len(functions) - 1)]
     return 4 * max(alive)
@@ -101,8 +97,7 @@ def test_peak_memory_equals_the_maps_alive_in_the_real_graph(small, stem_pool, n
     detector = {"n_classes": 3, "neck": neck, "head": 8, "stem_pool": stem_pool}
     paths = np.stack([space.smallest(), space.largest(), *space.sample(15, np.random.default_rng(0))])
     cost = CostModel.memory(space, image_size=64, **detector)
-    networks = [alone(space, path, **detector).apply(training=False) for path in paths]
-    assert cost(paths).tolist() == [peak(network, 64) for network in networks]
+    assert cost(paths).tolist() == [peak(alone(space, path, **detector), 64) for path in paths]
 
 
 def test_costs_of_the_supernets_path_equal_those_of_its_own_network(small):
@@ -118,9 +113,19 @@ def test_the_networks_cost_model_takes_its_own_sizes(small):
     expected = CostModel.flops(network.space, image_size=96, stem_pool=True, **given)
     paths = small.paths(network, 20)
     np.testing.assert_array_equal(network.flops(96)(paths), expected(paths))
-    assert network.output_stride == 4
-    assert small.net().output_stride == 2
+    assert (network.output_stride, small.net().output_stride) == (4, 2)
     assert network.image_shapes(96) == [[3, 96, 96]]
     maps = network(nn.Variable((1, 3, 96, 96)))
     assert [y.shape for y in maps] == [(1, 3, 24, 24), (1, 2, 24, 24), (1, 2, 24, 24)]
     assert network.target_shapes(96, 7) == [[3, 24, 24], [7, 2], [7, 2], [7], [7]]
+
+
+def test_a_classifiers_costs_have_its_linear_layer(small):
+    classifier, detector = small.classifier(5), small.net()
+    paths = small.paths(classifier, 20)
+    last = [classifier.steps(path)[-1][1].n_in for path in paths]
+    backbone = detector.flops(64).parts(paths)[0]
+    np.testing.assert_array_equal(small.classifier(5, stem_pool=False).flops(64)(paths) - backbone, 5 * np.array(last))
+    of_largest = CostModel.of(classifier.network_layers(64), "parameters")(classifier.space.largest()[None])
+    assert of_largest == learned(classifier)
+    assert CostModel.of(classifier.network_layers(64), "memory")(paths).min() > 4 * 3 * 64**2

@@ -7,23 +7,21 @@ import numpy as np
 import pytest
 
 from nnabla_detofa.host import Mo  # repairs the host, so that what follows can be imported
-from nnabla_detofa.space import SearchSpace
-from nnabla_detofa.supernet import SearchNet
-from nnabla_detofa.supernet.backbone import OFAResNet50
-from nnabla_detofa.supernet.weights import transfer_weights
+from nnabla_detofa.space.layers import BLOCK, IDENTITY
 
 host = import_module("nnabla_nas.contrib.common.ofa.elastic_nn.modules.dynamic_layers")
 residual = import_module("nnabla_nas.contrib.common.ofa.layers").ResidualBlock
 
-SPACE = {"width_scale": 0.25, "base_depths": [1, 1, 1, 1], "depths": [0, 1]}  # 8 divides its channels, as the host's
+SPACE = {"width_scale": 0.25, "channel_divisor": 8, "depths": [0, 1]}  # 8 divides its channels, as the host's
+EXPANDS = [0.2, 0.25, 0.35]
 
 
 class HostsNet(Mo.Module):
     """The host's OFA-ResNet50 in a small space: its elastic layers, in its places, and how it chooses a path."""
 
-    def __init__(self, space: SearchSpace):
+    def __init__(self, space):
         super().__init__()
-        self.space, channels, structure = space, space.channels, space.structure
+        self._space, channels = space, space.channels
         mid, out = list(channels.stem_mid), list(channels.stem_out)
         self.input_stem = Mo.ModuleList(
             [
@@ -32,70 +30,79 @@ class HostsNet(Mo.Module):
                 host.DynamicConvLayer(mid, out),
             ]
         )
-        blocks = []
+        self.blocks = Mo.ModuleList()
         for stage, widths in enumerate(map(list, channels.stage_out)):
-            for layer in range(structure.layers[stage]):
-                stride = (2, 2) if stage and not layer else (1, 1)
-                expands = list(structure.expands)
-                blocks.append(host.DynamicBottleneckResidualBlock(out, widths, expands, stride=stride))
+            for block in range(2):
+                stride = (2, 2) if stage and not block else (1, 1)
+                self.blocks.append(host.DynamicBottleneckResidualBlock(out, widths, EXPANDS, stride=stride))
                 out = widths
-        self.blocks = Mo.ModuleList(blocks)
         self.classifier = Mo.Sequential(host.DynamicLinearLayer(out, 7))
         for _, module in self.get_modules():
             module.use_static_bn = False
 
-    def features(self, x, path: np.ndarray):
-        """The last map of a path."""
-        given, structure = self.space.genotype(path), self.space.structure
+    def call(self, x, path):
+        """Logits of a path."""
+        given, channels = self._space.genotype(path), self._space.channels
         first, second, *widths = given["w"]
-        self.input_stem[0].active_out_channel = self.space.channels.stem_mid[first]
-        self.input_stem[1].conv.active_out_channel = self.space.channels.stem_mid[first]
-        self.input_stem[2].active_out_channel = self.space.channels.stem_out[second]
+        self.input_stem[0].active_out_channel = channels.stem_mid[first]
+        self.input_stem[1].conv.active_out_channel = channels.stem_mid[first]
+        self.input_stem[2].active_out_channel = channels.stem_out[second]
         for i in (0, 1, 2) if given["d"][0] else (0, 2):
             x = self.input_stem[i](x)
         x = nn.functions.max_pooling(x, (3, 3), (2, 2), pad=(1, 1))
-        start = 0
         for stage, width in enumerate(widths):
-            for i in range(start, start + structure.base_depths[stage] + given["d"][stage + 1]):
-                self.blocks[i].active_out_channel = self.space.channels.stage_out[stage][width]
+            for i in range(2 * stage, 2 * stage + 1 + given["d"][stage + 1]):
+                self.blocks[i].active_out_channel = channels.stage_out[stage][width]
                 self.blocks[i].active_expand_ratio = given["e"][i]
                 x = self.blocks[i](x)
-            start += structure.layers[stage]
-        return x
-
-
-@pytest.fixture(scope="module")
-def space():
-    return SearchSpace.ofa_resnet50(**SPACE)
+        return self.classifier[0](nn.functions.mean(x, axis=(2, 3)))
 
 
 @pytest.fixture
-def hosts(small, space, tmp_path):
+def hosts(small, tmp_path):
     """The host's network, and the file that its own `save_parameters` writes."""
-    network = small.awake(HostsNet(space))
+    network = small.awake(HostsNet(small.classifier(space=SPACE).space))
     network.save_parameters(str(tmp_path / "weights.h5"))
-    return network, tmp_path / "weights.h5"
+    return network, str(tmp_path / "weights.h5")
 
 
-def test_the_same_maps_for_random_paths(small, space, hosts, close):
+@pytest.mark.parametrize("kernels", ["numpy", "nnabla"])
+def test_a_classifier_computes_what_the_hosts_does_for_random_paths(small, hosts, close, kernels):
     theirs, file = hosts
-    ours = OFAResNet50(space, rng=np.random.default_rng(3))
-    transfer_weights(ours, file)
-    for network in (ours, theirs):
-        network.apply(training=False)
-    x = nn.Variable.from_numpy_array(small.images())
+    ours = small.classifier(7, space=SPACE, seed=3, pretrained=file, kernels=kernels)
+    assert ours.transfer.new == ours.transfer.left_out == []
     for path in small.paths(ours, 6):
         ours.activate(path)
-        found, expected = ours.batch_first(ours.features(x)), theirs.features(x, path)
-        nn.forward_all([found, expected])
-        close(found.d, expected.d)
+        theirs.apply(training=False)
+        expected = theirs.call(nn.Variable.from_numpy_array(small.images()), path)
+        expected.forward()
+        close(small.outputs(ours)[0], expected.d)
 
 
-def test_every_parameter_of_the_backbone_is_taken_over_under_its_own_name(small, hosts):
+def test_parameters_have_the_hosts_names_shapes_and_order(small, hosts):
+    theirs, own = hosts[0].get_parameters(), small.classifier(7, space=SPACE).get_parameters()
+    assert [(name, p.shape, p.need_grad) for name, p in own.items()] == [
+        (name, p.shape, p.need_grad) for name, p in theirs.items()
+    ]
+    assert own["classifier/0/linear/linear/_W"].shape[1] == 7
+
+
+def test_a_detector_takes_over_the_backbone(small, hosts):
     theirs, file = hosts
-    network = SearchNet(3, space=SPACE, pretrained=file, **small.OPTIONS)
+    network = small.net(space=SPACE, pretrained=file)
     own, given = small.values(network), small.values(theirs)
     assert [n for n in given if n not in network.transfer.loaded] == network.transfer.left_out
     for name in network.transfer.loaded:
         np.testing.assert_array_equal(np.float32(own[name]), np.float32(given[name]), err_msg=name)
     assert str(network.transfer).endswith("; new: neck, heads; left out: classifier")
+
+
+def test_stages_that_are_cut_short_leave_gaps_in_the_numbers_of_blocks(small):
+    network = small.net()
+    alone = network.alone(network.space.smallest())
+    blocks = [{name.split("/")[1] for name in n.get_parameters() if name.startswith("bl")} for n in (network, alone)]
+    assert blocks == [set(map(str, range(12))), {"0", "3", "6", "9"}]
+    shortcuts = {
+        place for place, layer in network.steps(network.path) if layer.kind == BLOCK and layer.shortcut == IDENTITY
+    }
+    assert {f"blocks/{i}" for i in range(12)} - shortcuts == {f"blocks/{i}" for i in (0, 3, 6, 9)}

@@ -4,8 +4,6 @@ import nnabla as nn
 import numpy as np
 import pytest
 
-from nnabla_detofa.errors import ConfigError
-from nnabla_detofa.space import ClassifierLayers
 from nnabla_detofa.space.layers import macs
 from nnabla_detofa.supernet import extract
 from nnabla_detofa.supernet.latency import Stopwatch, layer_forward, layer_output, network_forward
@@ -65,38 +63,32 @@ def test_a_layer_alone_does_the_work_of_the_layer(small, stem_pool):
         assert multiplied(y) == macs(layer)
 
 
-def test_both_layouts_give_maps_of_the_layers_channels(small):
-    network = small.net(kernels="numpy")
-    layers = network.network_layers(64).distinct()
-    for kind, place in (("stem", 0), ("block", 0), ("up", 0), ("head", 1)):
-        layer = next(one for one in layers if one.kind == kind)
-        y = layer_output(layer, network, batch=2)
-        y.forward()
-        assert (y.shape[place], y.shape[1 - place]) == (layer.n_out, 2)
-        assert np.isfinite(y.d).all()
+@pytest.mark.parametrize("kind", ["stem", "block", "up", "head", "linear"])
+def test_both_layouts_give_maps_of_the_layers_channels(small, kind):
+    network = (small.classifier if kind == "linear" else small.net)(kernels="numpy")
+    layer = next(one for one in network.network_layers(64).distinct() if one.kind == kind)
+    y = layer_output(layer, network, batch=2)
+    y.forward()
+    assert y.shape[:2] == ((2, layer.n_out) if kind in ("head", "linear") else (layer.n_out, 2))
+    assert np.isfinite(y.d).all()
+
+
+@pytest.mark.parametrize("activation", ["relu", "relu6"])
+def test_a_stem_alone_has_the_networks_activation(small, activation):
+    network = small.net(kernels="nnabla", stem_activation=activation)
+    names = set()
+    layer_output(network.steps(network.path)[0][1], network, batch=1).visit(lambda f: names.add(f.name))
+    assert ("MinimumScalar" in names) == (activation == "relu6")
 
 
 @pytest.mark.parametrize("kernels", ["numpy", "nnabla"])
-def test_passes_can_be_repeated(small, kernels):
-    network = small.net(kernels=kernels)
+@pytest.mark.parametrize("task", ["net", "classifier"])
+def test_passes_can_be_repeated_and_leave_no_parameter_behind(small, kernels, task):
+    before = set(nn.get_parameters(grad_only=False))
+    network = getattr(small, task)(kernels=kernels)
     forwards = [layer_forward(layer, network, batch=1) for layer in network.network_layers(64).distinct()[::20]]
     forwards.append(network_forward(extract(network, network.space.smallest()), 64, batch=1))
     for forward in forwards:
         for _ in range(3):
             forward()
-
-
-def test_timing_leaves_no_parameter_behind(small):
-    network = small.net()
-    before = set(nn.get_parameters(grad_only=False))
-    layer_forward(network.network_layers(64).distinct()[0], network, batch=1)()
     assert set(nn.get_parameters(grad_only=False)) == before
-
-
-def test_what_cannot_be_timed_is_said(small):
-    network = small.net()
-    layer = ClassifierLayers(network.space, image_size=64, n_classes=10).distinct()[-1]
-    with pytest.raises(
-        ConfigError, match="a layer of kind 'linear' cannot be timed alone; latency is a cost of detect"
-    ):
-        layer_forward(layer, network, batch=1)

@@ -19,8 +19,7 @@ def mit_name(name, *, published):
 @pytest.fixture(params=[True, False], ids=["published", "package"])
 def state(request, small):
     """A synthetic state dictionary of the small network's backbone, with a classifier of 7 classes; and the arrays."""
-    network = small.awake(small.net(stem_activation="relu"))
-    values = small.values(network).items()
+    values = small.values(small.awake(small.net(stem_activation="relu"))).items()
     own = {name: v.astype(np.float32) for name, v in values if name.startswith(("input_stem", "blocks"))}
     state = {
         mit_name(name, published=request.param): v.reshape(-1) if v.shape[0] == 1 else v for name, v in own.items()
@@ -38,54 +37,43 @@ def test_every_name_of_the_backbone_becomes_the_hosts(state):
     for name, value in own.items():
         np.testing.assert_array_equal(found[name].d, value, err_msg=name)
         assert found[name].need_grad == (not name.endswith(("_mean", "_var")))
-    np.testing.assert_array_equal(found["classifier/0/linear/linear/_W"].d, _classifier(given).T.astype(np.float32))
-
-
-def _classifier(state):
-    return next(value for name, value in state.items() if name.startswith("classifier") and value.ndim == 2)
+    matrix = next(value for name, value in given.items() if name.startswith("classifier") and value.ndim == 2)
+    np.testing.assert_array_equal(found["classifier/0/linear/linear/_W"].d, matrix.T.astype(np.float32))
 
 
 def test_the_file_gives_a_detector_its_backbone(state, small, tmp_path):
-    given, own = state
-    assert write_mit_weights(given, tmp_path / "mit.h5") == len(own) + 2
-    network = small.net(stem_activation="relu", pretrained=tmp_path / "mit.h5", seed=3)
+    (given, own), file = state, tmp_path / "mit.h5"
+    assert write_mit_weights(given, file) == len(own) + 2
+    with h5py.File(file) as stored:
+        assert stored.attrs["stem_activation"] == "relu"
+    network = small.net(stem_activation="relu", pretrained=str(file), seed=3)
     after = small.values(network)
     assert all(np.array_equal(after[name], value) for name, value in own.items())
     assert str(network.transfer).endswith("; new: neck, heads; left out: classifier")
-    with pytest.raises(WeightsError, match="mit.h5 was trained with stem_activation relu, and this network has relu6;"):
-        small.net(pretrained=tmp_path / "mit.h5")
+    with pytest.raises(WeightsError, match="stem_activation"):
+        small.net(pretrained=str(file))
 
 
 def test_a_checkpoint_that_lacks_a_block_is_found_at_loading(state, small, tmp_path):
-    given, _ = state
-    write_mit_weights({n: v for n, v in given.items() if not n.startswith("blocks.4.")}, tmp_path / "mit.h5")
-    with pytest.raises(WeightsError, match="another network: blocks/4/conv1/conv/conv/_W is missing"):
-        small.net(stem_activation="relu", pretrained=tmp_path / "mit.h5")
+    write_mit_weights({n: v for n, v in state[0].items() if not n.startswith("blocks.4.")}, tmp_path / "mit.h5")
+    with pytest.raises(WeightsError, match="blocks/4/conv1/conv/conv/_W is missing"):
+        small.net(stem_activation="relu", pretrained=str(tmp_path / "mit.h5"))
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("name", "shape"),
     [
-        ({}, "there are no parameters of MIT's OFA-ResNet50"),
-        ({"input_stem.0.bn.num_batches_tracked": np.array(1)}, "there are no parameters of MIT's OFA-ResNet50"),
-        ({"first_conv.conv.weight": np.zeros((1, 1, 1, 1))}, "first_conv.conv.weight is no parameter of MIT's OFA-R"),
-        (
-            {"blocks.1.mobile_inverted_conv.depth_conv.conv.conv.weight": np.zeros(1)},
-            "blocks.1.mobile_inverted_conv.de",
-        ),
-        ({"input_stem.0.conv.bias": np.zeros(1)}, "input_stem.0.conv.bias is no parameter of MIT's OFA-ResNet50"),
-        ({"input_stem.0.bn.weight": np.zeros((1, 2))}, r"input_stem.0.bn.weight has shape \(1, 2\), which MIT's"),
-        ({"classifier.linear.weight": np.zeros(3)}, r"classifier.linear.weight has shape \(3,\), which MIT's"),
+        (None, None),
+        ("input_stem.0.bn.num_batches_tracked", 1),
+        ("first_conv.conv.weight", (1, 1, 1, 1)),
+        ("blocks.1.mobile_inverted_conv.depth_conv.conv.conv.weight", 1),
+        ("input_stem.0.conv.bias", 1),
+        ("input_stem.0.bn.weight", (1, 2)),
+        ("classifier.linear.weight", 3),
     ],
     ids=["empty", "counts alone", "MobileNetV3", "its block", "a bias", "a shape", "a flat matrix"],
 )
-def test_another_networks_state_is_refused_and_nothing_is_written(given, said, tmp_path):
-    with pytest.raises(WeightsError, match=said):
-        write_mit_weights(given, tmp_path / "mit.h5")
+def test_another_networks_state_is_refused_and_nothing_is_written(name, shape, tmp_path):
+    with pytest.raises(WeightsError, match="parameters of MIT" if not name or "tracked" in name else name):
+        write_mit_weights({name: np.zeros(shape)} if name else {}, tmp_path / "mit.h5")
     assert not [*tmp_path.iterdir()]
-
-
-def test_the_file_says_which_stem_it_is_for(state, tmp_path):
-    write_mit_weights(state[0], tmp_path / "mit.h5")
-    with h5py.File(tmp_path / "mit.h5") as stored:
-        assert stored.attrs["stem_activation"] == "relu"

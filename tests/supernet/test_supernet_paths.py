@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nnabla_detofa.errors import ConfigError, SpaceError
-from nnabla_detofa.supernet import CenterNet, TrainNet, extract, save_weights
+from nnabla_detofa.supernet import Supernet, extract, save_weights
 
 
 def gradients(network, images, *, training, passes=1):
@@ -120,7 +120,7 @@ def test_running_statistics_follow_the_decay_and_lose_no_pass(small, close, kern
         x = network(nn.Variable.from_numpy_array(images))
         nn.forward_all(list(x), clear_buffer=True)
         network.flush_statistics()
-        n = network._layers.stem_mid
+        n = network.steps(network.path)[0][1].n_middle
         x = np.moveaxis(out.d[:, :n].astype(np.float64), 1, 0).reshape(n, -1)
         mean[:n] = 0.9 * mean[:n] + 0.1 * x.mean(1)
         variance[:n] = 0.9 * variance[:n] + 0.1 * x.var(1, ddof=1)
@@ -177,9 +177,7 @@ def test_an_extracted_network_is_a_train_net_by_name(small, tmp_path):
         alone = extract(network, path)
         save_weights(alone, tmp_path / "alone.h5")
         genotype = network.space.genotype(path)
-        loaded = TrainNet(
-            3, genotype=genotype, space=small.SPACE, pretrained=str(tmp_path / "alone.h5"), **small.OPTIONS
-        )
+        loaded = small.net(kind="TrainNet", genotype=genotype, pretrained=str(tmp_path / "alone.h5"))
         assert loaded.transfer.new == loaded.transfer.left_out == []
         for ours, theirs in zip(small.outputs(loaded), small.outputs(alone), strict=True):
             np.testing.assert_array_equal(ours, theirs)
@@ -207,7 +205,7 @@ def test_a_path_of_no_or_another_space_is_named(small):
     with pytest.raises(SpaceError, match=r"paths have shape \(1, 4\).* of shape \(n, 23\)"):
         network.activate([0, 0, 0, 0])
     with pytest.raises(ConfigError, match="is not in the network's search space"):
-        CenterNet(network.space, only=path, n_classes=3, rng=np.random.default_rng(0))
+        Supernet(network.space, network.task, only=path, rng=np.random.default_rng(0))
 
 
 def test_a_network_of_one_path_refuses_the_others(small):

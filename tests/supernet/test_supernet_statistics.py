@@ -78,7 +78,7 @@ def test_weights_unused_channels_and_other_paths_layers_stay(small, kernels):
     network.activate(path)
     before = small.values(network)
     reestimate(network, batches(small.images(5), 3, 2))
-    n = network._layers.stem_mid
+    n = network.steps(network.path)[0][1].n_middle
     for name, value in small.values(network).items():
         if not name.endswith(("_mean", "_var")) or name.startswith(("input_stem/1/", "blocks/11/")):
             np.testing.assert_array_equal(value, before[name])

@@ -1,4 +1,4 @@
-"""Files that a run stores and reads again, damaged or made by others: tables, JSON, weights, filters, checkpoints."""
+"""What a run stores and reads again, damaged or made by somebody else: tables, JSON, weights, filters, checkpoints."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from nnabla_detofa.path_filter import PathFilter
 from nnabla_detofa.space import TokenLayout
-from nnabla_detofa.supernet import SearchNet, load_weights, transfer_weights, weights_as_bytes
+from nnabla_detofa.supernet import NETWORKS, Supernet, load_weights, transfer_weights, weights_as_bytes
 from nnabla_detofa.training.checkpoint import SOLVER, STATE, Checkpoints
 from nnabla_detofa.training.files import SUMS, read_json
 from nnabla_detofa.training.run_folder import RunFolder
@@ -32,9 +32,9 @@ LAYOUT = TokenLayout(4, [0, 1], [0, 1])
 
 
 @cache
-def network() -> SearchNet:
+def network() -> Supernet:
     """A supernet as small as one can be."""
-    return SearchNet(2, space=SPACE, neck=[8, 8], head=8, stem_pool=False)
+    return NETWORKS["ofa_resnet50_centernet"].SearchNet(2, space=SPACE, neck=[8, 8], head=8, stem_pool=False)
 
 
 @cache

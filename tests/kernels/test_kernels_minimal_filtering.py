@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnabla_detofa.supernet import kernels, winograd
-from nnabla_detofa.supernet.kernels import Window, unfold
+from nnabla_detofa.kernels import Window, convolution, minimal_filtering
+from nnabla_detofa.kernels.convolution import unfold
 
 few = settings(max_examples=30, deadline=None, derandomize=True)
 seeds = st.integers(0, 2**16)
@@ -35,7 +35,7 @@ def test_values_are_those_of_the_definition(seed, size, n_in, n_out):
     rng = np.random.default_rng(seed)
     x, matrix = drawn(rng, n_in, *size), drawn(rng, n_out + 1, 9 * n_in + 18)[:n_out, : 9 * n_in]
     out = np.empty((n_out, *size), np.float32)
-    winograd.correlate(matrix, x, out)
+    minimal_filtering.correlate(matrix, x, out)
     close(out, plain(matrix, x))
 
 
@@ -46,8 +46,8 @@ def test_adjoints(seed, size, n_in, n_out):
     rng = np.random.default_rng(seed)
     x, y, matrix = drawn(rng, n_in, *size), drawn(rng, n_out, *size), drawn(rng, n_out, 9 * n_in)
     dx, dmatrix = np.empty_like(x), np.zeros_like(matrix)
-    winograd.spread(matrix, y, dx)
-    winograd.add_product(dmatrix, y, x)
+    minimal_filtering.spread(matrix, y, dx)
+    minimal_filtering.add_product(dmatrix, y, x)
     product = (plain(matrix, x) * y).sum()
     scale = np.sqrt(x.size * y.size * 9.0)
     assert abs((dx * x).sum(dtype=np.float64) - product) < 1e-5 * scale
@@ -58,8 +58,8 @@ def test_a_gradient_is_added_and_stays_in_its_corner():
     rng = np.random.default_rng(0)
     x, y = drawn(rng, 3, 2, 5, 6), drawn(rng, 4, 2, 5, 6)
     fresh, whole = np.zeros((4, 27), np.float32), np.ones((6, 45), np.float32)
-    winograd.add_product(fresh, y, x)
-    winograd.add_product(whole[:4, :27], y, x)
+    minimal_filtering.add_product(fresh, y, x)
+    minimal_filtering.add_product(whole[:4, :27], y, x)
     close(whole[:4, :27], 1 + fresh)
     whole[:4, :27] = 1
     assert (whole == 1).all()
@@ -71,12 +71,12 @@ def test_chunks_of_images_change_nothing(monkeypatch, chunk):
     x, y, matrix = drawn(rng, 5, 7, 6, 5), drawn(rng, 4, 7, 6, 5), drawn(rng, 4, 45)
     results = []
     for size in (1 << 22, chunk):
-        monkeypatch.setattr(winograd, "_CHUNK_BYTES", size)
-        monkeypatch.setattr(winograd, "_BLOCK_FLOATS", size)
+        monkeypatch.setattr(minimal_filtering, "_CHUNK_BYTES", size)
+        monkeypatch.setattr(minimal_filtering, "_BLOCK_FLOATS", size)
         out, dx, dmatrix = np.empty_like(y), np.empty_like(x), np.zeros_like(matrix)
-        winograd.correlate(matrix, x, out)
-        winograd.spread(matrix, y, dx)
-        winograd.add_product(dmatrix, y, x)
+        minimal_filtering.correlate(matrix, x, out)
+        minimal_filtering.spread(matrix, y, dx)
+        minimal_filtering.add_product(dmatrix, y, x)
         results.append((out, dx, dmatrix))
     for whole, parts in zip(*results, strict=True):
         close(whole, parts)
@@ -87,10 +87,10 @@ def test_chunks_of_images_change_nothing(monkeypatch, chunk):
 )
 def test_the_kernels_choose_it_where_it_pays(monkeypatch, n_in, n_out, side, chosen):
     calls = []
-    monkeypatch.setattr(winograd, "_apply", lambda *_: calls.append(1))
+    monkeypatch.setattr(minimal_filtering, "_apply", lambda *_: calls.append(1))
     rng = np.random.default_rng(2)
     x, out = drawn(rng, n_in, 4, side, side), np.empty((n_out, 4, side, side), np.float32)
-    kernels.correlate(drawn(rng, n_out, 9 * n_in), x, out, Window(3, 1, 1))
+    convolution.correlate(drawn(rng, n_out, 9 * n_in), x, out, Window(3, 1, 1))
     assert bool(calls) == chosen
-    kernels.correlate(drawn(rng, n_out, 9 * n_in), x, out[:, :, ::2, ::2].copy(), Window(3, 2, 1))
+    convolution.correlate(drawn(rng, n_out, 9 * n_in), x, out[:, :, ::2, ::2].copy(), Window(3, 2, 1))
     assert len(calls) == chosen

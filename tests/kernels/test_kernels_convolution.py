@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnabla_detofa.supernet import kernels, normalization
-from nnabla_detofa.supernet.kernels import Window, fold, unfold
+from nnabla_detofa import kernels
+from nnabla_detofa.kernels import Window
+from nnabla_detofa.kernels.convolution import fold, unfold
 
 WINDOWS = [Window(k, s, k // 2) for k in (1, 3) for s in (1, 2)]
 UP = Window(4, 2, 1)
@@ -117,7 +118,7 @@ class Norm:
         self.batch_stat, self.ceiling, self.decay_rate, self.eps = batch_stat, ceiling, decay_rate, eps
 
     def our_norm(self, x, beta, gamma, *shortcut, record=None):
-        kernel = normalization.BatchNormalization(
+        kernel = kernels.BatchNormalization(
             *self.ours,
             batch_stat=self.batch_stat,
             decay_rate=self.decay_rate,
@@ -289,7 +290,7 @@ def test_chunks_change_nothing(monkeypatch, limit):
     for inputs, build in (convolution, deconvolution):
         whole = gradients(build, inputs)
         with monkeypatch.context() as patch:
-            patch.setattr(kernels, "_CHUNK_BYTES", limit)
+            patch.setattr(kernels.convolution, "_CHUNK_BYTES", limit)
             parts = gradients(build, inputs)
         for a, b in zip(parts, whole, strict=True):
             close(a, b, 1e-6)

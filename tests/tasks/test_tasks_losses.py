@@ -1,12 +1,15 @@
 """The losses against plain formulas in float64, and where their gradients go."""
 
 import nnabla as nn
+import nnabla.functions as F  # noqa: N812
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nnabla.ext_utils import get_extension_context
 
-from nnabla_detofa.supernet.losses import centre_l1_loss, focal_loss
+from nnabla_detofa.tasks import CenterNet
+from nnabla_detofa.tasks.losses import centre_l1_loss, cross_entropy, focal_loss
 
 few = settings(max_examples=25, deadline=None, derandomize=True)
 
@@ -125,16 +128,64 @@ def test_what_stands_where_there_is_no_object_does_not_matter():
     assert evaluate(centre_l1_loss, prediction, target, index, mask)[0] == value
 
 
-def test_the_detectors_loss_is_the_weighted_sum_of_its_metrics(small):
-    network = small.net()
-    rng = np.random.default_rng(0)
-    shapes = network.target_shapes(small.SIDE, 5)
+def test_the_detectors_loss_is_the_weighted_sum_of_its_curves():
+    rng, task = np.random.default_rng(0), CenterNet(n_classes=3)
+    shapes = task.target_shapes(8, 5)
     targets = [nn.Variable.from_numpy_array(rng.integers(0, 2, (2, *shape))) for shape in shapes]
-    outputs = network(nn.Variable.from_numpy_array(small.images()))
-    metrics = network.metrics(outputs, targets)
-    assert list(metrics) == ["heatmap", "size", "offset"]
-    by_default, by_choice = network.loss(outputs, targets), network.loss(outputs, targets, (2.0, 0.0, 0.5), metrics)
-    nn.forward_all([by_default, by_choice, *metrics.values()])
-    heatmap, size, offset = (float(term.d) for term in metrics.values())
+    outputs = [nn.Variable.from_numpy_array(rng.standard_normal((2, n, 8, 8))) for n in (3, 2, 2)]
+    curves = task.curves(outputs, targets)
+    assert list(curves) == ["heatmap", "size", "offset"]
+    by_default = task.loss(outputs, targets, training=True)
+    by_choice = task.loss(outputs, targets, weights=(2.0, 0.0, 0.5), terms=curves, training=False)
+    nn.forward_all([by_default, by_choice, *curves.values()])
+    heatmap, size, offset = (float(term.d) for term in curves.values())
     assert float(by_default.d) == pytest.approx(heatmap + 0.1 * size + offset, rel=1e-5)
     assert float(by_choice.d) == pytest.approx(2 * heatmap + 0.5 * offset, rel=1e-5)
+
+
+# ---- half precision: a map's sum passes what it holds
+
+FULL_MAPS = pytest.mark.parametrize(("images", "classes", "side"), [(4, 20, 96), (1, 80, 128)])  # VOC's and COCO's
+SCALE = 2.0**10
+
+
+def in_both(build, *arrays):
+    """Value and gradient of a loss of a map that its context's functions made; in single and in half precision."""
+    for kind in ("float", "half"):
+        with nn.context_scope(get_extension_context("cpu", type_config=kind)):
+            x, *targets = (nn.Variable.from_numpy_array(array) for array in arrays)
+            x.need_grad = True
+            x.grad.zero()
+            loss = build(F.identity(x), *targets)
+            loss.forward()
+            loss.backward(SCALE)
+        assert loss.data.dtype == np.float32  # paths differ in the third digit of their losses
+        yield float(loss.d), x.g.astype(np.float64) / SCALE
+
+
+@FULL_MAPS
+def test_the_focal_loss_of_whole_maps_in_half_precision(images, classes, side):
+    rng = np.random.default_rng(0)
+    shape = (images, classes, side, side)
+    heatmap = rng.uniform(0, 0.9999, shape).astype(np.float32)  # half precision takes the largest for centres
+    heatmap.ravel()[rng.choice(heatmap.size, 8 * images, replace=False)] = 1
+    (expected, slope), (loss, gradient) = in_both(focal_loss, 2 * rng.standard_normal(shape, np.float32), heatmap)
+    assert expected * 8 * images > 65_504  # the sum, before it is divided
+    assert loss == pytest.approx(expected, rel=0.01)
+    assert np.linalg.norm(gradient - slope) < 0.01 * np.linalg.norm(slope)
+
+
+@FULL_MAPS
+def test_the_loss_at_centres_of_whole_maps_in_half_precision(images, classes, side):
+    rng = np.random.default_rng(classes)
+    prediction, target = 30 * rng.random((images, 2, side, side)), 30 * rng.random((images, 128, 2))
+    index, mask = rng.integers(0, side * side, (images, 128)), rng.integers(0, 2, (images, 128))
+    (expected, _), (loss, _) = in_both(centre_l1_loss, prediction, target, index, mask)
+    assert loss == pytest.approx(expected, rel=0.01)
+
+
+def test_cross_entropy_in_half_precision():
+    rng = np.random.default_rng(0)
+    wanted = np.eye(1000)[rng.integers(0, 1000, 64)]
+    (expected, _), (loss, _) = in_both(cross_entropy, rng.standard_normal((64, 1000)), wanted)
+    assert loss == pytest.approx(expected, rel=0.01)

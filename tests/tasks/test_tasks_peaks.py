@@ -9,8 +9,8 @@ from nnabla.ext_utils import get_extension_context
 from nnabla.function import PythonFunction
 
 from nnabla_detofa.detection import decode
-from nnabla_detofa.training import peaks
-from nnabla_detofa.training.peaks import PeakGraph
+from nnabla_detofa.tasks import peaks
+from nnabla_detofa.tasks.peaks import PeakGraph
 
 SHAPE = (3, 24, 32)
 
