@@ -1,6 +1,6 @@
-"""What detectors say and what annotators said, as flat arrays over all images (4.1, AP)."""
+"""Detections and ground truth, as flat arrays over all images (4.1, AP)."""
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,9 @@ class GroundTruth(NamedTuple):
     label: np.ndarray
     box: np.ndarray
     difficult: np.ndarray
+
+
+B = TypeVar("B", Detections, GroundTruth)
 
 
 def check_boxes(boxes: np.ndarray, what: str) -> np.ndarray:
@@ -53,3 +56,15 @@ def check_labels(labels: np.ndarray, n: int, limit: int, what: str, of: str = "c
     if wrong.size:
         raise DataError(f"{what} holds {wrong[0]}; with {limit} {of} it must be 0 to {limit - 1}")
     return labels
+
+
+def checked(given: B, what: str, n_classes: int) -> B:
+    """Arrays that fit together; DataError otherwise, for a label outside 0 .. n_classes - 1, for a score not finite."""
+    box = check_boxes(given.box, f"{what}.box")
+    image = check_column(given.image, len(box), f"{what}.image", np.int64)
+    label = check_labels(given.label, len(box), n_classes, f"{what}.label")
+    name = f"{what}.{given._fields[3]}"
+    last = check_column(given[3], len(box), name, bool if isinstance(given, GroundTruth) else float)
+    if not np.isfinite(last).all():
+        raise DataError(f"{name} row {np.argmin(np.isfinite(last))} is not finite; scores must be numbers")
+    return type(given)(image, label, box, last)

@@ -12,7 +12,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from ..errors import DataError, is_number
-from .boxes import Detections, check_boxes, check_column, check_labels
+from .boxes import Detections, check_labels, checked
 from .coco_file import Id, as_flag, as_id, bbox_of, id_order, is_bbox, is_id, read_instances
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
@@ -34,14 +34,13 @@ def coco_ap(
     name are one. Prints nothing. DataError for a file or a dict that is not of COCO's form and for ids that the file
     does not hold.
     """
-    file, images = Path(annotation_file), None if image_ids is None else {as_id(one): one for one in image_ids}
-    chosen = None if category_ids is None else tuple(map(as_id, category_ids))
-    truth = _truth(file, None, chosen) if images is None else _truth_of_some(file, tuple(images), chosen, _stamp(file))
+    file, images = Path(annotation_file), None if image_ids is None else tuple(map(as_id, image_ids))
+    stamp = None
+    with contextlib.suppress(OSError):  # which is said where the file is read
+        stamp = file.stat().st_mtime_ns, file.stat().st_size
+    truth = _truth(file, images, None if category_ids is None else tuple(map(as_id, category_ids)), stamp)
     ids = truth.ids
-    for key, given in (images or {}).items():
-        if key not in ids.images:
-            raise DataError(f"image {given} is to be evaluated, but {annotation_file} does not list it")
-    results = [ids.renumbered(row, name, row["bbox"]) for row, name in _results(detections)]
+    results = list(_results(detections, ids))
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation = COCOeval(ids.indexed(truth.objects), ids.indexed(results), iouType="bbox")
         evaluation.params.imgIds = truth.images
@@ -59,11 +58,9 @@ def to_coco(detections: Detections, image_ids: Sequence[Id], category_ids: Seque
     it. A box's width is x2 − x1, as COCO has it. Scores are not rounded. DataError for an image or label outside the
     lists.
     """
-    box = check_boxes(detections.box, "detections.box")
-    image = check_labels(detections.image, len(box), len(image_ids), "detections.image", "images")
-    label = check_labels(detections.label, len(box), len(category_ids), "detections.label")
+    image, label, box, score = checked(detections, "detections", len(category_ids))
+    image = check_labels(image, len(box), len(image_ids), "detections.image", "images")
     sides = np.concatenate([box[:, :2], box[:, 2:] - box[:, :2]], axis=1)
-    score = check_column(detections.score, len(box), "detections.score", np.float64)
     images, categories = (np.asarray(ids, object).tolist() for ids in (image_ids, category_ids))  # no NumPy numbers
     return [
         {"image_id": images[i], "category_id": categories[j], "bbox": bbox, "score": one}
@@ -80,8 +77,8 @@ class _Ids(NamedTuple):
     categories: dict[Id, int]
 
     def renumbered(self, row: dict[str, Any], name: str, bbox: Any) -> dict[str, Any]:
-        """A copy of an object or a detection with what pycocotools looks up; it would mutate the row itself, and take
-        any id. DataError for a row that is not sound; `name` is what it is called."""
+        """A new row with what pycocotools looks up; it would mutate the object or detection itself, and take any id.
+        DataError for a row that is not sound; `name` is what it is called."""
         image, category = as_id(row["image_id"]), as_id(row["category_id"])
         if image not in self.images:
             raise DataError(f"{name} is of image {row['image_id']}, which the annotations do not list")
@@ -90,20 +87,8 @@ class _Ids(NamedTuple):
             raise DataError(f"{name} is of category {row['category_id']}; known: {known}")
         if not is_bbox(bbox):
             raise DataError(f"{name} has the bbox {bbox}; it must be x, y, width, height")
-        if not is_number(row.get("score", 0)):
-            raise DataError(f"{name} has a score that is no finite number: {row}")
-        area, score = bbox[2] * bbox[3], {key: row[key] for key in ("score",) if key in row}
-        if not score and is_number(row.get("area")) and row["area"] >= 0:
-            area = row["area"]
-        crowd = not score and bool(as_flag(row.get("iscrowd")) or as_flag(row.get("ignore")))
-        return {
-            "image_id": self.images[image],
-            "category_id": self.categories[category],
-            "bbox": list(bbox),
-            "area": area,
-            "iscrowd": int(crowd),
-            **score,
-        }
+        numbers = {"image_id": self.images[image], "category_id": self.categories[category]}
+        return {**numbers, "bbox": list(bbox), "area": bbox[2] * bbox[3], "iscrowd": 0}
 
     def indexed(self, rows: list[dict[str, Any]]) -> COCO:
         """The rows as pycocotools wants them, numbered from 1: it takes an object with id 0 for not found once it is
@@ -127,56 +112,38 @@ class _Truth(NamedTuple):
     objects: list[dict[str, Any]]
 
 
-def _truth(file: Path, image_ids: tuple[Id | None, ...] | None, category_ids: tuple[Id | None, ...] | None) -> _Truth:
-    """Of all images or categories where None. All of the file has to be sound, whatever is evaluated."""
-    content = read_instances(file)
-    ids = _Ids(_numbered(content["images"]), _numbered_by_name(content["categories"]))
-    chosen = ids.categories if category_ids is None else category_ids
-    numbers = {ids.categories[one] for one in chosen if one in ids.categories}
-    wanted = {key for key, number in ids.categories.items() if number in numbers}
-    images = {ids.images[one] for one in (ids.images if image_ids is None else image_ids) if one in ids.images}
-    objects = (ids.renumbered(*one) for one in _objects(content["annotations"], ids, wanted, file))
-    return _Truth(ids, sorted(images), sorted(numbers), [one for one in objects if one["image_id"] in images])
-
-
 @lru_cache(maxsize=2)  # held-out and test images: detectors are measured one by one, and COCO takes long to read
-def _truth_of_some(
+def _truth(
     file: Path,
-    image_ids: tuple[Id | None, ...],
+    image_ids: tuple[Id | None, ...] | None,
     category_ids: tuple[Id | None, ...] | None,
     stamp: tuple[int, int] | None,  # noqa: ARG001
 ) -> _Truth:
-    """`_truth` of a part of a file, which is small beside it; that of whole files is not kept."""
-    return _truth(file, image_ids, category_ids)
-
-
-def _stamp(file: Path) -> tuple[int, int] | None:
-    """A fingerprint that tells a file from a changed one; None where there is none to read."""
-    try:
-        status = file.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size
-
-
-def _numbered(rows: list[dict[str, Any]]) -> dict[Id, int]:
-    """Ids in their order, numbered."""
-    return {key: number for number, key in enumerate(sorted({row["id"] for row in rows}, key=id_order))}
+    """Of all images or categories where None. All of the file has to be sound, whatever is evaluated."""
+    content = read_instances(file)
+    order = sorted({row["id"] for row in content["images"]}, key=id_order)
+    ids = _Ids({key: number for number, key in enumerate(order)}, _numbered_by_name(content["categories"]))
+    images = set(ids.images.values())
+    if image_ids is not None:
+        if unlisted := [one for one in image_ids if one not in ids.images]:
+            raise DataError(f"image {unlisted[0]} is to be evaluated, but {file} does not list it")
+        images = {ids.images[one] for one in image_ids if one is not None}
+    chosen = ids.categories if category_ids is None else category_ids
+    numbers = {ids.categories[one] for one in chosen if one in ids.categories}
+    wanted = {key for key, number in ids.categories.items() if number in numbers}
+    objects = [one for one in _objects(content["annotations"], ids, wanted, file) if one["image_id"] in images]
+    return _Truth(ids, sorted(images), sorted(numbers), objects)
 
 
 def _numbered_by_name(rows: list[dict[str, Any]]) -> dict[Id, int]:
     """Ids of categories in their order, numbered; those of one name have one number."""
-    names = {row["id"]: row.get("name") for row in rows}
-    first: dict[Any, int] = {}
-    for key, name in names.items():
-        first.setdefault(name if isinstance(name, str) else (key,), len(first))
-    return {key: first[name if isinstance(name, str) else (key,)] for key, name in names.items()}
+    names = {row["id"]: row["name"] if isinstance(row.get("name"), str) else (row["id"],) for row in rows}
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names.values()))}
+    return {key: numbers[name] for key, name in names.items()}
 
 
-def _objects(
-    rows: list[dict[str, Any]], ids: _Ids, wanted: set[Id], file: str | Path
-) -> Iterator[tuple[dict[str, Any], str, Any]]:
-    """The annotations of listed images and wanted categories that have a box; what each is called, and its box."""
+def _objects(rows: list[dict[str, Any]], ids: _Ids, wanted: set[Id], file: Path) -> Iterator[dict[str, Any]]:
+    """The annotations of listed images and wanted categories that have a box, as pycocotools wants them."""
     for number, row in enumerate(rows):
         name, image, category = f"{file}: annotation {number}", row.get("image_id"), row.get("category_id")
         if not is_id(image) or image not in ids.images:
@@ -185,14 +152,19 @@ def _objects(
         if is_id(category) and category in ids.categories and category not in wanted:
             continue
         if (bbox := bbox_of(row)) is not None:
-            yield row, name, bbox
+            area, crowd = row.get("area"), as_flag(row.get("iscrowd")) or as_flag(row.get("ignore"))
+            given = {"area": area} if is_number(area) and area >= 0 else {}
+            yield {**ids.renumbered(row, name, bbox), **given, "iscrowd": int(bool(crowd))}
 
 
-def _results(rows: Iterable[Any]) -> Iterator[tuple[dict[str, Any], str]]:
-    """Detections, and what each is called."""
+def _results(rows: Iterable[Any], ids: _Ids) -> Iterator[dict[str, Any]]:
+    """The detections as pycocotools wants them."""
     for number, row in enumerate(rows):
-        _require(row, ("image_id", "category_id", "bbox", "score"), f"detection {number}")
-        yield row, f"detection {number}"
+        name = f"detection {number}"
+        _require(row, ("image_id", "category_id", "bbox", "score"), name)
+        if not is_number(row["score"]):
+            raise DataError(f"{name} has a score that is no finite number: {row}")
+        yield {**ids.renumbered(row, name, row["bbox"]), "score": row["score"]}
 
 
 def _require(row: Any, keys: tuple[str, ...], name: str) -> None:

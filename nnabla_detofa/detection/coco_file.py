@@ -3,7 +3,6 @@
 import json
 import re
 import unicodedata
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,7 @@ def read_instances(file: Path) -> dict[str, list[dict[str, Any]]]:
             raise DataError(f"{file} is not a COCO instances file: it has no list of {key}")
         for number, row in enumerate(rows):
             if isinstance(row, dict):
-                _normalise_ids(row, IDS[key])
+                row |= {name: meant for name in IDS[key] if (meant := as_id(row.get(name))) is not None}
             if not isinstance(row, dict) or (key != "annotations" and not is_id(row.get("id"))):
                 given = f"the id {row['id']!r}" if isinstance(row, dict) and "id" in row else "no id"
                 raise DataError(f"{file}: entry {number} of {key} has {given}; it must be a whole number or a name")
@@ -45,13 +44,6 @@ def read_instances(file: Path) -> dict[str, list[dict[str, Any]]]:
         if isinstance(row.get("name"), (str, int)):
             row["name"] = unicodedata.normalize("NFC", str(row["name"]).strip())
     return content
-
-
-def _normalise_ids(row: dict[str, Any], keys: Sequence[str]) -> None:
-    for key in keys:
-        value = row.get(key)
-        if type(value) is not int and (meant := as_id(value)) is not None:
-            row[key] = meant
 
 
 def as_id(value: Any) -> Id | None:
@@ -77,9 +69,7 @@ def id_order(value: Id) -> tuple[bool, Id]:
 
 def as_flag(value: Any) -> bool | None:
     """Whether a flag is set, however it is written; None where it says neither yes nor no."""
-    if value is None or value == 0 or value == 1:
-        return bool(value)
-    text = str(value).strip().lower() if isinstance(value, str) else "?"
+    text = str(value).strip().lower()
     if text in YES or text in NO:
         return text in YES
     try:

@@ -47,17 +47,14 @@ def encode(
     draw(heatmap, labels, cell, gaussian_radius(np.ceil(size)))
 
     rows = np.argsort(-size.prod(axis=1), kind="stable")[:max_objects]
-    n, targets = len(rows), Targets(heatmap, *_empty(max_objects), dropped=len(labels) - len(rows))
+    n, empty = len(rows), np.zeros((2, max_objects, 2), np.float32)
+    index, mask = np.zeros(max_objects, np.int32), np.zeros(max_objects, np.float32)
+    targets = Targets(heatmap, empty[0], empty[1], index, mask, len(labels) - n)
     targets.size[:n] = size[rows]
     targets.offset[:n] = (centre - cell)[rows]
     targets.index[:n] = (cell[:, 1] * width + cell[:, 0])[rows]
     targets.mask[:n] = 1
     return targets
-
-
-def _empty(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Size, offset, index and mask of no objects."""
-    return np.zeros((n, 2), np.float32), np.zeros((n, 2), np.float32), np.zeros(n, np.int32), np.zeros(n, np.float32)
 
 
 def gaussian_radius(size: np.ndarray) -> np.ndarray:

@@ -1,20 +1,22 @@
 """Average precision as the PASCAL VOC development kit computes it (4.1)."""
 
-from typing import NamedTuple
+from typing import Annotated
 
 import numpy as np
 
-from ..errors import ConfigError, DataError, unknown
-from .boxes import Detections, GroundTruth, check_boxes, check_column, check_labels
+from ..options import Number, OneOf, Whole, checked
+from . import boxes
+from .boxes import Detections, GroundTruth
 
 
+@checked("voc_ap")
 def voc_ap(
     detections: Detections,
     truth: GroundTruth,
     *,
-    n_classes: int,
-    iou: float = 0.5,
-    interpolation: str = "11-point",
+    n_classes: Annotated[int, Whole()],
+    iou: Annotated[float, Number(above=0, most=1)] = 0.5,
+    interpolation: Annotated[str, OneOf("voc_ap.interpolation", lambda: _INTERPOLATIONS)] = "11-point",
 ) -> np.ndarray:
     """Average precision of each class, (n_classes,) float64 in 0..1; nan for a class without (easy) objects.
 
@@ -25,14 +27,10 @@ def voc_ap(
     script's are floating multiples of .1, some of which lie a rounding above (3 · 0.1 > .3): it may miss a level at a
     recall of exactly k / 10, and only there the two differ.
 
-    ConfigError for an unknown interpolation or an `iou` outside (0, 1]; DataError for arrays that do not fit together,
-    a label outside 0 .. n_classes − 1, a box or score that is not finite.
+    ConfigError for another interpolation or overlap; DataError for arrays that do not fit together, a label outside
+    0 .. n_classes − 1, a box or score that is not finite.
     """
-    if interpolation not in _INTERPOLATIONS:
-        raise unknown("interpolation", interpolation, _INTERPOLATIONS)
-    if not 0 < iou <= 1:
-        raise ConfigError(f"iou is {iou!r}; it must be in (0, 1]")
-    detections, truth = _checked(detections, truth, n_classes)
+    detections, truth = boxes.checked(detections, "detections", n_classes), boxes.checked(truth, "truth", n_classes)
     order = np.argsort(-detections.score, kind="stable")
     detections = Detections(*(column[order] for column in detections))
     counts, right = _judge(detections, truth, n_classes, iou)
@@ -40,22 +38,15 @@ def voc_ap(
     return np.array([average(right[counts & (detections.label == c)], positives[c]) for c in range(n_classes)])
 
 
-class _Pairs(NamedTuple):
-    """Every detection with every object of its image and class, sorted by detection; both (p,) row numbers."""
-
-    detection: np.ndarray
-    object: np.ndarray
-
-
 def _judge(detections: Detections, truth: GroundTruth, n_classes: int, iou: float) -> tuple[np.ndarray, np.ndarray]:
     """Whether each detection (best first) counts, that is, did not find a difficult object; and whether it is right."""
-    pairs = _pair(detections, truth, n_classes)
-    overlap = inclusive_iou(detections.box[pairs.detection], truth.box[pairs.object])
+    detection, found = _pair(detections, truth, n_classes)
+    overlap = inclusive_iou(detections.box[detection], truth.box[found])
     # Of one detection's pairs the greatest overlap, and of equal overlaps the object annotated first.
-    order = np.lexsort((pairs.object, -overlap, pairs.detection))
-    order = order[np.unique(pairs.detection[order], return_index=True)[1]]
+    order = np.lexsort((found, -overlap, detection))
+    order = order[np.unique(detection[order], return_index=True)[1]]
     order = order[overlap[order] >= iou]
-    detection, found = pairs.detection[order], pairs.object[order]
+    detection, found = detection[order], found[order]
 
     counts, right = np.ones((2, len(detections.score)), bool)
     counts[detection[truth.difficult[found]]] = False
@@ -64,7 +55,8 @@ def _judge(detections: Detections, truth: GroundTruth, n_classes: int, iou: floa
     return counts, right
 
 
-def _pair(detections: Detections, truth: GroundTruth, n_classes: int) -> _Pairs:
+def _pair(detections: Detections, truth: GroundTruth, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Every detection with every object of its image and class, sorted by detection; both (p,) row numbers."""
     key = truth.image * n_classes + truth.label
     order = np.argsort(key, kind="stable")
     wanted = detections.image * n_classes + detections.label
@@ -72,7 +64,7 @@ def _pair(detections: Detections, truth: GroundTruth, n_classes: int) -> _Pairs:
     n = np.searchsorted(key[order], wanted, side="right") - first
     detection = np.repeat(np.arange(len(wanted)), n)
     nth = np.arange(len(detection)) - np.repeat(np.cumsum(n) - n, n)
-    return _Pairs(detection, order[first[detection] + nth])
+    return detection, order[first[detection] + nth]
 
 
 def inclusive_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -104,18 +96,3 @@ def _area(right: np.ndarray, positives: int) -> float:
 
 
 _INTERPOLATIONS = {"11-point": _eleven_point, "area": _area}
-
-
-def _checked(detections: Detections, truth: GroundTruth, n_classes: int) -> tuple[Detections, GroundTruth]:
-    box = check_boxes(detections.box, "detections.box")
-    score = check_column(detections.score, len(box), "detections.score", np.float64)
-    if not np.isfinite(score).all():
-        raise DataError(f"detections.score row {np.argmin(np.isfinite(score))} is not finite; scores must be numbers")
-    image = check_column(detections.image, len(box), "detections.image", np.int64)
-    label = check_labels(detections.label, len(box), n_classes, "detections.label")
-    checked = Detections(image, label, box, score)
-
-    box = check_boxes(truth.box, "truth.box")
-    image = check_column(truth.image, len(box), "truth.image", np.int64)
-    label = check_labels(truth.label, len(box), n_classes, "truth.label")
-    return checked, GroundTruth(image, label, box, check_column(truth.difficult, len(box), "truth.difficult", np.bool_))
