@@ -102,33 +102,25 @@ def test_boxes_of_half_precision_maps_are_as_fine_as_their_offsets():
     np.testing.assert_allclose(box, [120.28, 1.28] * 2, atol=2e-4)
 
 
-def test_a_batch_equals_its_images():
+def test_a_batch_equals_its_images_and_stays_as_it_was():
     maps = random_maps(np.random.default_rng(0), 4, levels=20)
+    before = [one.copy() for one in maps]
     together = decode(*maps, top=20)
     for i in range(4):
         for batched, single in zip(together, decode(*(one[i : i + 1] for one in maps), top=20), strict=True):
             np.testing.assert_array_equal(batched[i : i + 1], single)
-
-
-def test_the_arguments_stay_as_they_were():
-    maps = random_maps(np.random.default_rng(0), 2)
-    before = [one.copy() for one in maps]
-    decode(*maps)
     for one, old in zip(maps, before, strict=True):
         np.testing.assert_array_equal(one, old)
 
 
 @pytest.mark.parametrize(("top", "kept"), [(5, 5), (10_000, N_CLASSES * SHAPE[0] * SHAPE[1])])
-def test_no_more_rows_than_cells(top, kept):
-    peaks = decode(*random_maps(np.random.default_rng(0), 2), top=top)
+def test_no_more_rows_than_cells_and_no_score_without_heat(top, kept):
+    heatmap, size, offset = random_maps(np.random.default_rng(0), 2)
+    peaks = decode(heatmap, size, offset, top=top)
     assert peaks.boxes.shape == (2, kept, 4)
     assert peaks.labels.shape == peaks.scores.shape == (2, kept)
     assert (np.diff(peaks.scores) <= 0).all()
-
-
-def test_a_map_without_heat_gives_only_filling():
-    heatmap, size, offset = random_maps(np.random.default_rng(0), 2)
-    assert not decode(np.zeros_like(heatmap), size, offset).scores.any()
+    assert not decode(np.zeros_like(heatmap), size, offset, top=top).scores.any()
 
 
 def test_detections_lie_in_the_pixels_of_their_own_image():

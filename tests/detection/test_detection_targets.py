@@ -79,18 +79,11 @@ def test_every_object_has_a_row_or_is_counted(rows, max_objects):
         assert not column[n:].any()
 
 
-@pytest.mark.parametrize("side", [10, 100, 1000])
-def test_a_square_gets_the_published_radius(side):
-    """0.273 of the side, not the 0.082 that the rule intends."""
-    shape = (side + 1, side + 1)
-    heatmap = one([0, 0, side, side], shape=shape).heatmap[0]
-    radius = (np.count_nonzero(heatmap[side // 2]) - 1) // 2
-    assert radius == int(0.2733 * side) == three_case_radius(side, side)
-
-
-def test_the_radius_counts_started_cells():
-    """A side of 7.2 counts as 8: radius 2, where 0.273 · 7.2 < 2."""
-    assert np.count_nonzero(one([0, 0, 7.2, 7.2]).heatmap[0, 3]) == 5
+@pytest.mark.parametrize(("side", "radius"), [(10, 2), (100, 27), (1000, 273), (7.2, 2)])
+def test_a_square_gets_the_published_radius_of_its_started_cells(side, radius):
+    """0.273 of the side, not the 0.082 that the rule intends; a side of 7.2 counts as 8, as 0.273 · 7.2 < 2."""
+    heatmap = one([0, 0, side, side], shape=(int(side) + 2, int(side) + 2)).heatmap[0]
+    assert np.count_nonzero(heatmap[int(side / 2)]) == 2 * radius + 1
 
 
 @given(st.integers(1, 400), st.integers(1, 400))
@@ -117,14 +110,6 @@ def test_a_box_without_area_in_the_map_is_no_object(box):
     assert targets.dropped == 0
 
 
-def test_overlapping_objects_of_a_class_keep_both_peaks():
-    boxes = [[0, 0, 20, 20], [2, 2, 22, 22]]
-    both = encode(boxes, [1, 1], n_classes=2, shape=SHAPE, max_objects=4).heatmap
-    single = [encode([box], [1], n_classes=2, shape=SHAPE, max_objects=4).heatmap for box in boxes]
-    np.testing.assert_array_equal(both, np.maximum(*single))
-    assert (both == 1).sum() == 2
-
-
 def test_the_largest_objects_get_the_rows():
     boxes = [[0, 0, 2, 2], [4, 4, 20, 20], [1, 1, 9, 9]]
     targets = encode(boxes, [0, 0, 0], n_classes=1, shape=SHAPE, max_objects=2)
@@ -143,15 +128,15 @@ def test_an_image_without_objects():
 
 
 @pytest.mark.parametrize(
-    ("boxes", "labels", "message"),
+    ("boxes", "labels", "said"),
     [
-        ([[0, 0, 5, 5]], [3], r"^labels holds 3; with 3 classes it must be 0 to 2$"),
-        ([[0, 0, 5, 5]], [-1], r"^labels holds -1; with 3 classes it must be 0 to 2$"),
-        ([[0, 0, 5, 5]], [0, 1], r"^labels has shape \(2,\), but there are 1 boxes; it must be \(1,\)$"),
-        ([[0, 0, 5]], [0], r"^boxes have shape \(1, 3\); they must be \(n, 4\): x1 y1 x2 y2$"),
-        ([[0, 0, 5, math.nan]], [0], r"^boxes row 0 is \[0\.0, 0\.0, 5\.0, nan\]; all four must be finite$"),
+        ([[0, 0, 5, 5]], [3], "labels holds 3"),
+        ([[0, 0, 5, 5]], [-1], "labels holds -1"),
+        ([[0, 0, 5, 5]], [0, 1], r"labels has shape \(2,\)"),
+        ([[0, 0, 5]], [0], r"boxes have shape \(1, 3\)"),
+        ([[0, 0, 5, math.nan]], [0], "boxes row 0"),
     ],
 )
-def test_what_cannot_be_encoded_is_said(boxes, labels, message):
-    with pytest.raises(DataError, match=message):
+def test_what_cannot_be_encoded(boxes, labels, said):
+    with pytest.raises(DataError, match=said):
         encode(boxes, labels, n_classes=3, shape=SHAPE, max_objects=4)

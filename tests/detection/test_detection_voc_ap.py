@@ -23,20 +23,14 @@ def no_detections():
     return Detections(*np.zeros((2, 0), int), np.zeros((0, 4)), np.zeros(0))
 
 
-def truth_of(boxes, difficult=None, image=None, label=None):
-    n = len(boxes)
-    zeros = np.zeros(n, int)
-    return GroundTruth(
-        zeros if image is None else np.array(image),
-        zeros if label is None else np.array(label),
-        np.array(boxes),
-        zeros.astype(bool) if difficult is None else np.array(difficult),
-    )
-
-
-def found(boxes, scores, image=None):
+def truth_of(boxes, **columns):
     zeros = np.zeros(len(boxes), int)
-    return Detections(zeros if image is None else np.array(image), zeros, np.array(boxes), np.array(scores))
+    return GroundTruth(zeros, zeros, np.array(boxes), zeros > 0)._replace(**columns)
+
+
+def found(boxes, scores):
+    zeros = np.zeros(len(boxes), int)
+    return Detections(zeros, zeros, np.array(boxes), np.array(scores))
 
 
 def random_case(seed, n=40, m=12):
@@ -140,96 +134,38 @@ def test_equals_pycocotools_where_the_rules_agree(seed):
     np.testing.assert_allclose(voc_ap(detections, truth, n_classes=N_CLASSES), expected, atol=1e-9)
 
 
-@pytest.mark.parametrize(("interpolation", "expected"), [("11-point", (3 + 3 * 2 / 3) / 11), ("area", 1 / 4 + 1 / 6)])
-def test_a_curve_worked_out_by_hand(interpolation, expected):
-    """Four objects; right, wrong, right: precision 1 to recall .25, then 2/3 to recall .5."""
-    boxes = [[k, 0, k + 9, 9] for k in (0, 100, 200, 300)]
-    detections = found([boxes[0], [500, 0, 509, 9], boxes[1]], [0.9, 0.8, 0.7])
-    result = voc_ap(detections, truth_of(boxes), n_classes=1, interpolation=interpolation)
-    np.testing.assert_allclose(result, [expected])
+APART = [[k, 0, k + 9, 9] for k in range(0, 1000, 100)]  # ten objects
+
+BY_HAND = {  # objects, detections from the best score on, AP by eleven points and by area
+    # precision 1 to recall .25, then 2/3 to recall .5
+    "right, wrong, right": (APART[:4], [APART[0], [500, 50, 509, 59], APART[1]], (3 + 3 * 2 / 3) / 11, 1 / 4 + 1 / 6),
+    "a second detection is wrong": (
+        APART[:2],
+        [APART[0], APART[0], APART[1]],
+        (6 + 5 * 2 / 3) / 11,
+        5 / 6,
+    ),
+    # four of the eleven levels, 0, .1, .2, .3, are reached; in floats 3 · 0.1 > 3 / 10
+    "three tenths reach the level of three tenths": (APART, APART[:3], 4 / 11, 0.3),
+    # columns 0..9 and 5..9: 5 of 10 pixels in common; without "+1" it would be 4 of 9
+    "pixels count inclusively, one half suffices": (APART[:1], [[5, 0, 9, 9]], 1, 1),
+    "less than one half does not": (APART[:1], [[5.01, 0, 9, 9]], 0, 0),
+    # the second overlaps a free object by more than half too, but the taken one by more
+    "the best object even if taken": ([[0, 0, 9, 9], [3, 0, 12, 9]], [[0, 0, 9, 9], [1, 0, 10, 9]], 6 / 11, 0.5),
+    "boxes of no extent are only wrong": (APART[:1], [[5, 5, 3, 3], [5, 5, 4, 4], APART[0]], 1 / 3, 1 / 3),
+}
 
 
-def test_a_recall_of_three_tenths_reaches_the_level_of_three_tenths():
-    """In floats 3 · 0.1 > 3 / 10; four of the eleven levels (0, .1, .2, .3) are reached all the same."""
-    boxes = [[k, 0, k + 9, 9] for k in range(0, 1000, 100)]
-    np.testing.assert_allclose(voc_ap(found(boxes[:3], [3, 2, 1]), truth_of(boxes), n_classes=1), [4 / 11])
-
-
-def test_pixels_are_counted_inclusively_and_one_half_suffices():
-    """Columns 0..9 and 5..9: 5 of 10 pixels in common. Without "+1" it would be 4 of 9."""
-    truth = truth_of([[0, 0, 9, 9]])
-    assert voc_ap(found([[5, 0, 9, 9]], [1]), truth, n_classes=1) == 1
-    assert voc_ap(found([[5.01, 0, 9, 9]], [1]), truth, n_classes=1) == 0
-
-
-def test_a_second_detection_of_an_object_is_wrong():
-    boxes = [[0, 0, 9, 9], [100, 0, 109, 9]]
-    detections = found([boxes[0], boxes[0], boxes[1]], [0.9, 0.8, 0.7])
-    np.testing.assert_allclose(voc_ap(detections, truth_of(boxes), n_classes=1, interpolation="area"), [0.5 + 1 / 3])
-
-
-def test_a_detection_belongs_to_its_best_object_even_if_that_one_is_taken():
-    """The second detection overlaps a free object by more than half too, but the taken one by more."""
-    truth = truth_of([[0, 0, 9, 9], [3, 0, 12, 9]])
-    detections = found([[0, 0, 9, 9], [1, 0, 10, 9]], [0.9, 0.8])
-    np.testing.assert_allclose(voc_ap(detections, truth, n_classes=1, interpolation="area"), [0.5])
-
-
-@given(seeds, st.sampled_from(INTERPOLATIONS))
-@settings(deadline=None, max_examples=30)
-def test_detections_of_difficult_objects_change_nothing(seed, interpolation):
-    detections, truth = random_case(seed)
-    truth = truth._replace(box=np.concatenate([truth.box, [[50, 50, 59, 59]]]), difficult=[*truth.difficult, True])
-    truth = truth._replace(image=[*truth.image, 0], label=[*truth.label, 1])
-    more = Detections([*detections.image, 0, 0], [*detections.label, 1, 1], None, [*detections.score, 2, 3])
-    more = more._replace(box=np.concatenate([detections.box, [[50, 50, 59, 59]] * 2]))
-    options = {"n_classes": N_CLASSES, "interpolation": interpolation}
-    np.testing.assert_array_equal(voc_ap(more, truth, **options), voc_ap(detections, truth, **options))
-
-
-@given(seeds, st.sampled_from(INTERPOLATIONS))
-@settings(deadline=None, max_examples=30)
-def test_perfect_detections_score_one(seed, interpolation):
-    _, truth = random_case(seed)
-    _, keep = np.unique(np.column_stack([truth.image, truth.label, truth.box]), axis=0, return_index=True)
-    truth = GroundTruth(*(column[keep] for column in truth))
-    detections = Detections(*truth[:3], np.random.default_rng(seed).random(len(keep)))
-    easy = np.bincount(truth.label[~truth.difficult], minlength=N_CLASSES) > 0
-    ap = voc_ap(detections, truth, n_classes=N_CLASSES, interpolation=interpolation)
-    np.testing.assert_allclose(ap, np.where(easy, 1, np.nan))
-
-
-@given(seeds, st.floats(-1, 2), st.sampled_from(INTERPOLATIONS))
-@settings(deadline=None, max_examples=50)
-def test_one_more_false_positive_never_raises_the_ap(seed, score, interpolation):
-    detections, truth = random_case(seed)
-    extra = Detections([9], [seed % N_CLASSES], [[0, 0, 5, 5]], [score])
-    more = Detections(*map(np.concatenate, zip(detections, extra, strict=True)))
-    options = {"n_classes": N_CLASSES, "interpolation": interpolation}
-    before, after = voc_ap(detections, truth, **options), voc_ap(more, truth, **options)
-    assert (np.isnan(before) | (after <= before + 1e-12)).all()
-    if score < 0:
-        np.testing.assert_array_equal(before, after)  # behind the last right one it does not count at all
-
-
-@given(seeds, st.sampled_from(INTERPOLATIONS))
-@settings(deadline=None, max_examples=30)
-def test_only_the_order_of_scores_matters(seed, interpolation):
-    detections, truth = random_case(seed)
-    rng = np.random.default_rng(seed)
-    detections = detections._replace(score=rng.permutation(len(detections.score)) / 100)
-    order = rng.permutation(len(detections.score))
-    shuffled = Detections(*(column[order] for column in detections))
-    shuffled = shuffled._replace(score=np.exp(3 * shuffled.score), image=shuffled.image * 1_000_003)
-    renamed = truth._replace(image=truth.image * 1_000_003)
-    options = {"n_classes": N_CLASSES, "interpolation": interpolation}
-    np.testing.assert_array_equal(voc_ap(shuffled, renamed, **options), voc_ap(detections, truth, **options))
+@pytest.mark.parametrize(("objects", "boxes", "eleven", "area"), BY_HAND.values(), ids=BY_HAND)
+def test_cases_worked_out_by_hand(objects, boxes, eleven, area):
+    detections, truth = found(boxes, -np.arange(len(boxes))), truth_of(objects)
+    for interpolation, expected in zip(INTERPOLATIONS, (eleven, area), strict=True):
+        assert voc_ap(detections, truth, n_classes=1, interpolation=interpolation) == pytest.approx(expected)
 
 
 def test_equal_scores_keep_the_order_given():
-    boxes, truth = [[0, 0, 9, 9], [50, 0, 59, 9]], truth_of([[0, 0, 9, 9]])
-    assert voc_ap(found(boxes, [0.5, 0.5]), truth, n_classes=1) == 1
-    assert voc_ap(found(boxes[::-1], [0.5, 0.5]), truth, n_classes=1) == 0.5
+    for boxes, expected in ((APART[:2], 1), (APART[1::-1], 0.5)):
+        assert voc_ap(found(boxes, [0.5, 0.5]), truth_of(APART[:1]), n_classes=1) == expected
 
 
 @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
@@ -241,49 +177,25 @@ def test_nothing_found_is_zero_and_nothing_to_find_is_nan(interpolation):
     np.testing.assert_array_equal(voc_ap(no_detections(), truth_of([]), **options), [np.nan] * 3)
 
 
-def test_boxes_of_no_extent_are_only_wrong():
-    detections = found([[5, 5, 3, 3], [5, 5, 4, 4], [0, 0, 9, 9]], [0.9, 0.8, 0.7])
-    np.testing.assert_allclose(voc_ap(detections, truth_of([[0, 0, 9, 9]]), n_classes=1), [1 / 3])
+UNFIT = {"label": ([1], [-1]), "score": ([1, 2], [np.nan]), "image": ([],), "difficult": ([True, False],)}
+UNFIT |= {"box": ([0, 0, 9, 9], [[0, 0, 9, np.inf]])}
+
+
+@pytest.mark.parametrize(("column", "given"), [(name, one) for name, each in UNFIT.items() for one in each])
+def test_arrays_that_do_not_fit(column, given):
+    detections, truth = found([[0, 0, 9, 9]], [1]), truth_of([[0, 0, 9, 9]])
+    if column != "difficult":
+        with pytest.raises(DataError, match=rf"^detections\.{column} "):
+            voc_ap(detections._replace(**{column: given}), truth, n_classes=1)
+    if column != "score":
+        with pytest.raises(DataError, match=rf"^truth\.{column} "):
+            voc_ap(detections, truth._replace(**{column: given}), n_classes=1)
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"label": [1]}, r"^detections\.label holds 1; with 1 classes it must be 0 to 0$"),
-        ({"score": [1, 2]}, r"^detections\.score has shape \(2,\), but there are 1 boxes; it must be \(1,\)$"),
-        ({"image": []}, r"^detections\.image has shape \(0,\), but there are 1 boxes; it must be \(1,\)$"),
-        ({"score": [np.nan]}, r"^detections\.score row 0 is not finite; scores must be numbers$"),
-        ({"box": [0, 0, 9, 9]}, r"^detections\.box have shape \(4,\); they must be \(n, 4\): x1 y1 x2 y2$"),
-        ({"box": [[0, 0, 9, np.inf]]}, r"^detections\.box row 0 is .*inf\]; all four must be finite$"),
-    ],
+    "option", [{"interpolation": "11point"}, {"iou": 0}, {"iou": 1.5}, {"iou": np.nan}, {"n_classes": 0}], ids=str
 )
-def test_detections_that_do_not_fit_are_said(change, message):
-    detections = found([[0, 0, 9, 9]], [1])._replace(**change)
-    with pytest.raises(DataError, match=message):
-        voc_ap(detections, truth_of([[0, 0, 9, 9]]), n_classes=1)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"label": [-1]}, r"^truth\.label holds -1; with 1 classes it must be 0 to 0$"),
-        (
-            {"difficult": [True, False]},
-            r"^truth\.difficult has shape \(2,\), but there are 1 boxes; it must be \(1,\)$",
-        ),
-    ],
-)
-def test_truth_that_does_not_fit_is_said(change, message):
-    with pytest.raises(DataError, match=message):
-        voc_ap(no_detections(), truth_of([[0, 0, 9, 9]])._replace(**change), n_classes=1)
-
-
-def test_unknown_interpolations_are_answered_with_the_known():
-    with pytest.raises(ConfigError, match=r"^unknown interpolation '11point'; known: 11-point, area \(did you mean"):
-        voc_ap(no_detections(), truth_of([]), n_classes=1, interpolation="11point")
-
-
-@pytest.mark.parametrize("iou", [0, 1.5, np.nan])
-def test_an_impossible_overlap_is_said(iou):
-    with pytest.raises(ConfigError, match=r"^iou is .*; it must be in \(0, 1\]$"):
-        voc_ap(no_detections(), truth_of([]), n_classes=1, iou=iou)
+def test_options_that_cannot_be(option):
+    with pytest.raises(ConfigError) as caught:
+        voc_ap(no_detections(), truth_of([]), **{"n_classes": 1, **option})
+    assert caught.value.key == f"voc_ap.{next(iter(option))}"
