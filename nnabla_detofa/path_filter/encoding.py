@@ -12,7 +12,6 @@ from ..errors import ConfigError
 from ..options import Listed, Options, Whole
 from ..space import TokenLayout
 
-LONGEST = 10_000  # tokens of a path
 Positions = Annotated[tuple[int, ...], Listed(Whole(least=0, most=10**6))]
 
 
@@ -25,10 +24,9 @@ class _Layout(Options):
 def checked_layout(layout: TokenLayout) -> TokenLayout:
     """`layout` with tuples for lists and arrays; ConfigError where its parts do not fit together."""
     checked = _Layout.of("token_layout", {name: np.asarray(part).tolist() for name, part in layout._asdict().items()})
-    n = len(checked.layer)
-    if not 0 < n == len(checked.block) <= LONGEST:
-        given = f"{n} layers and {len(checked.block)} blocks"
-        raise ConfigError(key="token_layout", given=given, allowed=f"one of each for every token, {LONGEST} at most")
+    if not 0 < len(checked.layer) == len(checked.block):
+        given = f"{len(checked.layer)} layers and {len(checked.block)} blocks"
+        raise ConfigError(key="token_layout", given=given, allowed="one of each for every token")
     return TokenLayout(checked.vocabulary, checked.layer, checked.block)
 
 

@@ -43,16 +43,16 @@ def fit(
     losses: np.ndarray,
     *,
     rng: np.random.Generator,
-    epochs: Annotated[int, Whole()] = 100,
-    learning_rate: Annotated[float, Number(above=0)] = 1e-3,
-    batch: Annotated[int, Whole(least=2)] = 256,
-    patience: Annotated[int | None, Whole(null=True)] = None,
+    epochs: Annotated[int, Whole(), "of Adam"] = 100,
+    learning_rate: Annotated[float, Number(above=0), "of Adam"] = 1e-3,
+    batch: Annotated[int, Whole(least=2), "paths a step at most, which ranks the pairs inside its batch"] = 256,
+    patience: Annotated[int | None, Whole(null=True), "epochs without a better validation loss; then it stops"] = None,
     objective: Annotated[str, OneOf("path_filter.fit.objective", lambda: OBJECTIVES)] = "ranking",
-    margin: Annotated[float, Number(above=0)] = 1.0,
-    binary_ratio: Annotated[float, Number(above=0, below=1)] = 0.25,
-    weight_decay: Annotated[float, Number(least=0)] = 0.0,
-    valid_ratio: Annotated[float, ratio()] = 0.2,
-    bounded: Annotated[bool, Flag()] = True,
+    margin: Annotated[float, Number(above=0), "of the ranking's hinge, Eq. 5"] = 1.0,
+    binary_ratio: Annotated[float, Number(above=0, below=1), "of a bucket's paths, the weak ones of `binary`"] = 0.25,
+    weight_decay: Annotated[float, Number(least=0), "of Adam"] = 0.0,
+    valid_ratio: Annotated[float, ratio(), "of every bucket's paths, held out to choose the epoch"] = 0.2,
+    bounded: Annotated[bool, Flag(), "paths compare with those of their bucket; false: all (Table 2)"] = True,
     progress: Callable[[int], None] | None = None,
     agree: Callable[[bool], bool] = bool,
 ) -> FitReport:
@@ -60,17 +60,11 @@ def fit(
 
     Parameters:
         tokens: (n, L) int. buckets: (n,) int. losses: (n,), the measured validation losses, lower is better.
-        epochs, learning_rate, weight_decay: of Adam.
-        batch: paths a step at most; a step ranks the pairs inside its batch.
-        patience: stop after so many epochs without a better validation loss; never where None.
         objective: "ranking", Eq. 4 and 5; or "binary", GreedyNASv2's filter: a classifier of the weakest `binary_ratio`
             of each bucket by cross-entropy, for that one ratio.
         margin: of the ranking's hinge, the paper's where 1. Scores lie in (0, 1) and can never be 1 apart, so at 1 the
             best and the weakest quarter of a bucket are all pushed against the ends; at ½ the loss is least where the
             scores of a bucket are evenly spread over (0, 1), in their order.
-        valid_ratio: share of every bucket held out to choose the epoch.
-        bounded: paths compare with those of their bucket (the FLOPs-bounded loss); False compares all (Table 2's first
-            row).
         progress: called with each finished epoch.
         agree: where `patience` is given, called behind each epoch with whether it is at its end here, for what then is
             done: several processes that fit side by side must all stop, or none.

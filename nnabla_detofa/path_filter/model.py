@@ -8,7 +8,7 @@ import nnabla as nn
 import numpy as np
 
 from ..errors import ConfigError, WeightsError
-from ..options import Kind, checked
+from ..options import Value, checked
 from ..space import TokenLayout
 from . import store
 from .encoding import checked_layout, position_vectors, table_rows
@@ -16,18 +16,7 @@ from .network import Design, Layers, Size, Switch, initial_weights, parameter_sh
 from .scoring import Scorer
 
 AUTO: Literal["auto"] = "auto"
-
-
-class _FlagOrAuto(Kind):
-    """true, false or auto."""
-
-    words = "true, false or auto"
-
-    def accept(self, value: Any) -> Any:
-        """See `Kind`."""
-        if not isinstance(value, bool) and not (isinstance(value, str) and value == AUTO):
-            raise ValueError
-        return value
+FLAG_OR_AUTO = Value("true, false or auto", lambda value: isinstance(value, bool) or value == AUTO)
 
 
 class PathFilter:
@@ -37,11 +26,9 @@ class PathFilter:
         layout: vocabulary, and layer and block index of each token.
         n_buckets: number of budgets.
         rng: draws the initial weights.
-        budget_condition, block_encoding: switches of Table 2: the budget as a token, the block's positional encoding.
         main_effects: add a number for each token at each position to the transformer's logit (not in the paper); `fit`
             starts them from ridge regression, so that few measured paths are enough for what is additive. "auto": what
             the filter that this one starts from has, and true where it starts from none.
-        dim, heads, layers, hidden: sizes of the network.
 
     Raises:
         ConfigError: a layout or size that no filter can have.
@@ -54,9 +41,9 @@ class PathFilter:
         n_buckets: int = 5,
         *,
         rng: np.random.Generator,
-        budget_condition: Switch = True,
-        block_encoding: Switch = True,
-        main_effects: Annotated[bool | Literal["auto"], _FlagOrAuto()] = AUTO,
+        budget_condition: Annotated[Switch, "the budget as a token, a switch of Table 2"] = True,
+        block_encoding: Annotated[Switch, "the block's positional encoding, a switch of Table 2"] = True,
+        main_effects: Annotated[bool | Literal["auto"], FLAG_OR_AUTO] = AUTO,
         dim: Size = 128,
         heads: Size = 4,
         layers: Layers = 3,

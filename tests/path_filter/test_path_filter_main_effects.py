@@ -5,8 +5,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from nnabla_detofa.cli import SHIPPED
 from nnabla_detofa.errors import ConfigError, WeightsError
+from nnabla_detofa.launch.composition import SHIPPED
 from nnabla_detofa.options import declared
 from nnabla_detofa.path_filter import PathFilter, TokenLayout, evaluate, fit, kendall_tau, ridge_score
 from nnabla_detofa.space import Budgets, CostModel, SearchSpace
