@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nnabla_detofa.path_filter import PathFilter, TokenLayout, evaluate, fit, flops_score, ridge_score
+from nnabla_detofa.path_filter import PathFilter, TokenLayout, evaluate, fit, ridge_score
 
 # Every gene column and its block: input image and stem are block 0, the stages 1 to 4.
 BLOCKS = {"image_size": 0, "stem_width": 0} | {f"{gene}{s}": s for gene in ("width", "depth") for s in (1, 2, 3, 4)}
@@ -90,7 +90,7 @@ def one_split(table: Table, seed: int) -> dict[str, list[float]]:
         **{name: filter_score(table, seed, **objective) for name, objective in binary.items()},
         "MLP 3 x 400": mlp_score(table, rest, test, seed),
         "ridge regression": ridge_score(tokens[rest], buckets[rest], losses[rest], tokens[test]),
-        "FLOPs alone": flops_score(table.flops[test]),
+        "FLOPs alone": table.flops[test],
     }
     figures = {name: evaluate(score, losses[test], buckets[test]) for name, score in scores.items()}
     return {name: [found[figure] for figure in FIGURES] for name, found in figures.items()}

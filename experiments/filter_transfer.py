@@ -15,7 +15,6 @@ them, and detection's have the given correlation with classification's.
 
 import argparse
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,7 +70,7 @@ def one_split(file: Path, paths: Paths, options: argparse.Namespace, rng: np.ran
     tokens, buckets, losses, _ = paths
     order = [rng.permutation(np.flatnonzero(buckets == bucket)) for bucket in np.unique(buckets)]
     test = np.concatenate([own[max(options.counts) :] for own in order])
-    layout, design = PathFilter.load(file).layout, asdict(PathFilter.load(file).design)
+    layout, design = PathFilter.load(file).layout, dict(PathFilter.load(file).design)
     settings = {"epochs": options.epochs, "margin": options.margin}
     for count in options.counts:
         seen = np.concatenate([own[:count] for own in order])

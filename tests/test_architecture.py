@@ -35,11 +35,11 @@ MAY_IMPORT = {
     "searching": {"numpy", "training", "ranking", "search", "space"},
     "options": {"pydantic", "pydantic_core"},
     "space": {"numpy"},
-    "path_filter": {"numpy", "nnabla", "h5py", "hdf5", "precision", "threads", "space"},
+    "path_filter": {"numpy", "nnabla", "h5py", "hdf5", "options", "precision", "storage", "threads", "space"},
     "pruning": {"numpy", "space"},
     "search": {"numpy", "space"},
     "supernet": {"numpy", "nnabla", "h5py", "hdf5", "precision", "threads", "host", "space"},
-    "detection": {"numpy", "pycocotools"},
+    "detection": {"numpy", "options", "pycocotools"},
     "data": {"numpy", "cv2", "PIL", "defusedxml", "sklearn", "tqdm", "detection", "options", "training"},
     "training": {"numpy", "nnabla", "h5py", "hdf5", "precision", "matplotlib", "tqdm"}
     | {"signals", "threads", "host", "space", "supernet", "detection"},

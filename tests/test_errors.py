@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from nnabla_detofa.errors import ConfigError, is_number, is_whole, require_ratio, require_whole
-from nnabla_detofa.path_filter import PathFilter, TokenLayout, require_fit_options
+from nnabla_detofa.options import declared
+from nnabla_detofa.path_filter import PathFilter, TokenLayout, fit
 from nnabla_detofa.pruning import path_thresholds, prune_operations
 from nnabla_detofa.search import evolve
 from nnabla_detofa.space import Budgets, CostModel, SearchSpace
@@ -61,7 +62,7 @@ CALLS = {
         rng=np.random.default_rng(0),
         **{name: whole(2) for name in ("dim", "heads", "layers", "hidden")},
     ),
-    "fit": lambda whole, number: require_fit_options(
+    "fit": lambda whole, number: declared(fit, "rng", "progress", "agree")(
         **{name: whole(3) for name in ("epochs", "batch", "patience")},
         **{name: number(0.5) for name in ("learning_rate", "margin", "weight_decay", "valid_ratio", "binary_ratio")},
     ),

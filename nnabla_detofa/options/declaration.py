@@ -41,7 +41,7 @@ def declared(call: Callable, *supplied: str) -> type[Options]:
 
 @cache
 def _declared(call: Callable, supplied: frozenset[str]) -> type[Options]:
-    hints = get_type_hints(call, include_extras=True)
+    hints = get_type_hints(vars(call)["__init__"] if isinstance(call, type) else call, include_extras=True)
     fields: dict[str, Any] = {
         p.name: (hints.get(p.name, Any), ... if p.default is p.empty else p.default)
         for p in signature(call).parameters.values()
