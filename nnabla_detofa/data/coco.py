@@ -9,15 +9,14 @@ from typing import Annotated, Any
 from ..detection import Id, as_flag, bbox_of, has_bbox, id_order, is_bbox, is_id, read_instances
 from ..errors import DataError, is_number
 from ..options import Listed, Text
-from .box_form import require_usual_form
 from .dataset import DetectionDataset
 from .dataset_loader import DatasetLoader
 from .dataset_options import DatasetOptions
 from .flaws import Findings, Flaw
 from .images import MAX_PIXELS, SUFFIXES, image_size
-from .listing import Listing, composed, leads_out
+from .listing import Listing, composed
 from .loader import DetectionLoader, LoaderOptions
-from .objects import CORNERS, Object, Wanted, are_corners, sound_image
+from .objects import CORNERS, Object, Sample, Wanted, are_corners, dataset_of
 
 ORIGIN = 0.5  # COCO measures lengths from the image's corner: the first pixel's centre is at one half
 
@@ -57,41 +56,29 @@ def _read(
     stamp: tuple[int, int],  # noqa: ARG001
 ) -> DetectionDataset:
     content, listing, findings = read_instances(file), Listing(folder, SUFFIXES), Findings(strict=strict)
-    categories = _categories(content, file, findings)
-    wanted = Wanted(dict.fromkeys(categories.values()) if classes is None else classes, listed_by)
-    rows = _first_of_each(content["images"], "images", ("file_name",), file, findings)
+    categories = _categories(content["categories"], file, findings)
+    rows = _first_of_each(content["images"], "images", "file_name", file, findings)
     if not rows:
         findings.add(Flaw.SPLIT_UNREADABLE, file, f"{file} lists no image")
     files = _files(rows, listing, file, findings)
-    grouped = _group(content, rows, categories, wanted, file, findings)
-    of_boxes = Findings(strict=strict)
-    images = [
-        sound_image(folder / name, key, size, grouped[key], origin=ORIGIN, place=folder / name, findings=of_boxes)
+    objects = _objects(content["annotations"], rows, categories, file, findings)
+    samples = [
+        Sample(folder / name, key, size, objects[key], folder / name)
         for key, name in files.items()
         if (size := _size(rows[key], folder / name, file, findings))
     ]
-    kept = [grouped[image.id] for image in images]
-    require_usual_form(kept, [image.size for image in images], file, of_boxes, sides=True)
+    wanted = Wanted(dict.fromkeys(categories.values()) if classes is None else classes, listed_by)
     ids = {name: key for key, name in reversed(categories.items())}
-    return DetectionDataset(
-        file.stem,
-        wanted.names,
-        tuple(images),
-        ORIGIN,
-        findings=(*findings, *of_boxes),
-        category_ids=tuple(ids.get(name) for name in wanted.names),
-        annotation_file=file,
-    )
+    more = {"category_ids": tuple(ids.get(name) for name in wanted.names), "annotation_file": file}
+    return dataset_of(file.stem, samples, wanted, origin=ORIGIN, sides=True, place=file, findings=findings, **more)
 
 
-def _first_of_each(
-    rows: list[dict], what: str, same: tuple[str, ...], file: Path, findings: Findings
-) -> dict[Id, dict]:
-    """Rows by id, in the file's order; another row of an id must have the `same` values."""
+def _first_of_each(rows: list[dict], what: str, same: str, file: Path, findings: Findings) -> dict[Id, dict]:
+    """Rows by id, in the file's order; another row of an id must have the `same` value."""
     found: dict[Id, dict] = {}
     for row in rows:
         first = found.setdefault(row["id"], row)
-        if first is not row and any(first.get(key) != row.get(key) for key in same):
+        if first is not row and first.get(same) != row.get(same):
             reason = f"{file}: the id {row['id']!r} is of several {what}; it must be unique"
             findings.add(Flaw.ID_REPEATED, file, reason, object=row["id"])
         elif first is not row:
@@ -99,14 +86,12 @@ def _first_of_each(
     return found
 
 
-def _categories(content: dict, file: Path, findings: Findings) -> dict[Id, str]:
+def _categories(rows: list[dict], file: Path, findings: Findings) -> dict[Id, str]:
     """Names by id, ids ascending."""
-    if not content["categories"]:
-        raise DataError(f"{file} defines no category")
-    if not all(isinstance(row.get("name"), str) for row in content["categories"]):
-        raise DataError(f"{file}: a category has no name")
-    rows = _first_of_each(content["categories"], "categories", ("name",), file, findings)
-    names = {key: rows[key]["name"] for key in sorted(rows, key=id_order)}
+    if not rows or not all(isinstance(row.get("name"), str) for row in rows):
+        raise DataError(f"{file} must define categories, each with a name")
+    found = _first_of_each(rows, "categories", "name", file, findings)
+    names = {key: composed(found[key]["name"].strip()) for key in sorted(found, key=id_order)}
     first: dict[str, Id] = {}
     for key, name in names.items():
         if first.setdefault(name, key) != key:
@@ -116,28 +101,19 @@ def _categories(content: dict, file: Path, findings: Findings) -> dict[Id, str]:
 
 def _files(rows: dict[Id, dict], listing: Listing, file: Path, findings: Findings) -> dict[Id, str]:
     """The file of each image, below the folder that is listed."""
-    folder, files = listing.folder, {}
+    files: dict[Id, str] = {}
     taken: dict[str, tuple[Id, str]] = {}
     for key, row in rows.items():
-        name = str(row.get("file_name") or "")
-        found = listing.find(name) if name else None
-        if not name:
+        if not (name := str(row.get("file_name") or "")):
             findings.add(Flaw.ANNOTATION_BROKEN, file, f"{file}: image {key} lacks its file_name", object=key)
-        elif found is None and leads_out(name):
-            reason = f"{file}: the name {name!r} leads out of {folder}; names must stay inside"
-            findings.add(Flaw.NAME_LEADS_OUT, file, reason, object=key)
-        elif found is None:
-            reason = f"{file} lists {name}, but {folder} does not have it"
-            findings.add(Flaw.IMAGE_MISSING, folder / name, reason, object=key)
-        elif (other := taken.setdefault(found, (key, name))) != (key, name):
-            names = repr(name) if name == other[1] else f"the names {other[1]!r} and {name!r}"
-            reason = f"{file}: images {other[0]} and {key}, {names}, lead to the same file, {folder / found};"
-            reason += " an image needs all its objects under one id"
+        elif found := listing.meant(name, file, findings, key=key):
+            other, its_name = taken.setdefault(found, (key, name))
+            if other == key:
+                files[key] = found
+                continue
+            reason = f"{file}: images {other} and {key}, named {its_name!r} and {name!r}, lead to the same file,"
+            reason += f" {listing.folder / found}; an image needs all its objects under one id"
             findings.add(Flaw.NAME_AMBIGUOUS, file, reason, object=key)
-        else:
-            files[key] = found
-            if found != name and composed(found) != composed(name):
-                findings.add(Flaw.NAME_MENDED, file, f"{name!r} is read as {found}", object=key)
     return files
 
 
@@ -163,15 +139,14 @@ def _pixels(given: Any) -> int | None:
     return int(number) if is_number(number) and number > 0 and number == number // 1 else None
 
 
-def _group(
-    content: dict, images: dict[Id, dict], categories: dict[Id, str], wanted: Wanted, file: Path, findings: Findings
+def _objects(
+    rows: list[dict], images: dict[Id, dict], categories: dict[Id, str], file: Path, findings: Findings
 ) -> dict[Id, list[Object]]:
     """The objects of each image."""
-    grouped: dict[Id, list[Object]] = {key: [] for key in images}
+    found: dict[Id, list[Object]] = {key: [] for key in images}
     seen: set[Id] = set()
-    known = ", ".join(map(str, categories))
-    found = set()
-    for number, row in enumerate(content["annotations"]):
+    for number, row in enumerate(rows):
+        key: Any
         key, image, category = row.get("id"), row.get("image_id"), row.get("category_id")
         if not is_id(key) or key in seen:
             key = f"entry {number}"
@@ -180,25 +155,19 @@ def _group(
         if not is_id(image) or image not in images:
             findings.add(Flaw.IMAGE_UNKNOWN, file, f"of image {image!r}", object=key)
         elif not is_id(category) or category not in categories:
-            reason = f"{file}: annotation {key} is of category {category!r}; known: {known}"
+            reason = f"{file}: annotation {key} is of category {category!r}; known: {', '.join(map(str, categories))}"
             findings.add(Flaw.CATEGORY_UNKNOWN, file, reason, object=key)
-        else:
-            found.add(categories[category])
-            label = wanted.label(categories[category], file, key, findings)
-            if label is not None and (one := _object(row, key, label, file, findings)):
-                grouped[image].append(one)
-    wanted.require_some(found, file, file.stem, findings)
-    return grouped
+        elif one := _object(row, key, categories[category], file, findings):
+            found[image].append(one)
+    return found
 
 
-def _object(row: dict, key: Id, label: int, file: Path, findings: Findings) -> Object | None:
+def _object(row: dict, key: Id, name: str, file: Path, findings: Findings) -> Object | None:
     """An annotation's object; None, and the flaw in `findings`, where it has none."""
-    bbox = bbox_of(row)
-    if bbox is None:
+    if (bbox := bbox_of(row)) is None:
         findings.add(Flaw.BOX_MISSING, file, object=key)
         return None
-    box = _corners(bbox)
-    if box is None:
+    if not is_bbox(bbox) or not are_corners((*bbox, x2 := bbox[0] + bbox[2], y2 := bbox[1] + bbox[3])):
         reason = f"has the bbox {bbox}; it must be x, y, width, height, {CORNERS}"
         findings.add(Flaw.ANNOTATION_BROKEN, file, f"{file}: annotation {key} {reason}", object=key)
         return None
@@ -206,23 +175,11 @@ def _object(row: dict, key: Id, label: int, file: Path, findings: Findings) -> O
         findings.add(Flaw.BOX_FROM_OUTLINE, file, object=key)
     if "area" in row and not (is_number(row["area"]) and row["area"] >= 0):
         findings.add(Flaw.AREA_UNKNOWN, file, f"{row['area']!r}", object=key)
-    crowd, ignored = (name in row and _flag(row, name, key, file, findings) for name in ("iscrowd", "ignore"))
-    return Object(key, label, box, crowd=crowd, ignored=ignored)
-
-
-def _flag(row: dict, name: str, key: Id, file: Path, findings: Findings) -> bool:
-    flag = as_flag(row.get(name))
-    if flag is None:
-        findings.add(Flaw.FLAG_UNKNOWN, file, f"{name} is {row[name]!r}", object=key)
-    return bool(flag)
-
-
-def _corners(bbox: Any) -> tuple[float, float, float, float] | None:
-    """x1 y1 x2 y2 of a bbox; None where it is not one."""
-    if not is_bbox(bbox):
-        return None
-    x, y, width, height = bbox
-    return (x, y, x + width, y + height) if are_corners(bbox) and are_corners((x + width, y + height)) else None
+    flags = {name: as_flag(row[name]) if name in row else False for name in ("iscrowd", "ignore")}
+    for flag, value in flags.items():
+        if value is None:
+            findings.add(Flaw.FLAG_UNKNOWN, file, f"{flag} is {row[flag]!r}", object=key)
+    return Object(key, name, (bbox[0], bbox[1], x2, y2), crowd=bool(flags["iscrowd"]), ignored=bool(flags["ignore"]))
 
 
 PAIR = Listed(Text("the name of the image folder or of the instances json"), n=2)

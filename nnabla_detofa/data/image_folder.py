@@ -12,15 +12,13 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from ..errors import DataError
-from ..options import Value
 from . import digits
 from .classification import ClassificationLoader, ClassificationOptions
 from .dataset_loader import DatasetLoader
 from .dataset_options import PLACE, DatasetOptions
 from .flaws import Finding, Findings, Flaw
 from .images import SUFFIXES, read_list
-from .listing import Listing, composed, leads_out
+from .listing import Listing, composed
 from .objects import Wanted
 
 FOLDER = Value("the name of a folder in root", lambda value: isinstance(value, str) and value != "")
@@ -100,36 +98,17 @@ def read_image_folder(
     return ImageFolder(f"{folder.parent.name}/{part}", folder, wanted.names, files, labels, tuple(findings))
 
 
-def _folders(folder: Path, findings: Findings) -> list[str]:
-    """The folders in `folder`, hidden ones aside; what else is there goes into the findings."""
-    try:
-        with os.scandir(folder) as entries:
-            kinds = {one.name: one.is_dir() for one in entries if not one.name.startswith(".")}
-    except OSError as error:
-        raise DataError(
-            f"cannot list the folder {folder} ({error.strerror}); it must hold one folder of images for each class"
-        ) from error
-    for name in sorted(kinds):
-        if not kinds[name]:
-            findings.add(Flaw.FILE_IGNORED, folder / name)
-    return sorted(name for name in kinds if kinds[name])
-
-
 def _from_folders(folder: Path, findings: Findings) -> list[tuple[str, str]]:
     """(file, class) of every image in the folders."""
     pairs: list[tuple[str, str]] = []
-    for name in _folders(folder, findings):
-        try:
-            names = sorted(_files(folder / name))
-        except DataError as error:  # what was found in other folders is not lost
-            findings.add(Flaw.SPLIT_UNREADABLE, folder / name, str(error))
+    for name in _names(folder, findings):
+        if not (folder / name).is_dir():
+            findings.add(Flaw.FILE_IGNORED, folder / name)
             continue
-        images = []
-        for one in names:
-            if one.lower().endswith(SUFFIXES):
-                images.append(one)
-            else:
-                findings.add(Flaw.FILE_IGNORED, folder / name / one)
+        names = _names(folder / name, findings)
+        images = [one for one in names if one.lower().endswith(SUFFIXES)]
+        for one in sorted({*names}.difference(images)):
+            findings.add(Flaw.FILE_IGNORED, folder / name / one)
         if not images:
             reason = f"the class folder {folder / name} holds no image ({', '.join(SUFFIXES)}); fill it or remove it"
             findings.add(Flaw.CLASS_EMPTY, folder / name, reason)
@@ -140,45 +119,34 @@ def _from_folders(folder: Path, findings: Findings) -> list[tuple[str, str]]:
     return pairs
 
 
-def _files(folder: Path) -> list[str]:
-    """Names of all that lies in `folder`, hidden files aside."""
+def _names(folder: Path, findings: Findings) -> list[str]:
+    """Names of all that lies in `folder`, hidden files aside, in order."""
     try:
-        return [name for name in os.listdir(folder) if not name.startswith(".")]  # noqa: PTH208 - names alone
+        return sorted(name for name in os.listdir(folder) if not name.startswith("."))  # noqa: PTH208 - names alone
     except (OSError, ValueError) as error:  # a name may be none that the file system could have
-        raise DataError(f"cannot list the image folder {folder}: {getattr(error, 'strerror', error)}") from error
+        reason = f"cannot list the folder {folder}: {getattr(error, 'strerror', error)}; it must hold images"
+        findings.add(Flaw.SPLIT_UNREADABLE, folder, reason)
+        return []
 
 
 def _from_list(folder: Path, file: Path, findings: Findings) -> list[tuple[str, str]]:
     """(file, class) of every line of the list, each file once."""
     pairs: dict[str, str] = {}
     listing = Listing(folder, SUFFIXES)
-    for name, label in map(_pair, read_list(file, "list of images")):
-        found = listing.find(name)
-        if found is None and leads_out(name):
-            findings.add(Flaw.NAME_LEADS_OUT, file, f"{file}: the name {name!r} leads out of {folder}", object=name)
+    for line in read_list(file, "list of images"):
+        name, _, label = line.partition(" ")
+        if not (found := listing.meant(name, file, findings)):
             continue
-        if not label:
+        if not (label := composed(label.strip() or PurePosixPath(name).parent.name)):
             reason = "without a class; a line is a file and its class, or a file in its class's folder"
             findings.add(Flaw.ANNOTATION_BROKEN, file, f"{file} lists {name} {reason}", object=name)
             continue
-        if found is None:
-            reason = f"{file} lists {name}, and {folder} has no such file"
-            findings.add(Flaw.IMAGE_MISSING, folder / name, reason)
-            continue
-        if composed(found) != composed(name):
-            findings.add(Flaw.NAME_MENDED, file, f"read as {found}", object=name)
         if found in pairs:
             findings.add(Flaw.LISTED_TWICE, file, object=name)
         pairs[found] = label
     if not pairs and not findings.unusable:
         findings.add(Flaw.SPLIT_UNREADABLE, file, f"the list {file} names no image")
     return list(pairs.items())
-
-
-def _pair(line: str) -> tuple[str, str]:
-    """A file and its class, the folder's name where the line does not say it; perhaps empty."""
-    name, _, label = line.partition(" ")
-    return name, composed(label.strip() or PurePosixPath(name).parent.name)
 
 
 def _in_order(classes: Iterable[str]) -> tuple[str, ...]:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from urllib.parse import unquote
 
 from ..errors import DataError
+from .flaws import Findings, Flaw
 
 
 def composed(text: str) -> str:
@@ -59,6 +62,26 @@ class Listing:
             return file
         return next(filter(None, map(self._plain, _meanings(name))), None)
 
+    def meant(
+        self, name: str, source: Path, findings: Findings, *, key: int | str | None = None, stems: bool = False
+    ) -> str | None:
+        """As `find`, of a name that `source` lists; what is wrong with it goes into the findings, under `key`.
+
+        With `stems` names may lack their suffix.
+        """
+        found, key = self.find(name), name if key is None else key
+        if found is not None:
+            same = composed(found)
+            if composed(name) not in (same, split_suffix(same)[0] if stems else same):
+                findings.add(Flaw.NAME_MENDED, source, f"{name!r} is read as {found}", object=key)
+        elif leads_out(name):
+            reason = f"{source}: the name {name!r} leads out of {self.folder}; names must stay inside"
+            findings.add(Flaw.NAME_LEADS_OUT, source, reason, object=key)
+        else:
+            reason = f"{source} lists {name}, but {self.folder} does not have it as {', '.join(self._suffixes)}"
+            findings.add(Flaw.IMAGE_MISSING, source, reason, object=key)
+        return found
+
     def names(self) -> list[str]:
         """All files with one of the suffixes directly in the folder, in order."""
         top = self._below[""]
@@ -67,8 +90,7 @@ class Listing:
 
     def _plain(self, name: str) -> str | None:
         below, _, own = name.rpartition("/")
-        folder = self._listed(below)
-        return None if folder is None else folder.find(own)
+        return folder.find(own) if (folder := self._listed(below)) else None
 
     def _listed(self, below: str) -> _Folder | None:
         """The folder of this name below ours; None where there is none."""
@@ -76,16 +98,11 @@ class Listing:
             above, _, own = below.rpartition("/")
             parent, found = self._listed(above), None
             if parent is not None and own not in ("", ".", "..") and (actual := parent.actual.get(composed(own))):
-                found = _list(self.folder, f"{parent.name}/{actual}" if parent.name else actual, self._suffixes)
+                name = f"{parent.name}/{actual}" if parent.name else actual
+                with suppress(OSError):  # a file, or a folder of somebody else
+                    found = _Folder(name, os.listdir(self.folder / name), self._suffixes)  # noqa: PTH208 - names alone
             self._below[below] = found
         return self._below[below]
-
-
-def _list(root: Path, name: str, suffixes: tuple[str, ...]) -> _Folder | None:
-    try:
-        return _Folder(name, os.listdir(root / name), suffixes)  # noqa: PTH208 - names alone
-    except OSError:  # a file, or a folder of somebody else
-        return None
 
 
 class _Folder:
@@ -98,12 +115,12 @@ class _Folder:
     @cached_property
     def stems(self) -> dict[str, list[str]]:
         """Names with one of the suffixes by what stands before it; of several, the best suffix first."""
-        found: dict[str, list[str]] = {}
+        found = defaultdict(list)
         order = {suffix: number for number, suffix in enumerate(self._suffixes)}
         for one in sorted(self.actual):
             stem, suffix = split_suffix(one)
             if suffix in order and not one.startswith("."):
-                found.setdefault(stem, []).append(self.actual[one])
+                found[stem].append(self.actual[one])
         for files in found.values():
             files.sort(key=lambda file: order[split_suffix(file)[1]])
         return found
@@ -111,22 +128,20 @@ class _Folder:
     @cached_property
     def _folded(self) -> dict[str, list[str]]:
         """Stems by their form in which upper and lower case are the same."""
-        found: dict[str, list[str]] = {}
+        found = defaultdict(list)
         for stem in self.stems:
-            found.setdefault(stem.casefold(), []).append(stem)
+            found[stem.casefold()].append(stem)
         return found
 
     def find(self, own: str) -> str | None:
         """The path of the file `own` below the first folder: by its name, by its stem, or in another case."""
         own = composed(own)
         stem, suffix = split_suffix(own)
-        if suffix not in self._suffixes:
-            stem = own
-        file = self.actual.get(own) if suffix in self._suffixes else None
-        if file is None and (files := self.stems.get(stem)):
-            file = files[0]
+        known = suffix in self._suffixes
+        stem = stem if known else own
+        file = self.actual.get(own) if known else None
         if file is None:
-            file = self.actual.get(own)
+            file = next(iter(self.stems.get(stem, [])), None) or self.actual.get(own)
         if file is None and len(stems := self._folded.get(stem.casefold(), [])) == 1:
             file = self.stems[stems[0]][0]
         return file and (f"{self.name}/{file}" if self.name else file)

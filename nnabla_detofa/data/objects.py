@@ -1,30 +1,45 @@
-"""Objects as annotated to what is trained on and compared with: flawed boxes leave here (4.1)."""
+"""Annotated images to a data set: classes are chosen, and flawed boxes leave here (4.1)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .dataset import Image
+from .dataset import DetectionDataset, Image
 from .flaws import Findings, Flaw
 from .listing import composed
 
 FURTHEST = 2.0**20  # beyond the largest image that OpenCV reads; squares of coordinates must not overflow
 CORNERS = f"finite and from -{FURTHEST:.0f} to {FURTHEST:.0f}"
+FEWEST = 8  # boxes to judge their form by
+SUSPICIOUS = 1 / 3  # of the boxes do not fit as they are
+FEW_PIXELS = 1.0  # beyond the image's edge
+
+Box = tuple[float, float, float, float]
 
 
 class Object(NamedTuple):
-    """An annotated object: its key among the flaws, and its box x1 y1 x2 y2 as annotated."""
+    """An annotated object: its key among the flaws, its class, and its box x1 y1 x2 y2 as annotated."""
 
     key: int | str
-    label: int
-    box: tuple[float, float, float, float]
+    name: str
+    box: Box
     difficult: bool = False
     crowd: bool = False
     ignored: bool = False
+
+
+class Sample(NamedTuple):
+    """An image of `size` (width, height) as annotated; `place` is the file to name where an object is flawed."""
+
+    file: Path
+    id: int | str
+    size: tuple[int, int]
+    objects: list[Object]
+    place: Path
 
 
 class Wanted:
@@ -62,58 +77,91 @@ def are_corners(numbers: Iterable[float]) -> bool:
     return all(abs(one) <= FURTHEST for one in numbers)
 
 
-def sound_image(
-    file: Path,
-    name: str | int,
-    size: tuple[int, int],
-    objects: list[Object],
+def dataset_of(
+    name: str,
+    samples: Sequence[Sample],
+    wanted: Wanted,
     *,
     origin: float,
+    sides: bool,
     place: Path,
     findings: Findings,
-) -> Image:
-    """The image with the objects that have an area and touch it, each once.
+    **more: Any,
+) -> DetectionDataset:
+    """The images with the objects of wanted classes that have an area and touch their image, each once.
 
     A box that only sticks out is kept: the part inside is what is trained on, the whole is what AP compares. `origin`
-    is as in `DetectionDataset`; `place` is the file to name where an object is flawed.
+    is as in `DetectionDataset`, where `more` goes too. With `sides` the boxes of the split's files, which are at
+    `place`, are x, y, width, height, else corners.
     """
-    edge = origin - 0.5  # where the first pixel begins
-    boxes = np.array([one.box for one in objects], np.float32).reshape(-1, 4)
-    low, high = boxes[:, :2], boxes[:, 2:]
-    end = edge + np.array(size, np.float32)
-    flaws = {
+    wanted.require_some((one.name for sample in samples for one in sample.objects), place, name, findings)
+    objects: list[Object] = []  # of all images
+    labels, numbers = [], []  # numbers are places in `samples`
+    for number, sample in enumerate(samples):
+        for one in sample.objects:
+            if (label := wanted.label(one.name, sample.place, one.key, findings)) is not None:
+                objects.append(one)
+                labels.append(label)
+                numbers.append(number)
+    image, kinds = np.array(numbers, np.int64), np.array(labels, np.int64)
+    exact = np.array([one.box for one in objects], np.float64).reshape(-1, 4)
+    size = np.array([sample.size for sample in samples], np.float64).reshape(-1, 2)[image]
+    boxes, edge = exact.astype(np.float32), origin - 0.5  # where the first pixel begins
+    low, high, end = boxes[:, :2], boxes[:, 2:], edge + size.astype(np.float32)
+    first: dict[tuple, int] = {}
+    same = zip(numbers, labels, ((one.box, one.crowd) for one in objects), strict=True)
+    repeated = np.array([first.setdefault(key, i) for i, key in enumerate(same)], np.int64)
+    found = {
         Flaw.BOX_INVERTED: (high < low).any(axis=1),
         Flaw.BOX_ZERO: (high == low).any(axis=1),
         Flaw.BOX_IN_SHARES: ((low >= 0) & (high <= 1)).all(axis=1),
         Flaw.BOX_OUTSIDE: (high <= edge).any(axis=1) | (low >= end).any(axis=1),
-        Flaw.BOX_REPEATED: _repeated(objects),
+        Flaw.BOX_REPEATED: repeated < np.arange(len(objects)),
     }
     sound = np.ones(len(objects), bool)
-    for flaw, found in flaws.items():
-        for number in np.flatnonzero(found & sound):  # each object counts once, for its worst flaw
-            findings.add(flaw, place, _corners(boxes[number]), object=objects[number].key)
-        sound &= ~found
-    sticks_out = (low < edge - 1).any(axis=1) | (high > end + 1).any(axis=1)
-    for number in np.flatnonzero(sticks_out & sound):
-        findings.add(Flaw.BOX_STICKS_OUT, place, _corners(boxes[number]), object=objects[number].key)
-    kept = [one for one, keep in zip(objects, sound, strict=True) if keep]
-    if not kept:
-        findings.add(Flaw.NO_BOXES, place)
-    for one in kept:
-        for flaw, found in ((Flaw.CROWD, one.crowd), (Flaw.DIFFICULT, one.difficult), (Flaw.IGNORED, one.ignored)):
-            if found:
-                findings.add(flaw, place, object=one.key)
-    labels = np.array([one.label for one in kept], np.int64)
-    flags = (np.array([getattr(one, flag) for one in kept], bool) for flag in ("difficult", "crowd", "ignored"))
-    return Image(file, name, size, boxes[sound], labels, *flags)
+    for flaw, each in found.items():  # each object counts once, for its worst flaw
+        found[flaw] = each & sound
+        sound &= ~each
+    found[Flaw.BOX_STICKS_OUT] = sound & ((low < edge - 1).any(axis=1) | (high > end + 1).any(axis=1))
+    difficult, crowd, ignored = np.array([one[3:] for one in objects], bool).reshape(-1, 3).T
+    for flaw, flag in ((Flaw.DIFFICULT, difficult), (Flaw.CROWD, crowd), (Flaw.IGNORED, ignored)):
+        found[flaw] = sound & flag
+    for flaw, each in found.items():
+        for i in np.flatnonzero(each):
+            corners = f"({', '.join(f'{corner:.6g}' for corner in boxes[i])})" if flaw.name.startswith("BOX") else ""
+            findings.add(flaw, samples[image[i]].place, corners, object=objects[i].key)
+    _require_usual_form(exact, size, {flaw: int(each.sum()) for flaw, each in found.items()}, place, findings, sides)
+    counts = np.bincount(image[sound], minlength=len(samples))
+    ends = np.cumsum(counts)
+    columns = [column[sound] for column in (boxes, kinds, difficult, crowd, ignored)]
+    images = []
+    for sample, start, stop in zip(samples, (ends - counts).tolist(), ends.tolist(), strict=True):
+        if start == stop:
+            findings.add(Flaw.NO_BOXES, sample.place)
+        images.append(Image(sample.file, sample.id, sample.size, *(column[start:stop] for column in columns)))
+    return DetectionDataset(name, wanted.names, tuple(images), origin, findings=tuple(findings), **more)
 
 
-def _repeated(objects: list[Object]) -> np.ndarray:
-    """Which objects have class and corners of one before them; (n,) bool."""
-    first: dict[tuple, int] = {}
-    numbers = [first.setdefault((one.label, one.box, one.crowd), i) for i, one in enumerate(objects)]
-    return np.array(numbers, int) < np.arange(len(objects))
+def _require_usual_form(
+    boxes: np.ndarray, size: np.ndarray, counts: dict[Flaw, int], place: Path, findings: Findings, sides: bool
+) -> None:
+    """The flaw of a split whose boxes (n, 4) in images of `size` (n, 2) are well-formed and of another form.
 
-
-def _corners(box: np.ndarray) -> str:
-    return f"({', '.join(f'{corner:.6g}' for corner in box)})"
+    A few such numbers are mistakes of their own, which leave as flawed boxes; a whole split of them is a converter's
+    mistake. They are in shares of the image where more than half of them lie within 0 to 1, and x, y, width, height for
+    corners, or the reverse, where many do not fit into their image, and all would in the other form.
+    """
+    n, shares = len(boxes), counts[Flaw.BOX_IN_SHARES]
+    if 2 * shares > n:
+        reason = f"{shares} of {n} boxes lie within 0 to 1, as shares of the image do; boxes must be in pixels"
+        findings.add(Flaw.BOXES_IN_ANOTHER_FORM, place, f"{place}: {reason}")
+        return
+    unfit = counts[Flaw.BOX_STICKS_OUT] + counts[Flaw.BOX_OUTSIDE] if sides else counts[Flaw.BOX_INVERTED]
+    if n < FEWEST or unfit < SUSPICIOUS * n:
+        return
+    low, high = boxes[:, :2], boxes[:, 2:]
+    other = high - low if sides else low + high  # the corner that the last two numbers would be, or would lead to
+    if (other <= size + FEW_PIXELS).all() and (other > low).all():
+        has, wants = ("corners x1, y1, x2, y2", "x, y, width, height") if sides else ("x, y, width, height", "corners")
+        reason = f"{unfit} of {n} boxes do not fit into their image, and all would if they were {has}"
+        findings.add(Flaw.BOXES_IN_ANOTHER_FORM, place, f"{place}: {reason}; boxes must be {wants}")

@@ -1,36 +1,25 @@
 """PASCAL VOC: any VOCdevkit folder, its years and splits chosen by the configuration, or images with xml (4.1)."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 from ..errors import DataError
 from ..options import Listed
 from . import digits
-from .box_form import require_usual_form
 from .dataset import DetectionDataset
 from .dataset_loader import DatasetLoader
 from .dataset_options import NAME, DatasetOptions
 from .flaws import Findings, Flaw, what_was_lost
-from .images import SUFFIXES, image_size
-from .listing import composed, leads_out, split_suffix
+from .images import image_size
+from .listing import split_suffix
 from .loader import DetectionLoader, LoaderOptions
-from .objects import Object, Wanted, sound_image
+from .objects import Sample, Wanted, dataset_of
 from .voc_layout import Part, home_of, parts_of
-from .voc_xml import Annotation, VocObject, read_annotation
+from .voc_xml import Annotation, read_annotation
 
 ORIGIN = 1.0  # VOC counts pixels from 1
 SPLITS = Listed(Listed(NAME, n=2), least=1)  # of a year and a name
-
-
-class _Record(NamedTuple):
-    """A listed image with its annotation as it stands; `place` is the file to name where an object is flawed."""
-
-    file: Path
-    id: str
-    place: Path
-    size: tuple[int, int]
-    objects: list[VocObject]
 
 
 def read_voc(
@@ -51,7 +40,7 @@ def read_voc(
     root, findings = Path(root).expanduser().absolute(), Findings(strict=strict)
     homes = list(dict.fromkeys((home_of(root, str(year).removeprefix("VOC")), str(split)) for year, split in splits))
     name = " + ".join(f"{home.name} {split}" for home, split in homes)
-    records: dict[Path, _Record] = {}
+    samples: dict[Path, Sample] = {}
     for home, split in homes:
         try:
             parts = parts_of(home, split, findings)
@@ -59,91 +48,56 @@ def read_voc(
             findings.add(Flaw.SPLIT_UNREADABLE, home, str(error))
             continue
         for part in parts:
-            _add_records(records, part, findings)
-    if not records and not findings.unusable:
+            _add_samples(samples, part, findings)
+    if not samples and not findings.unusable:
         findings.add(Flaw.SPLIT_UNREADABLE, root, f"{name} in {root} lists no image")
-    found = {one.name for record in records.values() for one in record.objects}
+    found = {one.name for sample in samples.values() for one in sample.objects}
     if classes is None and not found and not findings.unusable:
         reason = f"{name} in {root} has no object, so no class can be discovered"
         findings.add(Flaw.NOTHING_TO_TRAIN, root, reason + what_was_lost(findings))
     wanted = Wanted(sorted(found) if classes is None else classes, listed_by)
-    wanted.require_some(found, root, name, findings)
-    return _dataset(name, records.values(), wanted, root, findings)
+    return dataset_of(name, [*samples.values()], wanted, origin=ORIGIN, sides=False, place=root, findings=findings)
 
 
-def _dataset(
-    name: str, records: Collection[_Record], wanted: Wanted, root: Path, findings: Findings
-) -> DetectionDataset:
-    of_boxes = Findings(strict=findings.strict)
-    objects = [_objects(record, wanted, of_boxes) for record in records]
-    images = tuple(
-        sound_image(one.file, one.id, one.size, own, origin=ORIGIN, place=one.place, findings=of_boxes)
-        for one, own in zip(records, objects, strict=True)
-    )
-    require_usual_form(objects, [one.size for one in images], root, of_boxes, sides=False)
-    return DetectionDataset(name, wanted.names, images, ORIGIN, findings=(*findings, *of_boxes))
-
-
-def _add_records(records: dict[Path, _Record], part: Part, findings: Findings) -> None:
-    """Put what a split lists into `records`, by image file; what is there already counts once."""
-    for name in part.names:
-        found = _find(part, name, findings)
-        if found is None:
+def _add_samples(samples: dict[Path, Sample], part: Part, findings: Findings) -> None:
+    """Put what a split lists into `samples`, by image file; what is there already counts once."""
+    for line in part.names:
+        if (found := _find(part, line, findings)) is None:
             continue
         file = part.images.folder / found
-        if file in records:
-            findings.add(Flaw.LISTED_TWICE, part.source, object=name)
-        elif record := _record(part, found, findings):
-            records[file] = record
+        if file in samples:
+            findings.add(Flaw.LISTED_TWICE, part.source, object=line)
+        elif sample := _sample(part, found, findings):
+            samples[file] = sample
 
 
 def _find(part: Part, line: str, findings: Findings) -> str | None:
     """The image of a line of a list, below the folder of images: what stands before its last column, or its first
     column, is the name, where it has several."""
-    name, found = line, part.images.find(line)
-    if found is None and len(columns := line.split()) > 1:
+    name = line
+    if part.images.find(line) is None and len(columns := line.split()) > 1:
         before_last = line.rsplit(maxsplit=1)[0]
-        name = before_last if (found := part.images.find(before_last)) else columns[0]
-        if found := found or part.images.find(name):
+        name = before_last if part.images.find(before_last) else columns[0]
+        if part.images.find(name):
             findings.add(Flaw.LIST_COLUMNS, part.source, object=line)
-    if found is None and leads_out(name):
-        reason = f"{part.source}: the name {name!r} leads out of {part.images.folder}"
-        findings.add(Flaw.NAME_LEADS_OUT, part.source, reason, object=name)
-    elif found is None:
-        kinds = f"{name}{SUFFIXES[0]} or the like ({', '.join(SUFFIXES[1:])})"
-        reason = f"{part.source} lists {name}, but {part.images.folder} has no {kinds}"
-        findings.add(Flaw.IMAGE_MISSING, part.source, reason, object=name)
-    elif composed(name) not in (same := composed(found), split_suffix(same)[0]):
-        findings.add(Flaw.NAME_MENDED, part.source, f"read as {found}", object=name)
-    return found
+    return part.images.meant(name, part.source, findings, stems=True)
 
 
-def _record(part: Part, found: str, findings: Findings) -> _Record | None:
+def _sample(part: Part, found: str, findings: Findings) -> Sample | None:
     image, name = part.images.folder / found, split_suffix(found)[0]
     below = part.annotations.find(f"{name}.xml") or part.annotations.find(f"{name.rpartition('/')[2]}.xml")
-    if below is None:
-        findings.add(Flaw.ANNOTATION_MISSING, part.annotations.folder / f"{name}.xml")
-        annotation: Annotation | None = Annotation(None, [])
-    else:
-        annotation = read_annotation(part.annotations.folder / below, findings)
+    place = part.annotations.folder / (below or f"{name}.xml")
+    annotation = read_annotation(place, findings) if below else Annotation(None, [])
+    if not below:
+        findings.add(Flaw.ANNOTATION_MISSING, place)
     if annotation is None:
         return None
-    place, size = part.annotations.folder / (below or f"{name}.xml"), annotation.size
+    size, objects = annotation
     if size is None:
-        if annotation.objects:
+        if objects:
             findings.add(Flaw.SIZE_MISSING, place)
         size = image_size(image, findings)
-    return _Record(image, name, place, size, annotation.objects) if size else None
-
-
-def _objects(record: _Record, wanted: Wanted, findings: Findings) -> list[Object]:
-    """The objects of the wanted classes."""
-    objects = []
-    for one in record.objects:
-        label = wanted.label(one.name, record.place, one.key, findings)
-        if label is not None:
-            objects.append(Object(one.key, label, one.box, difficult=one.difficult, ignored=one.ignored))
-    return objects
+    return Sample(image, name, size, objects, place) if size else None
 
 
 class VocOptions(LoaderOptions, DatasetOptions):

@@ -114,7 +114,7 @@ def test_no_images(coco):
 
 def test_no_categories(coco):
     coco.content |= {"categories": [], "annotations": []}
-    fails("defines no category", coco)
+    fails("must define categories", coco)
 
 
 def test_folder_in_place_of_the_file(coco):
@@ -125,7 +125,7 @@ def test_folder_in_place_of_the_file(coco):
 @pytest.mark.parametrize("row", [{"id": 1}, {"id": 1, "name": []}])
 def test_category_without_name(coco, row):
     coco.content["categories"].append(row)
-    fails("a category has no name", coco)
+    fails("must define categories", coco)
 
 
 @pytest.mark.parametrize(
@@ -283,7 +283,7 @@ def test_a_list_of_classes_selects(coco):
     data = read(coco, classes=["cat"])
     assert (data.classes, data.category_ids, data.ground_truth().label.tolist()) == (("cat",), (3,), [0])
     assert [(one.flaw, one.place, one.detail) for one in data.findings if one.flaw is Flaw.CLASS_LEFT_OUT] == [
-        (Flaw.CLASS_LEFT_OUT, "instances_train2017.json object 1", "'dog'")
+        (Flaw.CLASS_LEFT_OUT, "x.jpg object 1", "'dog'")
     ]
     assert perfect(data) == pytest.approx(1)  # the dog is no object that was missed
 
@@ -373,13 +373,13 @@ def test_names_of_other_systems_are_read_as_the_file_that_they_must_mean(coco, n
 def test_two_names_that_lead_to_one_file(coco):
     for row, name in zip(coco.content["images"], ("/a/x.jpg", "/b/x.jpg"), strict=True):
         row["file_name"] = name
-    fails("images 9 and 4, the names '/a/x.jpg' and '/b/x.jpg', lead to the same file, .*x.jpg; an image needs", coco)
+    fails("images 9 and 4, named '/a/x.jpg' and '/b/x.jpg', lead to the same file, .*x.jpg; an image needs", coco)
 
 
 def test_two_images_of_one_file(coco):  # as of a converter that writes an image for each object
     first, second = coco.content["images"]
     second.update(file_name=first["file_name"], width=first["width"], height=first["height"])
-    fails(f"images 9 and 4, '{first['file_name']}', lead to the same file, .*; an image needs all its objects", coco)
+    fails("images 9 and 4, named .*, lead to the same file, .*; an image needs all its objects", coco)
 
 
 def test_an_image_that_is_listed_twice_counts_once(coco):

@@ -74,7 +74,7 @@ def test_a_list_says_which_images_and_of_which_class(folder):
 def test_a_flat_folder_with_a_list(folder):
     folder.add("flat/a b.jpg")
     folder.add("flat/b.jpg")
-    with pytest.raises(DataError, match="list.txt lists a, and .*/flat has no such file"):
+    with pytest.raises(DataError, match="list.txt lists a, but .*/flat does not have it"):
         read_image_folder(folder.root, "flat", listed=folder.list("a b.jpg cat"))
     dataset = read_image_folder(folder.root, "flat", listed=folder.list("b.jpg tree frog"))
     assert dataset.classes == ("tree frog",)
@@ -98,7 +98,7 @@ def test_what_is_left_out_is_said_once(folder, caplog):
 @pytest.mark.parametrize("name", ["\0x/0.png", "\ud800/0.png"])
 def test_a_listed_folder_that_cannot_be(folder, name):
     (folder.root / "list.txt").write_bytes(name.encode("utf-8", "surrogatepass"))
-    with pytest.raises(DataError, match="has no such file|cannot read the list of images"):
+    with pytest.raises(DataError, match="does not have it|cannot read the list of images"):
         read_image_folder(folder.root, "train", listed=folder.root / "list.txt")
 
 
@@ -124,12 +124,11 @@ def test_an_unreadable_image_is_said_whoever_reads_it(folder):
     ("lines", "message"),
     [
         ([], "the list .*list.txt names no image"),
-        (["cat/9.png"], "lists cat/9.png, and .*/train has no such file"),
-        (["dog/9.png"], "lists dog/9.png, and .*/train has no such file"),
+        (["cat/9.png"], "lists cat/9.png, but .*/train does not"),
+        (["dog/9.png"], "lists dog/9.png, but .*/train does not"),
         (["../val/cat/0.png cat"], "the name '../val/cat/0.png' leads out of"),
         (["/etc/passwd cat"], "the name '/etc/passwd' leads out of"),
         (["cat/../0.png"], "the name 'cat/../0.png' leads out of"),
-        (["0.png"], "lists 0.png without a class; a line is a file and its class, or a file in its class's folder"),
     ],
 )
 def test_what_is_wrong_with_a_list_is_said(folder, lines, message):
@@ -149,7 +148,7 @@ def test_all_that_is_wrong_with_a_list_is_found(folder):
 def test_a_missing_list_or_folder_is_said(folder, tmp_path):
     with pytest.raises(DataError, match="cannot read the list of images .*none.txt: "):
         read_image_folder(folder.root, "train", listed=tmp_path / "none.txt")
-    with pytest.raises(DataError, match="cannot list the folder .*/test \\(No such file or directory\\); it must hold"):
+    with pytest.raises(DataError, match="cannot list the folder .*/test: No such file or directory; it must hold"):
         read_image_folder(folder.root, "test")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="empty holds no folder; it must hold one folder of images for each class"):

@@ -119,7 +119,7 @@ def test_split_that_is_no_text(voc):
 
 def test_missing_image(filled_voc):
     filled_voc.image("a03").unlink()
-    fails("trainval.txt lists a03, but .*JPEGImages has no a03.jpg", filled_voc.root)
+    fails("trainval.txt lists a03, but .*JPEGImages does not have it", filled_voc.root)
 
 
 def test_missing_image_folder(filled_voc):
@@ -231,21 +231,19 @@ def test_loader_takes_test_labels_from_the_training_classes(filled_voc):
     assert "dataloader.voc.classes" in said.flaw.policy
 
 
-@pytest.mark.parametrize(
-    ("width", "said"), [("9.5", "'9.5'"), ("x", "'x'"), ("-4", "'-4'"), ("nan", "'nan'"), ("1e999", "'1e999'")]
-)
-def test_a_size_that_is_no_number_of_pixels(voc, width, said):
+@pytest.mark.parametrize("width", ["9.5", "x", "-4", "nan", "1e999"])
+def test_a_size_that_is_no_number_of_pixels(voc, width):
     voc.add("trainval", "one")
     file = voc.annotation("one")
     file.write_text(file.read_text().replace("<width>80<", f"<width>{width}<"))
-    fails(f"one.xml is not a VOC annotation: its width is {said}; it must be a whole number of pixels", voc.root)
+    fails("one.xml is not a VOC annotation: its size is .*whole numbers of pixels", voc.root)
     file.write_text(file.read_text().replace(f"<width>{width}<", "<width>80.0<"))
     assert read_voc(voc.root, [[2007, "trainval"]], classes=["dog"]).images[0].size[0] == 80
 
 
 def test_the_object_that_is_wrong_is_numbered(voc):
     voc.add("trainval", "one", [("dog", (1, 2, 3, 4)), ("dog", (1, 2, "nan", 4))])
-    fails(r"object 1 has the bndbox \['1', '2', 'nan', '4'\]; its numbers must be finite", voc.root)
+    fails(r"object 1 has the corners 1, 2, nan, 4; its numbers must be finite", voc.root)
 
 
 def test_lists_may_begin_with_a_byte_order_mark_and_are_no_pipes(voc):
@@ -321,7 +319,7 @@ def test_images_of_other_suffixes(voc, suffix):
 def test_suffixes_that_are_looked_for_are_said(voc):
     voc.add("trainval", "one", [("dog", (1, 2, 30, 40))])
     voc.image("one").rename(voc.image("one").with_suffix(".xyz"))
-    fails(r"JPEGImages has no one.jpg or the like \(.jpeg, .png, .bmp, .webp, .tif", voc.root)
+    fails(r"JPEGImages does not have it as .jpg, .jpeg, .png, .bmp, .webp, .tif", voc.root)
 
 
 @pytest.mark.parametrize("listed", ["NFC", "NFD"])
