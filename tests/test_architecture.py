@@ -39,8 +39,8 @@ MAY_IMPORT = {
     "pruning": {"numpy", "space"},
     "search": {"numpy", "space"},
     "supernet": {"numpy", "nnabla", "h5py", "hdf5", "precision", "threads", "host", "space"},
-    "detection": {"numpy", "options", "pycocotools"},
-    "data": {"numpy", "cv2", "PIL", "defusedxml", "sklearn", "tqdm", "detection", "options", "training"},
+    "detection": {"numpy", "pycocotools"},
+    "data": {"numpy", "cv2", "PIL", "sklearn", "tqdm", "detection", "options", "training"},
     "training": {"numpy", "nnabla", "h5py", "hdf5", "precision", "matplotlib", "tqdm"}
     | {"signals", "threads", "host", "space", "supernet", "detection"},
     "host": {"numpy", "nnabla", "nnabla_ext", "nnabla_nas"},
