@@ -4,7 +4,8 @@ from . import coco, digits, image_folder, voc
 from .augment import Augmentation
 from .coco import read_coco
 from .dataset import DetectionDataset, Image, hold_out
-from .loader import Batch, DetectionLoader, LoaderOptions
+from .loader import DetectionLoader, LoaderOptions
+from .stream import Batch
 from .voc import read_voc
 
 __all__ = [

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from .dataset_loader import DatasetLoader
-from .stream import BatchStream
+from .stream import Batch, BatchStream
 
 
 @dataclass(frozen=True)
@@ -28,15 +28,6 @@ class BlankImages:
     def subset(self, indices: Sequence[int] | np.ndarray) -> BlankImages:
         """As many images as there are `indices`."""
         return replace(self, n=len(indices))
-
-
-class BlankBatch(NamedTuple):
-    """B black images with targets of zeros; see `BatchStream`."""
-
-    images: np.ndarray
-    targets: list[np.ndarray]
-    indices: np.ndarray
-    n_valid: int
 
 
 class _Blank:
@@ -61,10 +52,10 @@ class _Blank:
     def _findings(self, *_: object) -> list:
         return []
 
-    def _make(self, indices: np.ndarray, _rngs: object, side: int) -> BlankBatch:
+    def _make(self, indices: np.ndarray, _rngs: object, side: int) -> Batch:
         n = len(indices)
         targets = [np.zeros((n, *shape), np.float32) for shape in self.target_shapes()]  # type: ignore[attr-defined]
-        return BlankBatch(np.zeros((n, 3, side, side), np.float32), targets, indices, n)
+        return Batch(np.zeros((n, 3, side, side), np.float32), targets, indices, np.zeros((n, 2, 3)), n)
 
 
 def blank_loader(loader: type) -> type | None:

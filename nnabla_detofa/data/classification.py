@@ -1,15 +1,15 @@
 """Batches of labelled images: random-resized crops in training, the centre otherwise (Section 4.1, pre-training)."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import cv2
 import numpy as np
 
 from ..options import Listed, Number, Span, Whole
 from .augment import NO_COLOUR_CHANGE, Variation, mean_rgb, normalise, random_colour
-from .dataset_options import SIDE, StreamOptions
-from .stream import BatchStream
+from .dataset_options import SIDE, Many, StreamOptions, span
+from .stream import Batch, BatchStream
 
 SIZES = 4  # spawn key of the image sizes, beside those of `dataset.py`
 TRIES = 10  # crops drawn until one fits into the image
@@ -24,8 +24,8 @@ class CropAugmentation(Variation):
     A crop has a share of the image's area and a ratio of width to height that are drawn between these two values.
     """
 
-    area: Annotated[Sequence[float], Span(Number(above=0, most=1))] = (0.08, 1.0)
-    ratio: Annotated[Sequence[float], Span(Number(above=0, most=100))] = (3 / 4, 4 / 3)
+    area: Annotated[Sequence[float], span(Number(above=0, most=1))] = (0.08, 1.0)
+    ratio: Annotated[Sequence[float], span(Number(above=0, most=100))] = (3 / 4, 4 / 3)
 
 
 class ClassificationOptions(StreamOptions):
@@ -42,17 +42,8 @@ class ClassificationOptions(StreamOptions):
     augment: CropAugmentation = CropAugmentation()
 
 
-class LabelledBatch(NamedTuple):
-    """B images (B, 3, S, S) float32 with `targets`, the list of their class numbers (B, 1); see `BatchStream`."""
-
-    images: np.ndarray
-    targets: list[np.ndarray]
-    indices: np.ndarray
-    n_valid: int
-
-
 class ClassificationLoader(BatchStream):
-    """Images with the number of their class.
+    """Images with the number of their class (B, 1).
 
     The data set has `labels` (n,) and `file(i)`. Where there are several `train_sizes`, all batches of a training step
     have the same size, drawn from the seed and the step's number alone: equal on all ranks, after any interruption and
@@ -75,11 +66,11 @@ class ClassificationLoader(BatchStream):
         rng = np.random.default_rng(np.random.SeedSequence(self.options.seed, spawn_key=(SIZES, step)))
         return int(sizes[rng.integers(len(sizes))])
 
-    def _make(self, indices: np.ndarray, rngs: list[np.random.Generator] | None, side: int) -> LabelledBatch:
+    def _make(self, indices: np.ndarray, rngs: list[np.random.Generator] | None, side: int) -> Batch:
         images = np.empty((len(indices), 3, side, side), np.float32)
         for row, index in enumerate(indices):
             self._write(index, rngs[row] if rngs else None, images[row])
-        return LabelledBatch(images, [self.dataset.labels[indices, None].astype(np.int32)], indices, len(indices))
+        return Batch(images, [self.dataset.labels[indices, None].astype(np.int32)], indices, None, len(indices))
 
     def _write(self, index: int, rng: np.random.Generator | None, out: np.ndarray) -> None:
         """Cut, scale, colour and normalise one image into `out` (3, S, S)."""

@@ -18,6 +18,7 @@ import numpy as np
 from ..errors import ConfigError, DataError
 from ..options import Listed, Options, Span, Value, Whole, ratio, share
 from .dataset import DIGITS
+from .dataset_options import Many, Such, span
 
 VERSION = 1  # of the pictures: raise it when the same options would give others
 JPEG_QUALITY = 95
@@ -40,12 +41,12 @@ class DigitsOptions(Options):
     photograph's own contrast that is left.
     """
 
-    classes: Annotated[Sequence[int], Listed(DIGIT, least=1, different=True)] = (0, 2, 7)
+    classes: Annotated[Sequence[int], Many(DIGIT, different=True)] = (0, 2, 7)
     n_train: Annotated[int, Whole()] = 1200
     n_test: Annotated[int, Whole()] = 200
     image_size: Annotated[int, Whole(least=16)] = 96
-    objects: Annotated[Sequence[int], Span(Whole(most=100))] = (1, 3)
-    scale: Annotated[Sequence[float], Span(share())] = (0.3, 0.55)
+    objects: Annotated[Sequence[int], span(Whole(most=100))] = (1, 3)
+    scale: Annotated[Sequence[float], span(share())] = (0.3, 0.55)
     contrast: Annotated[float, ratio()] = 0.6
     texture: Annotated[float, share()] = 0.5
     seed: Annotated[int, Whole(least=0)] = 0
@@ -81,7 +82,7 @@ def generate(root: str | Path, options: DigitsOptions) -> Path:
             root.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=root) as unfinished:
                 made = Path(unfinished) / name  # its access is that of any folder; that of `unfinished` is private
-                (_write_folders if folders else _write_voc)(made, options)
+                _write(made, options, folders)
                 (made / "manifest.json").write_text(manifest)
                 try:
                     made.rename(root / name)
@@ -107,44 +108,32 @@ def generated_aside() -> Iterator[None]:
             _aside.reset(token)
 
 
-def _write_voc(devkit: Path, options: DigitsOptions) -> None:
-    folder = devkit / "VOC2007"
-    for one in ("Annotations", "ImageSets/Main", "JPEGImages"):
-        (folder / one).mkdir(parents=True)
-    number = 0
-    for part, (split, n) in enumerate((("trainval", options.n_train), ("test", options.n_test))):
-        material = gather(options, testing=split == "test")
-        names = []
+def _write(root: Path, options: DigitsOptions, folders: bool) -> None:
+    """All pictures, as JPEG, and either their folders, one a class, or their annotations and lists."""
+    digits, number, devkit = sorted(options.classes), 0, root / "VOC2007"
+    splits = (("train", options.n_train), ("val", options.n_test))
+    for one in () if folders else ("Annotations", "ImageSets/Main", "JPEGImages"):
+        (devkit / one).mkdir(parents=True)
+    for digit in digits if folders else ():
+        for split, _ in splits:
+            (root / split / str(digit)).mkdir(parents=True)
+    for part, (split, n) in enumerate(splits):
+        material, names = gather(options, testing=part == 1), []
         for place in range(n):
             number += 1
             names.append(f"{number:06d}")
-            pixels, placed = picture(material, options, _rng(options, part, place))
-            _write_jpeg(folder / "JPEGImages" / f"{names[-1]}.jpg", pixels)
-            (folder / "Annotations" / f"{names[-1]}.xml").write_text(_xml(names[-1], options.image_size, placed))
-        (folder / "ImageSets" / "Main" / f"{split}.txt").write_text("\n".join(names) + "\n")
-
-
-def _write_folders(root: Path, options: DigitsOptions) -> None:
-    digits, number = sorted(options.classes), 0
-    for part, (split, n) in enumerate((("train", options.n_train), ("val", options.n_test))):
-        material = gather(options, testing=split == "val")
-        for digit in digits:
-            (root / split / str(digit)).mkdir(parents=True)
-        for place in range(n):
-            digit = digits[place % len(digits)]
-            only = options.model_copy(update={"classes": (digit,)})
-            pixels, _ = picture(material, only, _rng(options, part, place))
-            number += 1
-            _write_jpeg(root / split / str(digit) / f"{number:06d}.jpg", pixels)
-
-
-def _rng(options: DigitsOptions, *place: int) -> np.random.Generator:
-    """What is random about one picture."""
-    return np.random.default_rng(np.random.SeedSequence(options.seed, spawn_key=(DIGITS, *place)))
-
-
-def _write_jpeg(file: Path, pixels: np.ndarray) -> None:
-    file.write_bytes(cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes())
+            only = {"classes": (digits[place % len(digits)],)} if folders else {}
+            rng = np.random.default_rng(np.random.SeedSequence(options.seed, spawn_key=(DIGITS, part, place)))
+            pixels, placed = picture(material, options.model_copy(update=only), rng)
+            jpeg = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
+            if folders:
+                (root / split / str(only["classes"][0]) / f"{names[-1]}.jpg").write_bytes(jpeg)
+                continue
+            (devkit / "JPEGImages" / f"{names[-1]}.jpg").write_bytes(jpeg)
+            (devkit / "Annotations" / f"{names[-1]}.xml").write_text(_xml(names[-1], options.image_size, placed))
+        if not folders:
+            listed = devkit / "ImageSets" / "Main" / f"{('trainval', 'test')[part]}.txt"
+            listed.write_text("\n".join(names) + "\n")
 
 
 def _xml(name: str, side: int, placed: dict[Box, int]) -> str:

@@ -9,7 +9,7 @@ from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -17,7 +17,6 @@ from PIL import Image as Pillow
 
 from ..errors import DataError
 from .flaws import Findings, Flaw
-from .listing import leads_out
 
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "JPEG2000", "PPM")
 # what files of these formats are called, in the order of preference where one name has several, whatever the case
@@ -54,7 +53,7 @@ def read_image(file: Path, size: tuple[int, int] | None = None) -> np.ndarray:
 def examine_image(file: Path, size: tuple[int, int] | None, findings: Findings) -> np.ndarray | None:
     """As `read_image`, with every flaw of the image in `findings`; None for an unusable one."""
     data = read_bytes(file, "image", Flaw.IMAGE_MISSING, findings)
-    header = None if data is None else _read_header(file, io.BytesIO(data), findings)
+    header = None if data is None else _read_header(file, data, findings)
     if data is None or header is None:
         return None
     whole = ENDS.get(header.format, bool)(data)
@@ -75,12 +74,9 @@ def examine_image(file: Path, size: tuple[int, int] | None, findings: Findings) 
 def image_size(file: Path, findings: Findings) -> tuple[int, int] | None:
     """Width and height, turned as its orientation tag says, from the header alone; None, and the reason in `findings`,
     for an unusable image."""
-    stream = _opened(file, "image", Flaw.IMAGE_MISSING, findings, limit=MAX_BYTES)
-    if stream is None:
-        return None
+    data = read_bytes(file, "image", Flaw.IMAGE_MISSING, findings)
     own = Findings(strict=findings.strict)  # what is only unusual about it is found when it is examined
-    with stream:
-        header = _read_header(file, stream, own)
+    header = None if data is None else _read_header(file, data, own)
     if header is None:
         findings.extend(own)
         return None
@@ -89,23 +85,11 @@ def image_size(file: Path, findings: Findings) -> tuple[int, int] | None:
 
 def read_bytes(file: Path, what: str, missing: Flaw, findings: Findings, *, limit: int = MAX_BYTES) -> bytes | None:
     """The content of a regular file of at most `limit` bytes; the flaw `missing` otherwise. No device is opened."""
-    stream = _opened(file, what, missing, findings, limit=limit)
-    if stream is None:
-        return None
-    with stream:
-        return stream.read()
-
-
-def _opened(file: Path, what: str, missing: Flaw, findings: Findings, *, limit: int) -> BinaryIO | None:
-    """The file, if it is a regular one of at most `limit` bytes; the flaw `missing` otherwise."""
     try:
         status = os.stat(file)  # noqa: PTH116
-        if not stat.S_ISREG(status.st_mode):
-            reason = "it is no file"
-        elif status.st_size > limit:
-            reason = f"it has {status.st_size} bytes, and {limit} are allowed"
-        else:
-            return file.open("rb")
+        if stat.S_ISREG(status.st_mode) and status.st_size <= limit:
+            return file.read_bytes()
+        reason = f"it is no file, or has more than {limit} bytes"
     except (OSError, ValueError) as error:  # a name may be none that the file system could have
         reason = getattr(error, "strerror", None) or str(error)
     findings.add(missing, file, f"cannot read the {what} {file}: {reason}")
@@ -130,10 +114,10 @@ class _Header(NamedTuple):
     orientation: int
 
 
-def _read_header(file: Path, stream: BinaryIO, findings: Findings) -> _Header | None:
+def _read_header(file: Path, data: bytes, findings: Findings) -> _Header | None:
     """The header, if it promises an image of a bearable size. Notes what is unusual about it."""
     try:
-        with Pillow.open(stream, formats=FORMATS) as picture:
+        with Pillow.open(io.BytesIO(data), formats=FORMATS) as picture:
             width, height = picture.size
             deep, orientation = ";16" in f"{picture.mode}{picture.tile}", picture.getexif().get(ORIENTATION)
             frames = getattr(picture, "is_animated", False)
@@ -160,10 +144,8 @@ def _read_header(file: Path, stream: BinaryIO, findings: Findings) -> _Header | 
 
 
 def _damaged(file: Path) -> str:
-    return (
-        f"cannot decode the image {file}: it is damaged, cut off or no image of a known kind"
-        f" ({', '.join(FORMATS)} of 8 or 16 bits)"
-    )
+    kinds = f"{', '.join(FORMATS)} of 8 or 16 bits"
+    return f"cannot decode the image {file}: it is damaged, cut off or of no known kind ({kinds}); replace or unlist it"
 
 
 def _decode(data: bytes, kind: str | None) -> np.ndarray | None:
@@ -190,13 +172,6 @@ ENDS: dict[str | None, Callable[[bytes], bool]] = {
     "JPEG": _jpeg_ends,
     "PNG": lambda data: b"IEND" in data[len(data) // 2 :],
 }
-
-
-def inside(folder: Path, name: str, where: str) -> Path:
-    """The path of `name` in `folder`; DataError if the name leads out of the folder."""
-    if leads_out(name):
-        raise DataError(f"{where}: the name {name!r} leads out of {folder}; names must stay inside")
-    return folder / name
 
 
 class ImageCache:

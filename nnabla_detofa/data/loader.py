@@ -1,7 +1,7 @@
 """Batches of images with CenterNet's targets (4.1)."""
 
 from collections.abc import Sequence
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from ..detection import encode, transform_boxes
 from ..options import Whole
 from .augment import NO_COLOUR_CHANGE, Augmentation, centred_warp, mean_rgb, normalise, random_colour, random_warp, warp
 from .dataset_options import OUTPUT_STRIDE, SIDE, StreamOptions
-from .stream import BatchStream
+from .stream import Batch, BatchStream
 
 
 class LoaderOptions(StreamOptions):
@@ -24,24 +24,12 @@ class LoaderOptions(StreamOptions):
     augment: Augmentation = Augmentation()
 
 
-class Batch(NamedTuple):
-    """B images with their targets.
-
-    `images` (B, 3, S, S) float32; `targets` as in `detection.Targets`, stacked: heatmap (B, C, h, w), size and offset
-    (B, M, 2), index and mask (B, M). `indices` (B,) are the images' places in the data set, `matrix` (B, 2, 3) warps
-    annotated coordinates to cells of the output map. Only the first `n_valid` images count; the others repeat
-    the last one, to fill the batch.
-    """
-
-    images: np.ndarray
-    targets: list[np.ndarray]
-    indices: np.ndarray
-    matrix: np.ndarray
-    n_valid: int
-
-
 class DetectionLoader(BatchStream):
-    """Images with CenterNet's targets; training varies scale, crop, flip and colour, else the test warp."""
+    """Images with CenterNet's targets; training varies scale, crop, flip and colour, else the test warp.
+
+    Targets are those of `detection.Targets`, stacked: heatmap (B, C, h, w), size and offset (B, M, 2), index and mask
+    (B, M).
+    """
 
     task = "detection"
     options: LoaderOptions

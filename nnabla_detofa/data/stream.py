@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from itertools import count
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -21,7 +21,23 @@ from .dataset_options import StreamOptions
 from .flaws import Finding, Findings, count_lines, tell
 from .images import ImageCache
 
+P = TypeVar("P")
 T = TypeVar("T")
+
+
+class Batch(NamedTuple):
+    """B images with their targets.
+
+    `images` (B, 3, S, S) float32; `targets` as the task has them, B rows each; `indices` (B,) are the images' places in
+    the data set, `matrix` (B, 2, 3) warps annotated coordinates to cells of the output map, where boxes are annotated.
+    Only the first `n_valid` images count; the others repeat the last one, to fill the batch.
+    """
+
+    images: np.ndarray
+    targets: list[np.ndarray]
+    indices: np.ndarray
+    matrix: np.ndarray | None
+    n_valid: int
 
 
 class BatchStream(ABC):
@@ -34,9 +50,7 @@ class BatchStream(ABC):
     `searching` and `training` choose the part as the host does: (True, True) trains on what is not held out,
     (True, False) is the held-out part, (False, True) is all of the training split, (False, False) is the test split.
 
-    A data set has `name`, `classes`, `findings`, `digest`, `class_counts`, a length and `subset(indices)`; a batch is a
-    named tuple of `images` (B, 3, S, S) float32, a list of `targets`, `indices` (B,) into the data set, and `n_valid`:
-    only the first images count, the others repeat the last one, to fill the batch.
+    A data set has `name`, `classes`, `findings`, `digest`, `class_counts`, a length and `subset(indices)`.
 
     `split_digest` tells the whole split's annotations from others, whatever is held out. `waited` is how many seconds
     all calls of `next` have taken: what whoever trains has waited for images.
@@ -66,7 +80,7 @@ class BatchStream(ABC):
         self._cache = ImageCache(options.cache_megabytes * 2**20)
         self._order = lru_cache(maxsize=2)(self._order_of)
         self._pool = ThreadPoolExecutor(options.workers, "images") if options.workers else None
-        self._stream: Iterator | None = None
+        self._stream: Iterator[Batch] | None = None
         self._position = 0
         self.waited = 0.0
         cv2.setNumThreads(1)  # threads work on images, not inside them
@@ -98,7 +112,7 @@ class BatchStream(ABC):
         return found
 
     @abstractmethod
-    def _make(self, indices: np.ndarray, rngs: list[np.random.Generator] | None, side: int) -> Any:
+    def _make(self, indices: np.ndarray, rngs: list[np.random.Generator] | None, side: int) -> Batch:
         """The batch of these images at `side` pixels, varied by these generators, or not at all."""
 
     @abstractmethod
@@ -136,19 +150,15 @@ class BatchStream(ABC):
         """Go on as if `next` had given that many batches: `loader.seek(**loader.state())`. Costs nothing."""
         self._stream, self._position = None, require_whole("batches", batches, least=0)
 
-    def batches(self, indices: Sequence[int] | np.ndarray | None = None) -> Iterator:
+    def batches(self, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[Batch]:
         """The images at `indices`, in that order, without augmentation, in batches of `batch_size`; the last is filled.
 
         Without `indices`, every image once; each rank gets its share (from its rank on, every n_ranks-th).
         """
         chosen = np.arange(self._rank, len(self.dataset), self._n_ranks) if indices is None else np.asarray(indices)
         starts = range(0, len(chosen), self.batch_size)
-        return in_order(
-            lambda start: self._still(chosen[start : start + self.batch_size]),
-            starts,
-            self._pool,
-            self.options.prefetch,
-        )
+        parts = (chosen[start : start + self.batch_size] for start in starts)
+        return in_order(self._still, parts, self._pool, self.options.prefetch)
 
     def close(self) -> None:
         """End the threads."""
@@ -164,7 +174,7 @@ class BatchStream(ABC):
         """Pixels of a side of the batch at a `position`, the same on all ranks."""
         return self.options.image_size
 
-    def _batch_at(self, position: int) -> Any:
+    def _batch_at(self, position: int) -> Batch:
         """The batch at a `position` of this rank's stream."""
         number = (position * self.batch_size + np.arange(self.batch_size)) * self._n_ranks + self._rank
         epochs, places = np.divmod(number, len(self.dataset))
@@ -175,13 +185,13 @@ class BatchStream(ABC):
         indices = np.array([self._order(epoch)[place] for epoch, place in samples])
         return self._make(indices, [np.random.default_rng(key) for key in keys], self._side_at(position))
 
-    def _still(self, indices: np.ndarray) -> Any:
+    def _still(self, indices: np.ndarray) -> Batch:
         full = np.pad(indices, (0, self.batch_size - len(indices)), mode="edge")
         return self._make(full, None, self.options.image_size)._replace(n_valid=len(indices))
 
 
 def in_order(
-    make: Callable[[int], T], positions: Iterable[int], pool: ThreadPoolExecutor | None, depth: int
+    make: Callable[[P], T], positions: Iterable[P], pool: ThreadPoolExecutor | None, depth: int
 ) -> Iterator[T]:
     """make(position) for each position in order, `depth` of them ahead of the consumer where there is a pool."""
     if pool is None:

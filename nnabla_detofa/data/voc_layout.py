@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 from ..errors import DataError
 from .flaws import Findings, Flaw
-from .images import SUFFIXES, inside, read_list
-from .listing import Listing, split_suffix
+from .images import SUFFIXES, read_list
+from .listing import Listing, leads_out, split_suffix
 
 LAYOUT = "Annotations, ImageSets/Main and JPEGImages"
 IMAGES, ANNOTATIONS = ("JPEGImages", "images", "Images", "imgs"), ("Annotations", "annotations", "xmls", "xml")
@@ -39,23 +39,22 @@ class Part(NamedTuple):
 def home_of(root: Path, year: str) -> Path:
     """The folder of a year: `VOC<year>` in `root` or in its VOCdevkit, else `root` itself where it has no years."""
     devkit = root / "VOCdevkit" if (root / "VOCdevkit").is_dir() else root
-    home = inside(devkit, f"VOC{year}", "the year of a split")
+    home = _inside(devkit, f"VOC{year}")
     if os.path.isdir(home):  # noqa: PTH112 - any name
         return home
-    years = _years(devkit)
+    years = sorted(one.name for one in devkit.glob("VOC[0-9]*") if one.is_dir())
     if re.fullmatch(r"VOC\d{4}", devkit.name):  # the root is a year's folder itself
-        if devkit.name == home.name:
-            return devkit
         years = [devkit.name]
-    if years or not devkit.is_dir():
-        there = f"; there: {', '.join(years)}" if years else ""
+    if devkit.name != home.name and (years or not devkit.is_dir()):
         needed = f"put VOCdevkit/VOC{year} with {LAYOUT} into {root}, or choose other years"
-        raise DataError(f"no VOC{year} in {devkit}{there}: {needed}")
+        raise DataError(f"no VOC{year} in {devkit}; there: {', '.join(years) or 'none'}: {needed}")
     return devkit
 
 
-def _years(devkit: Path) -> list[str]:
-    return sorted(one.name for one in devkit.glob("VOC[0-9]*") if one.is_dir())
+def _inside(folder: Path, name: str) -> Path:
+    if leads_out(name):
+        raise DataError(f"the split's name {name!r} leads out of {folder}; names must stay inside")
+    return folder / name
 
 
 def parts_of(home: Path, split: str, findings: Findings) -> list[Part]:
@@ -71,29 +70,22 @@ def parts_of(home: Path, split: str, findings: Findings) -> list[Part]:
 
 def _listed(home: Path, split: str, findings: Findings) -> list[Part]:
     for folder in (home / one for one in LISTS):
-        inside(folder, f"{split}.txt", "the name of a split")
-        names = _meant(split, [folder], ".txt")
-        if names:
-            images, annotations = _pair(home)
+        _inside(folder, f"{split}.txt")
+        if names := _meant(split, [folder], ".txt", findings):
             files = [folder / f"{one}.txt" for one in names]
-            _note(names, split, files, findings)
-            return [Part(images, annotations, read_list(one, "split"), one) for one in files]
+            return [Part(*_open(*_folders(home)), read_list(one, "split"), one) for one in files]
     return []
 
 
 def _in_folders(home: Path, split: str, findings: Findings) -> list[Part]:
     """Folders of the splits, each with its images and annotations; or those below the folders of both."""
-    images, annotations = _folders(home)
-    if names := _meant(split, [home], "/"):
-        pairs = [_pair(home / one) for one in names]
-    elif names := _meant(split, [images, annotations], "/"):
-        pairs = [_open(images / one, annotations / one) for one in names]
-    sources = [pair[0].folder for pair in pairs] if names else []
-    _note(names, split, sources, findings)
-    return [_whole(*pair, source, findings) for pair, source in zip(pairs, sources, strict=True)] if names else []
+    both = _folders(home)
+    if names := _meant(split, [home], "/", findings):
+        return [_whole(*_folders(home / one), findings) for one in names]
+    return [_whole(both[0] / one, both[1] / one, findings) for one in _meant(split, both, "/", findings)]
 
 
-def _meant(split: str, places: Sequence[Path], end: str) -> Sequence[str]:
+def _meant(split: str, places: Sequence[Path], end: str, findings: Findings) -> Sequence[str]:
     """The names of lists or folders that are a split, with this `end` in all `places`; empty where none is."""
 
     def there(name: str) -> bool:
@@ -102,25 +94,20 @@ def _meant(split: str, places: Sequence[Path], end: str) -> Sequence[str]:
     if there(split):
         return (split,)
     val = next(filter(there, VALIDATION), None)
+    names: Sequence[str] = ()
     if split == "trainval" and there("train"):
-        return ("train", val) if val and there("test") else ("train",)
-    return (val,) if val and split in ("test", *VALIDATION) and there("train") else ()
-
-
-def _note(names: Sequence[str], split: str, sources: Sequence[Path], findings: Findings) -> None:
-    if tuple(names) != (split,):
-        for source in sources:
-            findings.add(Flaw.SPLIT_STANDS_IN, source, f"for {split}")
+        names = ("train", val) if val and there("test") else ("train",)
+    elif val and split in ("test", *VALIDATION) and there("train"):
+        names = (val,)
+    for name in names:
+        findings.add(Flaw.SPLIT_STANDS_IN, places[0] / f"{name}{end}", f"for {split}")
+    return names
 
 
 def _splits(home: Path) -> list[str]:
     """Names of the lists, and of folders that are called as splits are."""
     lists = {one.stem for folder in LISTS[:2] for one in (home / folder).glob("*.txt")}
     return sorted(lists | {one for one in ("train", "trainval", "test", *VALIDATION) if (home / one).is_dir()})
-
-
-def _pair(folder: Path) -> tuple[Listing, Listing]:
-    return _open(*_folders(folder))
 
 
 def _open(images: Path, annotations: Path) -> tuple[Listing, Listing]:
@@ -146,25 +133,24 @@ def _holds(folder: Path, suffixes: tuple[str, ...]) -> bool:
     return any(split_suffix(one)[1] in suffixes for one in os.listdir(folder))  # noqa: PTH208 - names alone
 
 
-def _whole(images: Listing, annotations: Listing, source: Path, findings: Findings) -> Part:
+def _whole(images: Path, annotations: Path, findings: Findings) -> Part:
     """All images of a folder, those without an annotation too."""
-    names = images.names()
-    stems = {split_suffix(one)[0] for one in names}
-    for one in annotations.names():
+    part = Part(*_open(images, annotations), [], images)
+    part.names.extend(part.images.names())
+    stems = {split_suffix(one)[0] for one in part.names}
+    for one in part.annotations.names():
         if split_suffix(one)[0] not in stems:
-            findings.add(Flaw.ANNOTATION_ALONE, annotations.folder / one)
-    return Part(images, annotations, names, source)
+            findings.add(Flaw.ANNOTATION_ALONE, annotations / one)
+    return part
 
 
 def _divided(home: Path, split: str, findings: Findings) -> Part:
     """The test or the training images of a folder that nothing divides: images that are added later move no other
     from one to the other, but for the last few."""
-    images, annotations = _pair(home)
-    if not images.names():
+    part = _whole(*_folders(home), findings if split != "test" else Findings(strict=False))
+    if not part.names:
         raise DataError(f"{home} has no image ({', '.join(SUFFIXES)}); put {LAYOUT} into it, or images with their xml")
-    part = _whole(images, annotations, home, findings if split != "test" else Findings(strict=False))
     findings.add(Flaw.SPLIT_MADE, home)
     order = sorted(part.names, key=lambda name: hashlib.blake2b(os.fsencode(name), digest_size=8).digest())
     edge = -(-len(order) // TEST_SHARE)
-    chosen = set(order[:edge] if split == "test" else order[edge:])
-    return part._replace(names=[name for name in part.names if name in chosen])
+    return part._replace(names=sorted(order[:edge] if split == "test" else order[edge:]))

@@ -80,7 +80,7 @@ def test_flawed_boxes_are_left_out_and_recorded(voc):
 
 def test_missing_root_says_what_to_put_where(tmp_path):
     fails(
-        r"no VOC2007 in .*nowhere: put VOCdevkit/VOC2007 with Annotations, ImageSets/Main and JPEGImages into",
+        r"no VOC2007 in .*nowhere; there: none: put VOCdevkit/VOC2007 with Annotations, ImageSets/Main and JPEGImages into",
         tmp_path / "nowhere",
     )
 
