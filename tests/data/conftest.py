@@ -89,6 +89,9 @@ class Coco:
     def file(self, part="train"):
         return self.root / "annotations" / f"instances_{part}2017.json"
 
+    def image(self, name):
+        return self.root / "train2017" / name
+
     def write(self, part="train"):
         self.file(part).write_text(json.dumps(self.content))
         return self

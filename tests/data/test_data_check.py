@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import zlib
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,7 +12,7 @@ from PIL import Image as Pillow
 
 from nnabla_detofa.data import flaws as flaws_module
 from nnabla_detofa.data.coco import CocoOptions
-from nnabla_detofa.data.data_check import check, policy_table, report
+from nnabla_detofa.data.data_check import check, policy_table
 from nnabla_detofa.data.dataset import DetectionDataset, hold_out
 from nnabla_detofa.data.examination import as_json, before_training, examine, severity
 from nnabla_detofa.data.flaws import Flaw, Severity
@@ -91,6 +90,7 @@ POINTS = "".join(f"<x{i}>{x}</x{i}><y{i}>{y}</y{i}>" for i, (x, y) in enumerate(
 OUTLINED = f"<object><name>cat</name><polygon>{POINTS}</polygon></object>"
 
 
+CLEAN = id  # does nothing to a set
 VOC_FLAWS = {
     Flaw.SPLIT_UNREADABLE: lambda voc: (voc.folder / "ImageSets/Main/test.txt").unlink(),
     Flaw.IMAGE_MISSING: lambda voc: voc.image("a").unlink(),
@@ -148,47 +148,33 @@ def test_voc(voc, flaw):
     finds(VocOptions(root=voc.root, image_size=64, max_objects=4), flaw)
 
 
-def test_a_class_that_is_not_listed(voc):
-    with_object(small_voc(voc), "dog", (50, 2, 60, 9))
-    finds(VocOptions(root=voc.root, image_size=64, classes=["cat"]), Flaw.CLASS_LEFT_OUT)
+def annotate(voc, names, objects):
+    """Other objects in some images."""
+    for name in names:
+        voc.annotation(name).write_text(voc.xml(objects))
 
 
-@pytest.mark.parametrize(
-    ("classes", "flaws"),
-    [
-        (["cat", "cow"], {Flaw.CLASS_UNTRAINED, Flaw.CLASS_UNTESTED}),
-        (["cow"], {Flaw.CLASS_LEFT_OUT, Flaw.CLASSES_ABSENT}),
-    ],
-)
-def test_a_listed_class_that_no_object_has(voc, classes, flaws):
-    finds(VocOptions(root=small_voc(voc).root, image_size=64, classes=classes), *flaws)
+ROW = [("cat", (9 * i, 2, 9 * i + 5, 9)) for i in range(5)]
+OTHER_OPTIONS = [
+    (lambda voc: with_object(voc, "dog", (50, 2, 60, 9)), {"classes": ["cat"]}, {Flaw.CLASS_LEFT_OUT}),
+    (CLEAN, {"classes": ["cat", "cow"]}, {Flaw.CLASS_UNTRAINED, Flaw.CLASS_UNTESTED}),
+    (CLEAN, {"classes": ["cow"]}, {Flaw.CLASS_LEFT_OUT, Flaw.CLASSES_ABSENT}),
+    (lambda voc: annotate(voc, "abc", []), {"classes": ["cat"]}, {Flaw.NOTHING_TO_TRAIN}),
+    (
+        lambda voc: annotate(voc, "abcde", [("cat", (0.1, 0.2, 0.5, 0.6))]),
+        {},
+        {Flaw.BOXES_IN_ANOTHER_FORM, Flaw.BOX_IN_SHARES},
+    ),
+    (CLEAN, {"held_out": 3}, {Flaw.HELD_OUT_MORE}),
+    (CLEAN, {"held_out": 0.9}, {Flaw.HELD_OUT_ALL}),
+    (lambda voc: annotate(voc, "d", ROW), {"max_objects": 4}, {Flaw.NO_BOXES}),  # room matters where is trained
+]
 
 
-def test_nothing_to_train_on(voc):
-    for name in "abc":
-        small_voc(voc) if name == "a" else None
-        voc.annotation(name).write_text(voc.xml([]))
-    finds(VocOptions(root=voc.root, image_size=64, classes=["cat"]), Flaw.NOTHING_TO_TRAIN)
-
-
-def test_boxes_in_another_form(voc):
-    small_voc(voc)
-    for name in "abcde":
-        voc.annotation(name).write_text(voc.xml([("cat", (0.1, 0.2, 0.5, 0.6))]))
-    finds(VocOptions(root=voc.root, image_size=64), Flaw.BOXES_IN_ANOTHER_FORM, Flaw.BOX_IN_SHARES)
-
-
-def test_held_out_takes_all(voc):
-    options = {"root": small_voc(voc).root, "image_size": 64}
-    finds(VocOptions(**options, held_out=3), Flaw.HELD_OUT_MORE)
-    finds(VocOptions(**options, held_out=0.9), Flaw.HELD_OUT_ALL)
-
-
-@pytest.mark.parametrize("difficult", [False, True])
-def test_room_for_objects_matters_where_is_trained(voc, difficult):
-    small_voc(voc).annotation("d").write_text(voc.xml([("cat", (9 * i, 2, 9 * i + 5, 9), difficult) for i in range(5)]))
-    parts = examine(VocOptions(root=voc.root, image_size=64, max_objects=4), show=False)
-    assert Flaw.TOO_MANY_OBJECTS not in {finding.flaw for part in parts for finding in part.findings}
+@pytest.mark.parametrize(("spoil", "options", "flaws"), OTHER_OPTIONS)
+def test_what_options_make_of_a_set(voc, spoil, options, flaws):
+    spoil(small_voc(voc))
+    finds(VocOptions(root=voc.root, image_size=64, **options), *flaws)
 
 
 @pytest.fixture
@@ -234,25 +220,19 @@ def test_coco(small_coco, flaw):
     finds(CocoOptions(root=small_coco.root, image_size=64, held_out=0), flaw)
 
 
-@pytest.mark.parametrize("part", ["images", "categories"])
-def test_ids_that_are_not_unique(small_coco, part):
-    more = {"file_name": "y.jpg"} if part == "images" else {"name": "cow"}
-    small_coco.content[part].append(small_coco.content[part][0] | more)
+COCO_REPEATS = [
+    ("images", {"file_name": "y.jpg"}, {Flaw.ID_REPEATED}),
+    ("categories", {"name": "cow"}, {Flaw.ID_REPEATED}),
+    ("categories", {"id": 9}, {Flaw.CATEGORY_REPEATED}),
+    ("images", {"id": 5, "file_name": "/b/x.jpg"}, {Flaw.NAME_AMBIGUOUS, Flaw.NAME_MENDED}),
+]
+
+
+@pytest.mark.parametrize(("part", "change", "flaws"), COCO_REPEATS)
+def test_what_a_coco_file_has_twice(small_coco, part, change, flaws):
+    small_coco.content[part].append(small_coco.content[part][0] | change)
     small_coco.write("val")
-    finds(CocoOptions(root=small_coco.root, image_size=64, held_out=0), Flaw.ID_REPEATED)
-
-
-def test_category_names_that_are_not_unique(small_coco):
-    small_coco.content["categories"].append({"id": 9, "name": "cat"})
-    small_coco.write("val")
-    finds(CocoOptions(root=small_coco.root, image_size=64, held_out=0), Flaw.CATEGORY_REPEATED)
-
-
-def test_two_names_of_one_file(small_coco):
-    (row,) = small_coco.content["images"]
-    small_coco.content["images"] = [row | {"file_name": "/a/x.jpg"}, row | {"id": 5, "file_name": "/b/x.jpg"}]
-    small_coco.write("val")
-    finds(CocoOptions(root=small_coco.root, image_size=64, held_out=0), Flaw.NAME_AMBIGUOUS, Flaw.NAME_MENDED)
+    finds(CocoOptions(root=small_coco.root, image_size=64, held_out=0), *flaws)
 
 
 FOLDER_FLAWS = {
@@ -303,9 +283,7 @@ def trains(options):
 
 
 def test_every_flaw_is_planted_somewhere():
-    elsewhere = {Flaw.CLASS_LEFT_OUT, Flaw.CLASS_UNTRAINED, Flaw.CLASS_UNTESTED, Flaw.CLASSES_ABSENT}
-    elsewhere |= {Flaw.ID_REPEATED, Flaw.CATEGORY_REPEATED, Flaw.NAME_AMBIGUOUS}
-    elsewhere |= {Flaw.HELD_OUT_ALL, Flaw.HELD_OUT_MORE, Flaw.NOTHING_TO_TRAIN, Flaw.BOXES_IN_ANOTHER_FORM}
+    elsewhere = set().union(*(one[2] for one in [*OTHER_OPTIONS, *COCO_REPEATS]))
     assert {*VOC_FLAWS, *COCO_FLAWS, *FOLDER_FLAWS, *elsewhere} == set(Flaw)
 
 
@@ -345,16 +323,29 @@ def test_tables_and_json_name_file_and_object(voc, capsys, tmp_path):
         {"split": "train", "flaw": "box_zero", "severity": "mended", "file": str(voc.annotation("a")), "object": 1}
         | {"detail": "(9, 9, 9, 30)"}
     ]
+    annotate(voc, "a", [*CAT, *(("cat", (i, 9, i, 30)) for i in range(25))])
+    check(options, tmp_path / "found.json")
+    assert "    … and 5 more (--json FILE lists them all)\n" in capsys.readouterr().out
+    assert len(json.loads((tmp_path / "found.json").read_text())["flaws"]) == 25
     voc.image("b").unlink()
     assert check(options) == Severity.UNUSABLE == 2
     assert f"trainval.txt lists b, but {voc.image('b').parent} does not have it" in capsys.readouterr().out
 
 
-def test_many_places_of_a_flaw_are_cut_short_on_the_terminal_alone(voc):
-    small_voc(voc).annotation("a").write_text(voc.xml([("cat", (i, 9, i, 30)) for i in range(25)]))
-    parts = examine(VocOptions(root=voc.root, image_size=64), show=False)
-    assert "    … and 5 more (--json FILE lists them all)" in report(parts)
-    assert len([one for one in as_json(parts)["flaws"] if one["flaw"] == "box_zero"]) == 25
+@pytest.mark.parametrize(
+    ("dataloader", "file", "said"),
+    [
+        *((one, None, "dataloader must hold exactly one entry") for one in (None, {}, {"voc": {}, "coco": {}}, [1])),
+        ({"cifar10": None}, None, "unknown data set to check 'cifar10'; known: coco, image_folder, voc"),
+        *(({"voc": {"root": "."}}, place, "cannot write") for place in ("none/x.json", ".", "/dev/null")),
+        ({"voc": {"root": ".", "train": [3]}}, "x.json", "dataloader.voc.train"),
+    ],
+)
+def test_what_the_check_refuses_leaves_the_file_of_the_one_before(tmp_path, dataloader, file, said):
+    (tmp_path / "x.json").write_text("before")
+    with pytest.raises(ConfigError, match=said):
+        check(dataloader, file and tmp_path / file)
+    assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [("x.json", "before")]
 
 
 def test_threads_change_nothing(filled_voc):
@@ -385,6 +376,17 @@ def test_training_says_the_counts_and_remembers_them(voc, caplog):
             before_training(more, {"options": "damaged"})
 
 
+def test_pipes_and_devices_are_not_opened_and_links_are_followed(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "zero.jpg").symlink_to("/dev/zero")
+    for name in ("pipe.jpg", "zero.jpg"):
+        with pytest.raises(DataError, match=f"cannot read the image .*{name}: it is no file"):
+            read_image(tmp_path / name)
+    cv2.imwrite(str(tmp_path / "a.png"), noise(8, 9, 3))
+    (tmp_path / "b.png").symlink_to("a.png")
+    assert read_image(tmp_path / "b.png").shape == (8, 9, 3)
+
+
 def test_bombs_are_not_decoded(tmp_path):
     for side, said in ((2**14, "is too large, perhaps made to fill memory; an image may have"), (2**9, "damaged")):
         bomb(tmp_path / "a.png", side)
@@ -393,60 +395,14 @@ def test_bombs_are_not_decoded(tmp_path):
             read_image(tmp_path / "a.png")
 
 
-def test_pipes_and_devices_are_not_opened(tmp_path):
-    os.mkfifo(tmp_path / "pipe.jpg")
-    (tmp_path / "zero.jpg").symlink_to("/dev/zero")
-    for name in ("pipe.jpg", "zero.jpg"):
-        with pytest.raises(DataError, match=f"cannot read the image .*{name}: it is no file"):
-            read_image(tmp_path / name)
-
-
-def test_links_in_the_folder_are_followed(tmp_path):
-    cv2.imwrite(str(tmp_path / "a.png"), noise(8, 9, 3))
-    (tmp_path / "b.png").symlink_to("a.png")
-    assert read_image(tmp_path / "b.png").shape == (8, 9, 3)
-
-
-@pytest.mark.parametrize("dataloader", [None, {}, {"voc": {}, "coco": {}}, [1]])
-def test_check_needs_one_data_set(dataloader):
-    with pytest.raises(ConfigError, match="dataloader must hold exactly one entry, a name and its options; it is"):
-        check(dataloader)
-
-
-def test_check_of_another_data_set(tmp_path):
-    with pytest.raises(ConfigError, match="unknown data set to check 'cifar10'; known: coco, image_folder, voc"):
-        check({"cifar10": None})
-    with pytest.raises(ConfigError, match="cannot write .*/none/x.json"):
-        check({"voc": {"root": "."}}, tmp_path / "none" / "x.json")
-    for place in (Path(), tmp_path, Path("/dev/null")):
-        with pytest.raises(ConfigError, match=f"cannot write {place}: it must be a file"):
-            check({"voc": {"root": "."}}, place)
-
-
-def test_a_class_that_one_split_lacks_is_noted(small_coco, capsys):
-    small_coco.content["categories"] = [{"id": 5, "name": "dog"}]
-    small_coco.content["annotations"] = [row | {"category_id": 5} for row in small_coco.content["annotations"][:1]]
-    options = {"coco": {"root": str(small_coco.write("val").root), "image_size": 64, "held_out": 0}}
-    assert check(options) == 2
-    said = capsys.readouterr().out
-    assert "test: 1 x object of a class that the training split does not have: left out" in said
-    assert "'dog'; dataloader.coco.classes=[cat, dog] adds it" in said
-    assert "instances_val2017 has no object of the classes cat; it has dog" in said
-    small_coco.content["annotations"].append({"id": 7, "image_id": 4, "category_id": 3, "bbox": [9, 9, 9, 9]})
-    small_coco.content["categories"].append({"id": 3, "name": "cat"})
-    small_coco.write("val")
-    assert check(options) == 1
-
-
 REASONS = {
     "image": (lambda voc, name: voc.image(name).rename(voc.image(name).with_suffix(".xyz")), Flaw.IMAGE_MISSING),
     "annotation": (lambda voc, name: voc.annotation(name).write_text("<annotation>"), Flaw.ANNOTATION_BROKEN),
-    "size": (lambda voc, name: [changed_size(voc, name), voc.image(name).write_text("x")], Flaw.IMAGE_UNREADABLE),
+    "size": (
+        lambda voc, name: [voc.annotation(name).write_text(voc.xml(CAT, None)), voc.image(name).write_text("x")],
+        Flaw.IMAGE_UNREADABLE,
+    ),
 }
-
-
-def changed_size(voc, name):
-    voc.annotation(name).write_text(voc.xml(CAT, None))
 
 
 @pytest.mark.parametrize("reason", REASONS)
@@ -466,22 +422,6 @@ def test_check_names_every_reason_for_which_nothing_is_left(voc, reason, capsys)
     with pytest.raises(DataError) as training:
         options.read("train", None)
     assert str(training.value) in said
-
-
-def test_check_names_every_reason_of_a_coco_file(small_coco, capsys):
-    small_coco.content["images"][0]["file_name"] = "none.jpg"
-    small_coco.write("train")
-    assert check({"coco": {"root": str(small_coco.root), "image_size": 64, "held_out": 0}}) == 2
-    said = capsys.readouterr().out
-    assert "instances_train2017.json lists none.jpg, but" in said
-    assert "lists no image" not in said
-
-
-def test_a_check_that_fails_leaves_the_file_of_the_one_before(tmp_path):
-    (tmp_path / "x.json").write_text("before")
-    with pytest.raises(ConfigError):
-        check({"voc": {"root": str(tmp_path), "train": [3]}}, tmp_path / "x.json")
-    assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [("x.json", "before")]
 
 
 def test_the_policy_names_every_flaw():

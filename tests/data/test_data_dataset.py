@@ -73,9 +73,7 @@ def test_missing_image(tmp_path):
 def test_damaged_image(tmp_path, damage):
     file = picture(tmp_path / "a.jpg")
     file.write_bytes(file.read_bytes()[damage])
-    with pytest.raises(
-        DataError, match=r"cannot decode the image .*a\.jpg: it is damaged, cut off"
-    ):
+    with pytest.raises(DataError, match=r"cannot decode the image .*a\.jpg: it is damaged, cut off"):
         read_image(file)
 
 
