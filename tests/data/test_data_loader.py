@@ -92,12 +92,9 @@ def test_each_epoch_shows_every_image_once_in_another_order(voc):
     epochs = [[i for _ in range(3) for i in numbers(loader.next()["inputs"][0])] for _ in range(3)]
     assert all(sorted(epoch) == list(range(15)) for epoch in epochs)
     assert epochs[0] != epochs[1] != epochs[2]
-
-
-def test_batch_may_exceed_the_epoch(voc):
-    loader = make(shades(voc, 3), searching=False, batch_size=7, augment={"colour": 0, "lighting": 0})
-    seen = numbers(np.concatenate([loader.next()["inputs"][0] for _ in range(3)]))
-    assert [seen.count(i) for i in range(3)] == [7, 7, 7]
+    loader = make(voc, searching=False, batch_size=21, augment=augment)  # a batch may exceed the epoch
+    seen = numbers(np.concatenate([loader.next()["inputs"][0] for _ in range(5)]))
+    assert [seen.count(i) for i in range(15)] == [7] * 15
 
 
 def test_parts_are_those_of_the_host(filled_voc):
@@ -111,12 +108,6 @@ def test_parts_are_those_of_the_host(filled_voc):
     assert sorted(ids[True, True] + ids[True, False]) == whole
     assert len(ids[True, False]) == 2
     assert sorted(ids[False, False]) == [f"b{i:02d}" for i in range(5)]
-
-
-def test_nothing_held_out_leaves_nothing_to_validate_on(filled_voc):
-    assert len(make(filled_voc, held_out=0)) == 20
-    with pytest.raises(DataError, match="held_out is 0: no image of VOC2007 trainval is left to validate on"):
-        make(filled_voc, training=False, held_out=0)
 
 
 def test_validation_goes_round_in_order(voc):
@@ -177,15 +168,32 @@ def test_evaluation_meets_every_image_once(voc, workers):
     assert [numbers(batch.images) for batch in batches] == [[0, 1, 2], [3, 4, 5], [6, 7, 7]]
     assert batches[2].matrix.shape == (3, 2, 3)
     assert all(len(target) == 3 for target in batches[2].targets)
-
-
-def test_evaluation_is_shared_out_among_ranks(voc):
-    shades(shades(voc, 3), 8, "test")
-    seen = []
-    for one in ranks(3):
-        for batch in make(voc, False, False, 2, communicator=one).batches():
-            seen += batch.indices[: batch.n_valid].tolist()
+    shares = [make(voc, False, False, 2, communicator=one).batches() for one in ranks(3)]
+    seen = [i for share in shares for batch in share for i in batch.indices[: batch.n_valid]]
     assert sorted(seen) == list(range(8))
+
+
+@pytest.mark.parametrize(
+    ("part", "options", "error", "said"),
+    [
+        ((True, False), {"held_out": 0}, DataError, "held_out is 0: no image of VOC2007 trainval is left"),
+        ((True, False), {"communicator": ranks(3)[0]}, DataError, "VOC2007 trainval gives 2 images for 3 processes"),
+        ((False, False), {"classes": ["cow", "owl"]}, DataError, "VOC2007 test has no object of the classes cow, owl"),
+        *(((True, True), {"batch_size": n}, ConfigError, "batch_size is") for n in (0, -2, 1.5, None)),
+    ],
+)
+def test_what_no_loader_can_have(filled_voc, part, options, error, said):
+    with pytest.raises(error, match=said):
+        make(filled_voc, *part, **options)
+
+
+def test_a_test_split_with_nothing_to_find_is_said_before_training(voc):
+    shades(shades(voc, 3), 2, "test")
+    make(voc, False, False)
+    for i in range(2):
+        voc.annotation(f"test{i:02d}").write_text(voc.xml([("thing", (5, 5, 60, 50), True)], (64, 64)))
+    with pytest.raises(DataError, match="VOC2007 test has no object to find"):
+        make(voc, False, False)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -216,14 +224,3 @@ def test_flaws_are_told_once(voc, caplog):
         "VOC2007 trainval: 1 x image with more than max_objects objects: trained on the largest of them (full.jpg)",
         "VOC2007 trainval: 1 x image without boxes: kept: all of it is background (bad.xml)",
     ]
-
-
-def test_fewer_images_than_processes(filled_voc):
-    with pytest.raises(DataError, match="VOC2007 trainval gives 2 images for 3 processes"):
-        make(filled_voc, training=False, communicator=ranks(3)[0])
-
-
-@pytest.mark.parametrize("value", [0, -2, 1.5, None])
-def test_batch_size_is_checked(filled_voc, value):
-    with pytest.raises(ConfigError, match="batch_size is"):
-        make(filled_voc, batch_size=value)
