@@ -8,7 +8,7 @@ import numpy as np
 
 from ..options import Listed, Number, Span, Whole
 from .augment import NO_COLOUR_CHANGE, Variation, mean_rgb, normalise, random_colour
-from .dataset_options import SIDE, Many, StreamOptions, span
+from .dataset_options import SIDE, StreamOptions
 from .stream import Batch, BatchStream
 
 SIZES = 4  # spawn key of the image sizes, beside those of `dataset.py`
@@ -24,8 +24,8 @@ class CropAugmentation(Variation):
     A crop has a share of the image's area and a ratio of width to height that are drawn between these two values.
     """
 
-    area: Annotated[Sequence[float], span(Number(above=0, most=1))] = (0.08, 1.0)
-    ratio: Annotated[Sequence[float], span(Number(above=0, most=100))] = (3 / 4, 4 / 3)
+    area: Annotated[Sequence[float], Span(Number(above=0, most=1))] = (0.08, 1.0)
+    ratio: Annotated[Sequence[float], Span(Number(above=0, most=100))] = (3 / 4, 4 / 3)
 
 
 class ClassificationOptions(StreamOptions):

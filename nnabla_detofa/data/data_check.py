@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, RunFolderError, one_line, unknown
+from ..storage.files import write_text
 from .coco import CocoOptions
 from .examination import Part, as_json, examine, severity
 from .flaws import Finding, Flaw, Severity, by_flaw
@@ -41,8 +42,6 @@ def check(dataloader: Any, json_file: Path | None = None) -> int:
     parts = examine(chosen)
     seconds = time.perf_counter() - start
     if json_file:
-        from ..training.files import write_text
-
         try:
             write_text(json_file, json.dumps(as_json(parts), indent=1))
         except RunFolderError as error:

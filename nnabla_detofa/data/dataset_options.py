@@ -10,51 +10,8 @@ from ..options import Flag, Listed, Options, Value, Whole
 NETWORK_STRIDE = 32  # of the backbone's last stage
 
 
-@dataclass(frozen=True)
-class Such(Kind):
-    """A value that fits a description: `fits` says whether it does."""
-
-    description: str
-    fits: Callable[[Any], bool]
-
-    @property
-    def words(self) -> str:
-        """See `Kind`."""
-        return self.description
-
-    def accept(self, value: Any) -> Any:
-        """See `Kind`."""
-        if not self.fits(value):
-            raise ValueError
-        return int(value) if is_whole(value) else value
-
-
-@dataclass(frozen=True)
-class Many(Listed):
-    """One value or more of a kind; `different`: none of them twice; `ordered`: the least, then the greatest."""
-
-    different: bool = False
-    ordered: bool = False
-
-    @property
-    def words(self) -> str:
-        """See `Kind`."""
-        if self.ordered:
-            return f"[least, most], each {self.of.allowed}"
-        return f"{super().words}, at least one{', and none of them twice' if self.different else ''}"
-
-    def accept(self, value: Any) -> tuple:
-        """See `Kind`."""
-        values = super().accept(value)
-        twice = self.different and len({str(one) for one in values}) < len(values)
-        if not values or twice or (self.ordered and values[0] > values[-1]):
-            raise ValueError
-        return values
-
-
-def span(of: Kind) -> Many:
-    """The least and the greatest of some values."""
-    return Many(of, 2, ordered=True)
+def _own_type(value: Any) -> Any:
+    return int(value) if is_whole(value) else value
 
 
 def _divides(value: Any) -> bool:
@@ -65,12 +22,14 @@ def _held_out(value: Any) -> bool:
     return (is_whole(value) and value >= 0) or (is_number(value) and 0 <= value < 1)
 
 
-SIDE = Such("divisible by 32 and above 0", lambda value: is_whole(value) and value > 0 and value % NETWORK_STRIDE == 0)
-OUTPUT_STRIDE = Such("1, 2, 4, 8, 16 or 32", _divides)
-HELD_OUT = Such("a share in [0, 1) or a whole number of images", _held_out)
-PLACE = Such("the name of a folder or file", lambda value: isinstance(value, (str, Path)) and str(value) != "")
-NAME = Such("a name or a number", lambda value: isinstance(value, str) or is_whole(value))
-CLASSES = Many(NAME, different=True, null=True)
+SIDE = Value(
+    "divisible by 32 and above 0", lambda value: is_whole(value) and value > 0 and value % NETWORK_STRIDE == 0, int
+)
+OUTPUT_STRIDE = Value("1, 2, 4, 8, 16 or 32", _divides, int)
+HELD_OUT = Value("a share in [0, 1) or a whole number of images", _held_out, _own_type)
+PLACE = Value("the name of a folder or file", lambda value: isinstance(value, (str, Path)) and str(value) != "")
+NAME = Value("a name or a number", lambda value: isinstance(value, str) or is_whole(value), _own_type)
+CLASSES = Listed(NAME, least=1, different=True, null=True)
 
 
 class Expected(Options):

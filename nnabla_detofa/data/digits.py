@@ -18,7 +18,6 @@ import numpy as np
 from ..errors import ConfigError, DataError
 from ..options import Listed, Options, Span, Value, Whole, ratio, share
 from .dataset import DIGITS
-from .dataset_options import Many, Such, span
 
 VERSION = 1  # of the pictures: raise it when the same options would give others
 JPEG_QUALITY = 95
@@ -41,12 +40,12 @@ class DigitsOptions(Options):
     photograph's own contrast that is left.
     """
 
-    classes: Annotated[Sequence[int], Many(DIGIT, different=True)] = (0, 2, 7)
+    classes: Annotated[Sequence[int], Listed(DIGIT, least=1, different=True)] = (0, 2, 7)
     n_train: Annotated[int, Whole()] = 1200
     n_test: Annotated[int, Whole()] = 200
     image_size: Annotated[int, Whole(least=16)] = 96
-    objects: Annotated[Sequence[int], span(Whole(most=100))] = (1, 3)
-    scale: Annotated[Sequence[float], span(share())] = (0.3, 0.55)
+    objects: Annotated[Sequence[int], Span(Whole(most=100))] = (1, 3)
+    scale: Annotated[Sequence[float], Span(share())] = (0.3, 0.55)
     contrast: Annotated[float, ratio()] = 0.6
     texture: Annotated[float, share()] = 0.5
     seed: Annotated[int, Whole(least=0)] = 0

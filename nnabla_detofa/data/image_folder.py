@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
+from ..options import Value
 from . import digits
 from .classification import ClassificationLoader, ClassificationOptions
 from .dataset_loader import DatasetLoader
