@@ -17,9 +17,10 @@ ARGS ?=
 
 # a checkout of sony/nnabla-nas, and a folder of cases, each with a run.sh that ends with 0 when it is answered
 HOST ?=
+KILLS ?= 20
 CASES ?= ../shared/cases
 
-.PHONY: help venv demo test test-host cases lint bench
+.PHONY: help venv demo test test-host drill cases lint bench reference
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1  \t\2/p' Makefile
@@ -36,8 +37,11 @@ test-host: venv  ## both launchers in a checkout of sony/nnabla-nas, without moc
 	@if [ -z '$(HOST)' ] || [ ! -f '$(HOST)/main.py' ]; then \
 	    echo "skipped: HOST='$(HOST)' is no checkout of sony/nnabla-nas; make test-host HOST=FOLDER"; \
 	else \
-	    HOST="$$(cd '$(HOST)' && pwd)" $(BIN)/python -m pytest tests/host/test_host_checkout.py; \
+	    HOST="$$(cd '$(HOST)' && pwd)" $(BIN)/python -m pytest tests/launch/test_launch_checkout.py; \
 	fi
+
+drill: venv  ## a run of each method killed KILLS times, by hand: it must end as one that was left alone; some minutes
+	OMP_NUM_THREADS=1 $(BIN)/python -m experiments.reliability.drill --kills $(KILLS) $(ARGS)
 
 cases: venv  ## inputs of other people in CASES=FOLDER, one line each; fails where one is not answered
 	@if [ ! -d '$(CASES)' ]; then echo "there is no folder $(CASES): make cases CASES=FOLDER" >&2; exit 2; fi; \
@@ -54,6 +58,9 @@ cases: venv  ## inputs of other people in CASES=FOLDER, one line each; fails whe
 
 bench: venv $(PEERS)/stamp  ## our speed beside the peers'; ARGS='--quick' or ARGS='--only ROW'; experiments/benchmarks/results/
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m experiments.benchmarks $(ARGS)
+
+reference: venv  ## docs/configuration.md from the declarations of all keys
+	$(BIN)/python -m nnabla_detofa.launch.reference docs/configuration.md
 
 lint: venv  ## ruff's rules and format, and types
 	$(BIN)/ruff check .

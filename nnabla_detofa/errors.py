@@ -72,7 +72,7 @@ class NumericError(DetOFAError, ArithmeticError):
     """Training met a loss that is not finite."""
 
 
-def unknown(kind: str, given: object, known: Iterable[str], *, key: str = "") -> ConfigError:
+def unknown(kind: str, given: object, known: Iterable[str], *, key: str | None = None) -> ConfigError:
     """The error for a name that is not among the known ones; names the closest when one is close.
 
     `kind`: what it is the name of; `key`: that of the option, where that is another.
@@ -82,7 +82,7 @@ def unknown(kind: str, given: object, known: Iterable[str], *, key: str = "") ->
     hint = f" (did you mean '{close[0]}'?)" if close else ""
     known_names = ", ".join(names) or "none"
     message = f"unknown {kind} '{given}'; known: {known_names}{hint}"
-    return ConfigError(message, key=key or kind, given=given, allowed=known_names)
+    return ConfigError(message, key=kind if key is None else key, given=given, allowed=known_names)
 
 
 def is_number(value: Any) -> TypeGuard[float]:

@@ -64,7 +64,7 @@ class CostOptions(Options):
     def _own_keys(self) -> "CostOptions":
         foreign = self.model_fields_set - {"name"}
         if foreign and self.name != "latency":
-            raise unknown(f"key in cost '{self.name}':", sorted(foreign)[0], ["name"])
+            raise unknown(f"key in cost '{self.name}':", sorted(foreign)[0], ["name"], key=f"cost.{sorted(foreign)[0]}")
         return self
 
 
@@ -270,7 +270,7 @@ class RunOptions(TrainingOptions):
 
 
 class PretrainingOptions(TrainingOptions):
-    """The options of `OFAPretrainer`."""
+    """The options of `OFAPretrainer`, beside those of `DetOFASearcher` up to `metric`."""
 
     phases: Annotated[
         dict[str, PretrainingPhaseOptions], _phases(PretrainingPhaseOptions), "in order, each opening more choices"

@@ -5,12 +5,12 @@ What a file of `conf/` leaves out has a default where it is declared. These decl
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
 from typing import Any, get_args, get_type_hints
 
 from ..errors import ConfigError, unknown
 from ..options import Options
 from ..run_options import ArgsOptions, PretrainingOptions, RunOptions
+from ..space import Family
 from ..supernet.networks import SPACES
 from .config_check import UNREAD_HPARAMS, Config, solver_options
 from .plugin import COMPONENTS, SUBSTITUTES
@@ -38,29 +38,28 @@ def below(config: Mapping[str, Any], place: Sequence[str]) -> set[str]:
     runner = RUNNERS.get(_at(config, "args", "algorithm"), RunOptions)
     match list(place):
         case []:
-            return _names(Config)
-        case ["args", *inside]:
-            return _names(ArgsOptions, inside) - {"comm", "event"}
+            return names(Config)
+        case ["args"]:
+            return names(ArgsOptions) - {"comm", "event"}
         case ["hparams"]:
-            return {*_names(runner), *UNREAD_HPARAMS} - {"args"}
+            return {*names(runner), *UNREAD_HPARAMS} - {"args"}
         case ["hparams", "phases", _]:
-            return {*_names(runner, ["phases"]), "depths", "widths", "expands"}
+            return {*names(runner, "phases"), *(family.choices if (family := _family(config)) else ())}
         case ["hparams", "schedule"]:
-            return _names(runner, ["schedule"])
+            return names(runner, "schedule")
         case ["space"]:
             return {"name"}
         case ["optimizer", name]:
-            return _names(solver_options(_at(config, "optimizer", name, "name")))
+            return names(solver_options(_at(config, "optimizer", name, "name")))
         case ["network", name]:
             network = getattr(MODULES.get(name), "SearchNet" if _at(config, "args", "search") else "TrainNet", None)
-            return _names(getattr(network, "declared", None))
+            return names(declared(network))
         case ["network", name, "space"]:
-            space = _at(config, "space", "name") or "ofa_resnet50"
-            return {"name", *SPACES[space]().family.to_dict()} - {"coupled"} if space in SPACES else set()
+            return {"name", *(family.to_dict() if (family := _family(config)) else ())} - {"coupled"}
         case ["dataloader", name, *inside]:
-            return _names(getattr(getattr(MODULES.get(name), "DataLoader", None), "declared", None), inside)
+            return names(declared(getattr(MODULES.get(name), "DataLoader", None)), *inside)
         case [group, *inside] if group != "hparams":
-            return _names(RunOptions, [group, *inside])
+            return names(RunOptions, group, *inside)
     return set()
 
 
@@ -70,18 +69,27 @@ def _at(config: Any, *place: str) -> Any:
     return config
 
 
-def _names(kind: Any, inside: Sequence[str] = ()) -> set[str]:
+def _family(config: Any) -> Family | None:
+    """That of the search space that a configuration names, where there is one of that name."""
+    name = _at(config, "space", "name") or "ofa_resnet50"
+    return SPACES[name]().family if name in SPACES else None
+
+
+def declared(component: Any) -> type[Options] | None:
+    """The class of the options of a network or of a data set's loader."""
+    return getattr(component, "declared", None)
+
+
+def names(kind: Any, *inside: str) -> set[str]:
     """The options that a class declares, or those that one of them holds."""
     for name in inside:
-        hint = get_type_hints(kind).get(name) if _declares(kind) else None
-        kind = next(filter(_declares, _parts(hint)), None)
-    if isinstance(kind, type) and issubclass(kind, Options):
-        return set(kind.model_fields)
-    return {one.name for one in fields(kind)} if is_dataclass(kind) else set()
+        kind = held(get_type_hints(kind).get(name)) if kind else None
+    return set(kind.model_fields) if kind else set()
 
 
-def _declares(kind: Any) -> bool:
-    return is_dataclass(kind) or (isinstance(kind, type) and issubclass(kind, Options))
+def held(hint: Any) -> type[Options] | None:
+    """The class of options in an annotation: itself, an optional one, or that of a dictionary; None where none is."""
+    return next((one for one in _parts(hint) if isinstance(one, type) and issubclass(one, Options)), None)
 
 
 def _parts(hint: Any) -> Iterator[Any]:

@@ -79,6 +79,7 @@ def _first(where: str, error: ValidationError, model: type[Options]) -> ConfigEr
         return ConfigError(f"{group} lacks {last}", key=place)
     said = problem.get("ctx", {}).get("error")
     if isinstance(said, ConfigError):
+        said.key = said.key or place
         return said
     allowed = "keys and their values" if problem["type"].startswith("model") else str(said or problem["msg"])
     return ConfigError(key=place, given=problem["input"], allowed=allowed)

@@ -139,7 +139,7 @@ def OneOf(what: str, names: Callable[[], Iterable[str]], *, null: bool = False) 
 
     def take(value: Any) -> Any:
         if not isinstance(value, str) or value not in set(names()):
-            raise unknown(what, value, names())
+            raise unknown(what, value, names(), key="")  # whoever asks knows the key
         return value
 
     return _Plain(lambda: f"one of {', '.join(sorted(names()))}", take, null=null)
