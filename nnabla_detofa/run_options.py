@@ -1,7 +1,7 @@
 """Options of a run: every key below `hparams` and `args`, declared once (an addition; not in the paper).
 
-The NumPy rooms and the path filter declare their own options where they use them, and these are taken from there; this
-module stands above them, `options/` below. A text in an annotation is a key's meaning in `docs/configuration.md`.
+The rooms declare their own options where they use them, and these are taken from there; this module stands above them,
+`options/` below. A text in an annotation is a key's meaning in `docs/configuration.md`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BeforeValidator, ConfigDict, model_validator
 
 from .errors import ConfigError, unknown
+from .host.device import open_device
 from .options import Flag, Keys, Listed, Number, OneOf, Options, Text, Whole, declared, ratio
 from .path_filter import PathFilter, fit
 from .pruning import PATH_STRATEGIES, STRATEGIES
@@ -19,16 +20,18 @@ from .space import PROPOSALS
 FULLNET = "fullnet"  # the sampler of one path alone
 SCHEDULES = ("constant", "step", "cosine")
 COSTS = ("flops", "parameters", "memory", "latency")
-CONTEXTS = ("auto", "cpu", "cudnn")
-TYPE_CONFIGS = ("float", "half", "mixed_half")
 # what the host's launchers add for a runner, and what they and their schedulers read alone
 SUPPLIED = ("input_shapes", "target_shapes")
 HOST_HPARAMS = ("epoch", "cosine_warmup_epoch", "warmup_lr", "step_decay_rate", "epoch_steps")
 
 T = TypeVar("T", bound="TrainingOptions")
+_Device: Any = declared(open_device)
+_Network: Any = declared(PathFilter, "rng")
+_Fit: Any = declared(fit, "rng", "progress", "agree")
+_Search: Any = declared(evolve, "budgets", "rng", "progress")
 
 
-class ArgsOptions(Options):
+class ArgsOptions(_Device):
     """Arguments that do not decide a run's result."""
 
     output_path: Annotated[str, Text("a folder"), "where results go, below the run's folder"]
@@ -36,11 +39,6 @@ class ArgsOptions(Options):
     event: Any  # and its stream events
     algorithm: Annotated[str, Text(), "the runner"] = "DetOFASearcher"
     search: Annotated[bool, Flag(), "a network's `SearchNet`, and not its `TrainNet`"] = True
-    context: Annotated[str, OneOf("args.context", lambda: CONTEXTS), "auto: cudnn where a GPU answers"] = "auto"
-    device_id: Annotated[Any, "the visible GPUs; -1 leaves them as they are"] = "-1"
-    type_config: Annotated[
-        str | None, OneOf("args.type_config", lambda: TYPE_CONFIGS, null=True), "precision; mixed_half on CUDA alone"
-    ] = None
     print_frequency: Annotated[int, Whole(), "steps between updates of the progress bar's loss"] = 10
     checkpoint_minutes: Annotated[
         float | None, Number(above=0, null=True), "of training between two checkpoints at most"
@@ -161,11 +159,6 @@ class PruningOptions(StrategyOptions):
     def prunes(self) -> bool:
         """Whether operations or paths leave the space; without that training needs no path filter."""
         return self.strategy != "none" or self.path_ratio > 0
-
-
-_Network: Any = declared(PathFilter, "rng")
-_Fit: Any = declared(fit, "rng", "progress", "agree")
-_Search: Any = declared(evolve, "budgets", "rng", "progress")
 
 
 class NetworkOptions(_Network):

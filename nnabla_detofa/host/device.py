@@ -2,13 +2,14 @@
 
 import os
 from types import ModuleType
-from typing import Any
+from typing import Annotated, Any
 
 import nnabla as nn
 from nnabla.ext_utils import get_extension_context
 from nnabla_nas.utils.helper import CommunicatorWrapper
 
-from ..errors import ConfigError, HostError, unknown
+from ..errors import ConfigError, HostError
+from ..options import OneOf, checked
 from .cpu import NoStreamEvent
 from .quiet import quiet
 
@@ -18,19 +19,21 @@ TYPE_CONFIGS = ("float", "half", "mixed_half")
 MPI_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
 
 
+@checked("args")
 def open_device(
-    *, context: str = "auto", device_id: str | int = "-1", type_config: str = "float"
+    *,
+    context: Annotated[
+        str, OneOf("args.context", lambda: CONTEXTS), "auto: cudnn where a GPU answers, else cpu"
+    ] = "auto",
+    device_id: Annotated[str | int, "the visible GPUs; -1 leaves them as they are"] = "-1",
+    type_config: Annotated[
+        str, OneOf("args.type_config", lambda: TYPE_CONFIGS), "precision; mixed_half on CUDA"
+    ] = "float",
 ) -> tuple[CommunicatorWrapper, Any]:
     """Make the asked device nnabla's default; returns the host's communicator and a stream-event handler.
 
-    `context` is `cpu`, `cudnn`, or `auto`: cudnn where its extension imports and a device answers, else the CPU.
-    `device_id` restricts the visible GPUs, "-1" leaves them as they are.
     Raises ConfigError for an unknown name, and HostError for a cudnn that is not there or processes that cannot talk.
     """
-    if context not in CONTEXTS:
-        raise unknown("args.context", context, CONTEXTS)
-    if type_config not in TYPE_CONFIGS:
-        raise unknown("args.type_config", type_config, TYPE_CONFIGS)
     if str(device_id) != "-1":
         os.environ["CUDA_VISIBLE_DEVICES"] = str(device_id)  # read when the CUDA extension is first imported
     cuda = None if context == "cpu" else _cuda(required=context == "cudnn")

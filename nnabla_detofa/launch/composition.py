@@ -100,20 +100,20 @@ def _own_hydra() -> Iterator[None]:
 def _as_file(config: Any) -> DictConfig:
     """A mapping as a file would say it.
 
-    One without `defaults` is taken for a composed one: it gets what every configuration has, and where interpolations
-    were resolved, `hparams` repeats its groups again, so that overrides of them reach the run.
+    One without `defaults` is taken for a composed one: it gets what every configuration has, and `hparams` repeats its
+    groups again, so that overrides of them reach the run.
     """
-    own = config if isinstance(config, DictConfig) else OmegaConf.create(dict(config))
-    given: Any = OmegaConf.to_container(own, resolve=False)
+    file = config if isinstance(config, DictConfig) else OmegaConf.create(dict(config))
+    given: Any = OmegaConf.to_container(file, resolve=False)
     if "defaults" in given:
         return OmegaConf.create(given)
-    links: dict[str, Any] = {group: f"${{{group}}}" for group in REPEATED}
-    links["identity"] = {group: f"${{{group}}}" for group in IDENTITY}
-    hparams = given.get("hparams")
-    for key, link in links.items() if isinstance(hparams, dict) else ():
-        same = {group: given.get(group) for group in IDENTITY} if key == "identity" else given.get(key)
-        if isinstance(same, dict) and hparams.get(key) == same:
-            hparams[key] = link
+    for place, groups in (("hparams", REPEATED), ("hparams.identity", IDENTITY)):
+        own: Any = given
+        for name in place.split("."):
+            own = own.get(name) if isinstance(own, dict) else None
+        for group in groups if isinstance(own, dict) else ():
+            if isinstance(own.get(group), dict) and group in given:
+                own[group] = f"${{{group}}}"
     return OmegaConf.create({"defaults": ["run", "_self_"], **given})
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from inspect import Parameter, signature
-from itertools import chain
 from typing import Annotated, Any
 
 from nnabla import solvers
@@ -10,17 +9,12 @@ from pydantic import ConfigDict, create_model
 
 from ..errors import ConfigError, is_number, unknown
 from ..options import Flag, Number, OneOf, Options, Text, Value, Whole, ratio
+from ..run_options import HOST_HPARAMS
 
 SOLVERS = {name: make for name, make in vars(solvers).items() if name[:1].isupper() and not isinstance(make, type)}
 RATES, MOMENTS = ("alpha", "lr"), ("beta1", "beta2", "momentum")
-# the schedulers that the host can build, and what each reads from hparams
-SCHEDULERS = {
-    "CosineScheduler": (),
-    "CosineSchedulerWarmup": ("cosine_warmup_epoch", "warmup_lr"),
-    "StepScheduler": ("step_decay_rate", "epoch_steps"),
-}
-# what runners of the host read and ours do not
-UNREAD_ARGS, UNREAD_HPARAMS = ("save_nnp", "no_visualize"), ("epoch", *chain(*SCHEDULERS.values()))
+SCHEDULERS = ("CosineScheduler", "CosineSchedulerWarmup", "StepScheduler")  # that the host can build
+UNREAD_ARGS = ("save_nnp", "no_visualize")  # what runners of the host read and ours do not, as HOST_HPARAMS
 
 
 def _is_folder(name: Any) -> bool:
@@ -95,7 +89,7 @@ def without_effect(config: Mapping[str, Any]) -> list[str]:
     """Keys of a configuration that runners of the host read and ours do not."""
     return [
         *(f"args.{key}" for key in UNREAD_ARGS if config["args"].get(key)),
-        *(f"hparams.{key}" for key in UNREAD_HPARAMS if key in config["hparams"]),
+        *(f"hparams.{key}" for key in HOST_HPARAMS if key in config["hparams"]),
         *(f"optimizer.{name}" for name in config["optimizer"] if name != "train"),
         *(f"regularizer.{name}" for name in config.get("regularizer", ())),
     ]
@@ -173,21 +167,7 @@ def solver_options(solver: Any) -> type[OptimizerOptions]:
     return create_model("OptimizerOptions", __base__=OptimizerOptions, __doc__=OptimizerOptions.__doc__, **own)
 
 
-def check_optimizers(optimizers: Mapping[str, Any], hparams: Mapping[str, Any]) -> None:
-    """Solver, keywords, numbers and scheduler of every entry of `optimizer`."""
+def check_optimizers(optimizers: Mapping[str, Any]) -> None:
+    """Solver, keywords and numbers of every entry of `optimizer`."""
     for name, given in optimizers.items():
-        where = f"optimizer.{name}"
-        options = solver_options((given or {}).get("name", "Sgd")).of(where, given or {})
-        if options.lr_scheduler is not None:
-            lacking = {"epoch" if "train" in name else "warmup", *SCHEDULERS[options.lr_scheduler]} - hparams.keys()
-            for key in sorted(lacking):
-                raise ConfigError(f"{where}.lr_scheduler needs hparams.{key}: give it", key=f"hparams.{key}")
-            # with a negative hparams.warmup_lr the host starts the warm-up at `lr` and looks for no `alpha`
-            from_lr = options.lr_scheduler == "CosineSchedulerWarmup" and hparams["warmup_lr"] < 0
-            _require_rate(where, given, ("lr",) if from_lr else ("lr", "alpha"))
-
-
-def _require_rate(where: str, given: Mapping[str, Any], rates: Iterable[str]) -> None:
-    if not any(rate in given for rate in rates):
-        said = " or ".join(rates)
-        raise ConfigError(f"{where} has an lr_scheduler and lacks its start rate: give {said}", key=where, allowed=said)
+        solver_options((given or {}).get("name", "Sgd")).of(f"optimizer.{name}", given or {})

@@ -9,10 +9,10 @@ from typing import Any, get_args, get_type_hints
 
 from ..errors import ConfigError, unknown
 from ..options import Options
-from ..run_options import ArgsOptions, PretrainingOptions, RunOptions
+from ..run_options import HOST_HPARAMS, ArgsOptions, PretrainingOptions, RunOptions
 from ..space import Family
 from ..supernet.networks import SPACES
-from .config_check import UNREAD_HPARAMS, Config, solver_options
+from .config_check import Config, solver_options
 from .plugin import COMPONENTS, SUBSTITUTES
 
 MODULES = {name: module for _, name, module in (*COMPONENTS, *SUBSTITUTES)}
@@ -42,7 +42,7 @@ def below(config: Mapping[str, Any], place: Sequence[str]) -> set[str]:
         case ["args"]:
             return names(ArgsOptions) - {"comm", "event"}
         case ["hparams"]:
-            return {*names(runner), *UNREAD_HPARAMS} - {"args"}
+            return {*names(runner), *HOST_HPARAMS} - {"args"}
         case ["hparams", "phases", _]:
             return {*names(runner, "phases"), *(family.choices if (family := _family(config)) else ())}
         case ["hparams", "schedule"]:

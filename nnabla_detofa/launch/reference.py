@@ -30,7 +30,7 @@ SUPPLIED = {"comm", "event", "args", "identity", *GROUPS}
 
 def reference() -> str:
     """The whole file."""
-    sections = {"args": ArgsOptions, "hparams": RunOptions}
+    sections: dict[str, Any] = {"args": ArgsOptions, "hparams": RunOptions}
     sections |= {group: held(RunOptions.model_fields[group].annotation) for group in GROUPS}
     sections |= {"hparams` of `OFAPretrainer": PretrainingOptions, "optimizer.NAME": OptimizerOptions}
     for name, module in MODULES.items():

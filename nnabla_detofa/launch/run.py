@@ -51,7 +51,7 @@ def launch(config: dict[str, Any], *, plan: bool = False) -> Path:
         raise ConfigError(f"args.algorithm is '{args['algorithm']}', which makes no plan; leave plan=true out")
     network, network_options = _network(config)
     _check_dataloader(config)
-    check_optimizers(config["optimizer"], hparams)
+    check_optimizers(config["optimizer"])
     for name, options in (config.get("regularizer") or {}).items():
         check_keywords(f"regularizer.{name}", options or {}, *accepted(_named("regularizer", name, estimator)))
 

@@ -133,15 +133,15 @@ def test_a_mini_batch_of_null_is_the_processes_share(refusal, n_procs, share):
     assert refusal(settled, 3, mini_batch_train=None).key == "hparams.batch_size_train"
 
 
-def checked(hparams=None, **options):
-    check_optimizers({"train": options}, hparams or {})
+def checked(**options):
+    check_optimizers({"train": options})
 
 
 def test_optimizers_the_host_can_build():
     checked(name="Adam", alpha=1e-3, weight_decay=1e-4, grad_clip=1.0, eps=1e-6, beta1=0)
     checked(lr=0.1, lr_scheduler=None, weight_decay=None, grad_clip=None)
-    checked({"epoch": 2}, name="Adam", alpha=1e-3, lr_scheduler="CosineScheduler")
-    check_optimizers({"plain": None}, {})
+    checked(name="Adam", alpha=1e-3, lr_scheduler="CosineScheduler")
+    check_optimizers({"plain": None})
 
 
 @pytest.mark.parametrize(
@@ -164,19 +164,3 @@ def test_what_an_optimizer_may_not_have(refusal, solver, key, values):
         error = refusal(checked, **{"name": solver, **({} if key == "name" else {key: value})})
         assert error.key == f"optimizer.train.{key}"
         assert error.allowed in str(error)
-
-
-@pytest.mark.parametrize(
-    ("hparams", "options", "key"),
-    [
-        ({"epoch": 2, "step_decay_rate": 0.1}, {"lr": 0.1, "lr_scheduler": "StepScheduler"}, "hparams.epoch_steps"),
-        ({"epoch": 2}, {"lr_scheduler": "CosineScheduler"}, "optimizer.train"),
-        (  # from a negative rate the warm-up starts at `lr`
-            {"epoch": 2, "cosine_warmup_epoch": 1, "warmup_lr": -1},
-            {"name": "Adam", "alpha": 1e-3, "lr_scheduler": "CosineSchedulerWarmup"},
-            "optimizer.train",
-        ),
-    ],
-)
-def test_what_a_scheduler_needs(refusal, hparams, options, key):
-    assert refusal(checked, hparams, **options).key == key
