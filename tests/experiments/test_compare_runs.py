@@ -81,18 +81,19 @@ def test_another_cost_and_the_largest_path_alone(compare):
 
 
 @pytest.mark.parametrize(
-    ("key", "change"),
+    ("change", "said"),
     [
-        ("dataset", {"dataset": "VOC2012 trainval"}),
-        ("metric", {"metric": "coco"}),
-        ("test", {"test": {"images": 3}}),
-        ("cost.name", {"cost": {"name": "latency", "unit": "ns"}}),
-        ("budgets", {"pareto": [{"budget": 1e6, "flops": 1e6, "score": 0.1, "ap": 0.2}]}),
+        ({"dataset": "VOC2012 trainval"}, "dataset is"),
+        ({"metric": "coco"}, "metric is"),
+        ({"test": {"images": 3}}, "test is"),
+        ({"cost": {"name": "latency", "unit": "ns"}}, "cost.name is"),
+        ({"pareto": [{"budget": 1e6, "flops": 1e6, "score": 0.1, "ap": 0.2}]}, "budgets is"),
+        ({"pareto": [], "largest": 3}, "no summary"),
     ],
 )
-def test_runs_that_do_not_compare(compare, tmp_path, key, change):
-    code, said, _ = compare(A=[summary()], B=[summary(**change)])
-    assert code == 2 and f"{tmp_path}/A0 and {tmp_path}/B0 do not compare: {key} is " in said
+def test_runs_that_do_not_compare(compare, tmp_path, change, said):
+    code, line, _ = compare(A=[summary()], B=[summary(**change)])
+    assert code == 2 and f"{tmp_path}/B0" in line and said in line
 
 
 @pytest.mark.parametrize(("change", "said"), [({"seed": 1, "strategy": "none"}, "strategy is"), ({}, "seeds [0, 0]")])
@@ -101,13 +102,7 @@ def test_runs_of_a_method_differ_by_seed_alone(compare, change, said):
     assert code == 2 and said in line
 
 
-@pytest.mark.parametrize("given", ["log/a", "=log/a", "A="])
+@pytest.mark.parametrize("given", ["log/a", "=log/a", "A=", "A=nothing"])
 def test_arguments_of_another_form(compare, given):
     code, said, _ = compare(given)
-    assert code == 2 and "must be NAME=FOLDER" in said
-
-
-@pytest.mark.parametrize("content", [[], {}, {"pareto": [], "largest": 3}])
-def test_folders_that_hold_no_finished_run(compare, tmp_path, content):
-    for code, said, _ in (compare(A=[content]), compare(f"B={tmp_path}/nothing")):
-        assert code == 2 and str(tmp_path) in said and "summary" in said
+    assert code == 2 and ("must be NAME=FOLDER" in said or "nothing has no summary" in said)
