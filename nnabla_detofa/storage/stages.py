@@ -158,16 +158,16 @@ class Stages:
         `previous/` with all that comes after it, and so is a file that is not as its stage left it.
 
         Raises:
-            RunFolderError: the first stage's inputs differ, since the folder belongs to another configuration; or a
-                stage that was interrupted would be set aside.
+            RunFolderError: the inputs of a stage that comes after none differ, since the folder belongs to another
+                configuration; or a stage that was interrupted would be set aside.
         """
-        inputs, first = json.loads(json.dumps(inputs, sort_keys=True)), after is None and self._last is None
+        inputs = json.loads(json.dumps(inputs, sort_keys=True))
         parents = list(after) if after is not None else [self._last] if self._last is not None else []
         digest = _digest(name, inputs, [self._passed[parent] for parent in parents])
         on_chain = after is None
         known, foreign = self._records.get(name), []
         if known is not None and known.digest != digest:
-            if first:
+            if not parents:
                 raise RunFolderError(self._another(known.inputs, inputs))
             self._set_aside(name, self._stale(name, on_chain=on_chain), inputs)
             known = None
