@@ -1,0 +1,323 @@
+"""A run's folder: what is done is not done again, what is changed is set aside, what is interrupted goes on."""
+
+import json
+import time
+
+import pytest
+
+from nnabla_detofa.errors import RunFolderError
+from nnabla_detofa.storage import Kept, Rehearsal, Stages, Work
+
+
+class Session:
+    """One process on a folder: its stages write one file each; remembers which ran and what was said."""
+
+    def __init__(self, path, **options):
+        self.said, self.ran = [], []
+        self.folder = Stages(path, say=self.said.append, **options)
+
+    def stage(self, name, value=None, *, after=None):
+        """A stage whose value is its one input."""
+        kept = self.folder.json(f"{name}.json")
+        return self.folder.run(name, {"value": value}, kept, lambda: self.ran.append(name) or value, after=after)
+
+    def work(self, name, work, *files, value=None):
+        """A stage whose work leaves its files itself."""
+        return self.folder.run(name, {"value": value}, Kept(files or [f"{name}.json"], lambda: "read"), work)
+
+    def chain(self, **values):
+        """Stages in the given order; returns those that ran."""
+        for name, value in values.items():
+            assert self.stage(name, value) == value
+        return self.ran
+
+
+def contents(path):
+    return {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file()}
+
+
+def record(path):
+    return json.loads((path / "stages.json").read_text())
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "log" / "trial"
+
+
+@pytest.fixture
+def session(path):
+    return lambda **options: Session(path, **options)
+
+
+def interrupted(session, name, file=None, **options):
+    """A stage that was interrupted when half of its file was there."""
+
+    def work():
+        if file is not None:
+            file.write_text("half")
+        time.sleep(0.02)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        session.work(name, work, **options)
+
+
+def test_a_stage_that_is_done_is_not_run_again(session, path):
+    assert session().chain(first=1, second=2) == ["first", "second"]
+    before = contents(path)
+    again = session()
+    assert again.chain(first=1, second=2) == []
+    assert contents(path) == before
+    assert [line.split(":")[0] for line in again.said if "kept" in line] == ["first", "second"]
+    assert set(again.folder.seconds) == {"first", "second"}
+
+
+def test_inputs_are_compared_as_json_holds_them(session):
+    session().stage("first", {"at": (1, 2), "a": 1})
+    again = session()
+    again.stage("first", {"a": 1, "at": [1, 2]})
+    assert again.ran == []
+
+
+def test_an_interrupted_stage_goes_on_with_what_it_left_and_adds_its_seconds(session, path):
+    file, first, second, met = path / "first.json", session(), session(), []
+    interrupted(first, "first", file)
+    assert first.folder.seconds == {}
+    seconds = record(path)["first"]["seconds"]
+    assert seconds >= 0.02
+    second = session()
+    assert second.work("first", lambda: met.append(file.read_text()) or "made") == "made"
+    assert met == ["half"]
+    assert second.folder.seconds["first"] >= seconds
+    third = session()
+    assert third.work("first", None) == "read"
+    assert third.folder.seconds == second.folder.seconds
+
+
+def test_a_kill_loses_few_of_the_seconds(session, path):
+    one = session()
+
+    def work():
+        (path / "first.json").write_text("1")
+        time.sleep(0.02)
+        one.folder.count_seconds()
+        assert record(path)["first"]["seconds"] == 0  # not at every call
+        one.folder.count_seconds(every=0.01)
+        assert record(path)["first"]["seconds"] >= 0.02
+
+    one.work("first", work)
+    one.folder.count_seconds(every=0)  # between two stages there is nothing to count
+    assert 0.02 <= one.folder.seconds["first"] < 2
+
+
+def test_a_changed_stage_sets_aside_its_files_and_all_later_ones(session, path):
+    session().chain(first=1, second=2, third=3)
+    changed = session()
+    assert changed.chain(first=1, second=5, third=3) == ["second", "third"]
+    aside = path / "previous" / "1"
+    assert sorted(contents(aside)) == ["second.json", "stages.json", "third.json"]
+    assert (aside / "second.json").read_text() == "2\n"
+    assert sorted(record(aside)) == ["second", "third"]
+    assert (path / "first.json").read_text() == "1\n"
+    assert any(str(aside) in line for line in changed.said)
+
+
+def test_each_change_gets_a_folder_of_its_own(session, path):
+    for value in (1, 2, 3):
+        session().chain(first=0, second=value)
+    for file in ("second.json", "stages.json", ""):
+        place = path / "previous" / "1" / file
+        place.unlink() if file else place.rmdir()
+    session().chain(first=0, second=4)
+    found = {one.name: (one / "second.json").read_text() for one in (path / "previous").iterdir()}
+    assert found == {"2": "2\n", "3": "3\n"}
+
+
+def test_a_stage_may_come_between_or_be_left_out(session, path):
+    session().chain(first=1, third=3)
+    assert session().chain(first=1, second=2, third=3) == ["second", "third"]
+    assert session().chain(first=1, second=2, third=3) == []
+    assert sorted(contents(path / "previous" / "1")) == ["stages.json", "third.json"]
+    shorter = session()
+    assert shorter.chain(first=1, third=3) == ["third"]
+    assert set(shorter.folder.seconds) == {"first", "third"}
+    assert (path / "previous" / "2" / "second.json").is_file()
+
+
+@pytest.mark.parametrize("name", [".second.json.before", ".second.writing.json", "second.json.part"])
+def test_what_an_interrupted_writer_left_is_set_aside_too(session, path, name):
+    session().chain(first=1, second=2)
+    (path / name).write_text("a part")
+    session().chain(first=1, second=3)
+    assert not (path / name).exists()
+    assert (path / "previous" / "1" / name).is_file()
+
+
+@pytest.mark.parametrize(
+    ("changed", "ran"),
+    [
+        ({}, []),
+        ({"root": 2}, None),
+        ({"side": 2}, ["side", "leaf", "joint"]),
+        ({"leaf": 2}, ["leaf", "joint"]),
+        ({"lone": 2}, ["lone", "joint"]),
+        ({"joint": 2}, ["joint"]),
+        ({"third": 2}, ["third"]),
+        ({"second": 2}, ["second", "side", "leaf", "lone", "joint", "third"]),
+        ({"side": None}, ["leaf", "joint"]),
+    ],
+)
+def test_a_change_redoes_what_comes_after_it_and_nothing_else(session, path, changed, ran):
+    def run(second=1, root=1, side=1, leaf=1, lone=1, joint=1, third=1):
+        one = session()
+        one.stage("root", root, after=[])
+        one.chain(first=1, second=second)
+        if side is not None:
+            one.stage("side", side, after=["second"])
+        one.stage("leaf", leaf, after=["second" if side is None else "side"])
+        one.stage("lone", lone, after=["second"])
+        one.stage("joint", joint, after=["leaf", "lone"])
+        one.stage("third", third)
+        return one
+
+    before = run().folder
+    if ran is None:
+        with pytest.raises(RunFolderError, match="belongs to another configuration"):
+            run(**changed)
+        return
+    again = run(**changed)
+    assert again.ran == ran
+    assert again.folder.digest("third") != before.digest("third") or not {"second", "third"} & {*ran}
+    assert run(**changed).ran == []
+    assert run(**changed).folder.seconds.keys() == before.seconds.keys()
+
+
+@pytest.mark.parametrize(
+    ("ratio", "third", "difference"),
+    [(0.25, 4, "value was 3 and is 4"), (0.4, 3, "value.ratio was 0.25 and is 0.4")],
+)
+def test_an_interrupted_stage_does_not_go_on_with_other_settings(session, path, ratio, third, difference):
+    def chain():
+        return session().chain(first=1, second={"ratio": ratio, "paths": 100}, third=third)
+
+    one = session()
+    one.chain(first=1, second={"ratio": 0.25, "paths": 100})
+    interrupted(one, "third", path / "third.json", value=3)
+    before = contents(path)
+    with pytest.raises(RunFolderError, match=f"third was interrupted.* {difference};.* name=NEW_NAME.*third.json"):
+        chain()
+    assert contents(path) == before
+    (path / "third.json").unlink()  # now it has nothing to lose
+    assert chain() == (["third"] if ratio == 0.25 else ["second", "third"])
+
+
+def test_a_changed_first_stage_is_another_configuration(session, path):
+    settings = {"seed": 0, "network": {"small": {"head": 8, "neck": [8, 8]}}, "warmup": 1}
+    session().stage("first", settings)
+    before = contents(path)
+    other = {**settings, "seed": 1, "network": {"small": {"head": 16, "neck": [8, 8]}}}
+    said = "another configuration: value.network.small.head was 8 and is 16; value.seed was 0 and is 1;"
+    with pytest.raises(RunFolderError, match=f"{said}.* name=NEW_NAME"):
+        session().stage("first", other)
+    assert contents(path) == before
+
+
+def test_of_many_differences_the_first_are_told(session):
+    session().stage("first", dict.fromkeys("abcde", 0))
+    with pytest.raises(RunFolderError, match="value.a was 0 and is 1; .*value.c was 0 and is 1 and 2 more;"):
+        session().stage("first", dict.fromkeys("abcde", 1))
+    with pytest.raises(RunFolderError, match="configuration: value.f was None and is 1;"):
+        session().stage("first", {**dict.fromkeys("abcde", 0), "f": 1})
+
+
+@pytest.mark.parametrize("damage", [b"", b"3", b"[", None])
+def test_a_file_that_was_changed_or_lost_is_set_aside_and_its_stage_done_again(session, path, damage):
+    session().chain(first=1, second=2, third=3)
+    file = path / "second.json"
+    whole = file.read_bytes()
+    file.unlink() if damage is None else file.write_bytes(damage)
+    again = session()
+    assert again.chain(first=1, second=2, third=3) == ["second"]
+    assert file.read_bytes() == whole
+    if damage is not None:
+        assert (path / "previous/1/second.json").read_bytes() == damage
+        assert f"second: second.json: changed since, moved to {path}/previous/1" in again.said[1]
+
+
+def test_files_that_no_record_tells_of_are_not_gone_on_with(session, path):
+    """A record that was deleted leaves results that may be of any settings."""
+    session().chain(first=1, second=2)
+    (path / "stages.json").unlink()
+    again = session()
+    assert (
+        again.folder.run("first", {"value": 1}, again.folder.json("first.json"), (path / "first.json").exists) is False
+    )
+    assert again.said[0].startswith("first: first.json: of no recorded stage, moved to ")
+    assert (path / "previous/1/first.json").read_text() == "1\n"
+
+
+def test_folders_are_checkpoints_and_know_themselves(session, path):
+    session().work("first", (path / "checkpoint").mkdir, "checkpoint")
+    (path / "checkpoint" / "more").touch()
+    assert session().work("first", None, "checkpoint") == "read"
+    (path / "stages.json").unlink()
+    assert session().work("first", lambda: "made", "checkpoint") == "made"
+    assert (path / "checkpoint" / "more").exists()
+
+
+def test_a_process_that_does_not_write_leaves_the_folder_as_it_is(session, path):
+    session().chain(first=1, second=2)
+    (path / "first.json").write_text("3")
+    before = contents(path)
+    other = session(writes=False)
+    assert other.chain(first=1, second=3) == ["first", "second"]
+    assert contents(path) == before
+    assert set(other.folder.seconds) == {"first", "second"}
+
+
+def test_all_processes_wait_before_a_stage_changes_anything_and_after_it(session):
+    """And as often where a setting changes: the one that writes moves files that another may look at."""
+    for value, writes in ((2, True), (3, False), (3, True)):
+        events = []
+        one = session(writes=writes, barrier=lambda: events.append("wait"))
+        one.chain(first=1)
+        events.clear()
+        kept = one.folder.json("second.json")
+        one.folder.run("second", {"value": value}, kept, lambda: events.append("work"))
+        assert events == ["wait", "work", "wait"]
+
+
+def test_a_rehearsal_does_nothing():
+    rehearsal, work = Rehearsal(), Work("hard", steps=3, batch=2)
+    kept = Kept(["a"], None)
+    assert rehearsal.run("first", {}, kept, None, rehearsed=lambda: 1, takes=work) == 1
+    assert rehearsal.run("second", {}, kept, None, rehearsed=lambda: 2, after=["first"]) == 2
+    assert rehearsal.planned == {"first": work}
+
+
+ENTRY = {"digest": "d", "inputs": {}, "files": ["a.csv"], "after": [], "sums": {}, "seconds": 1.0, "done": True}
+NO_FILES = ("../outside", "/etc/passwd", "..", "", "*", "a/b", 3)
+
+
+@pytest.mark.parametrize(
+    "stages",
+    [
+        None,
+        [],
+        {"a": None},
+        *({"a": {**ENTRY, "files": [name]}} for name in NO_FILES),
+        *({"a": {**ENTRY, "sums": {name: "0"}}} for name in NO_FILES[:-1]),
+        *({"a": {**ENTRY, key: None}} for key in ENTRY),
+        *({"a": {**ENTRY, "seconds": seconds}} for seconds in (float("inf"), float("nan"), -1)),
+        {"a": {**ENTRY, "settings": {}}},
+        '{"first": {',
+    ],
+)
+def test_a_record_that_is_none_is_said(tmp_path, stages):
+    file = tmp_path / "stages.json"
+    file.write_text(json.dumps({"a": ENTRY}))
+    Stages(tmp_path, say=print)
+    file.write_text(stages if isinstance(stages, str) else json.dumps(stages))
+    with pytest.raises(RunFolderError, match="stages.json .*; delete it to run all stages again"):
+        Stages(tmp_path, say=print)
