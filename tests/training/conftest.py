@@ -1,205 +1,26 @@
-"""A supernet and pictures so small that a run takes seconds; the host is repaired before a test imports it."""
+"""Fixtures of small runs; the host is repaired before a test imports it."""
 
-import io
-import json
-import logging
-import shutil
 import sys
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from types import SimpleNamespace
-from typing import NamedTuple
+from pathlib import Path
 
-import nnabla as nn
-import numpy as np
 import pytest
-from hydra.core.global_hydra import GlobalHydra
 
-import nnabla_detofa.host  # noqa: F401
-from nnabla_detofa import cli
-from nnabla_detofa.algorithm import DetOFASearcher
-from nnabla_detofa.data.voc import DataLoader
-from nnabla_detofa.supernet import SearchNet
+sys.path[:0] = map(str, Path(__file__).parents[1:3])
 
-SPACE = {
-    "width_scale": 0.0625,
-    "channel_divisor": 4,
-    "base_depths": [1, 1, 1, 1],
-    "depths": [0, 1],
-    "widths": [0.65, 1.0],
-}
-NETWORK = {"space": SPACE, "neck": [8, 8], "head": 8, "head_deviation": None, "stem_pool": False}
-DIGITS = {"classes": [0, 1, 7], "n_train": 60, "n_test": 12, "image_size": 32, "scale": [0.35, 0.6]}
-LOADER = {"generate": DIGITS, "image_size": 32, "output_stride": 4, "max_objects": 10, "held_out": 16, "workers": 0}
-BATCHES = {"batch_size_train": 16, "mini_batch_train": 16, "batch_size_valid": 8, "mini_batch_valid": 8}
-TINY = {
-    "network": {"ofa_resnet50_centernet": NETWORK},
-    "dataloader": {"voc": LOADER},
-    "hparams": {**BATCHES, "warmup": 1, "finetune": 2},
-    "path_filter": {
-        "paths_per_bucket": 4,
-        "bn_images": 8,
-        "evaluation_bn_images": 8,
-        "validation_images": 8,
-        "folds": 2,
-        "second_measurement": True,
-        "network": {"dim": 8, "heads": 2, "layers": 1, "hidden": 8},
-        "fit": {"epochs": 2},
-    },
-    "pruning": {"paths_per_operation": 5},
-    "search": {"generations": 3, "population": 10},
-    "args": {"context": "cpu"},
-}
-
-
-def overrides(values, prefix=""):
-    """The values as Hydra's overrides, whether their keys are there already or not."""
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from overrides(value, f"{prefix}{key}.")
-        else:
-            yield f"++{prefix}{key}={json.dumps(value)}"
-
-
-@pytest.fixture(scope="session")
-def pictures(tmp_path_factory):
-    """The folder of the generated pictures, written by the first loader that asks for them."""
-    return tmp_path_factory.mktemp("digits")
+from small_runs import *  # noqa: E402, F403
 
 
 @pytest.fixture
-def tiny_overrides(tmp_path, pictures, monkeypatch):
-    """Those that make the demo tiny, to be used in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    return [*overrides(TINY), f"dataloader.voc.root={pictures}"]
-
-
-@pytest.fixture
-def tiny():
-    """Builds the small supernet of three classes; one seed, one network."""
-    return lambda **options: SearchNet(3, **{**NETWORK, **options})
-
-
-@pytest.fixture
-def loader(pictures):
-    """Builds a loader of the pictures that are trained on, or held out, or of the test split."""
-
-    def build(searching=True, training=True, *, batch_size=4):
-        return DataLoader(searching, training, batch_size, root=pictures, **LOADER)
-
-    return build
-
-
-class Answer(NamedTuple):
-    """Exit code of a command, its lines on standard output, and those on standard error that are no progress bars."""
-
-    code: int
-    out: list[str]
-    err: list[str]
-
-
-class Command:
-    """The command on a demo's configuration made tiny, as started in the folder `start`."""
-
-    def __init__(self, start, pictures, config="detofa_demo", tiny=TINY, removed=()):
-        self.start, self.folder, self._config = start, start / "log" / config, config
-        (loader,) = tiny["dataloader"]
-        self._tiny = [*(f"~{key}" for key in removed), *overrides(tiny), f"dataloader.{loader}.root={pictures}"]
-
-    def __call__(self, *more):
-        return self.run("-c", self._config, *self._tiny, *more)
-
-    def run(self, *arguments):
-        out, err = io.StringIO(), io.StringIO()
-        with undisturbed(self.start), redirect_stdout(out), redirect_stderr(err):
-            code = cli.main(list(arguments))
-        lines = err.getvalue().replace("\r", "\n").splitlines()
-        return Answer(code, out.getvalue().splitlines(), [line for line in lines if line and "%|" not in line])
-
-    def results(self):
-        """Bytes of every result by name; logs, curves and checksums are none, nor is what was set aside."""
-        inside = [file.relative_to(self.folder) for file in self.folder.rglob("*") if file.is_file()]
-        return {
-            str(file): (self.folder / file).read_bytes()
-            for file in inside
-            if file.parts[0] not in ("tensorboard", "previous")
-            and file.suffix not in (".log", ".txt")
-            and file.name != "sums.json"
-            and str(file)[0] != "."
-        }
-
-    def json(self, name):
-        return json.loads((self.folder / name).read_text())
-
-
-@contextmanager
-def undisturbed(start):
-    """Work in the folder `start`; arguments, environment, logging and NNabla's context are as before afterwards."""
-    context = nn.get_current_context()
-    root = logging.getLogger()
-    handlers, levels = root.handlers[:], {logger: logger.level for logger in (root, logging.getLogger("nnabla"))}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(start)
-        patch.setattr(sys, "argv", ["nnabla_detofa"])
-        patch.setenv("HYDRA_FULL_ERROR", "1")
-        try:
-            yield
-        finally:
-            nn.set_default_context(context)
-            GlobalHydra.instance().clear()
-            for handler in set(root.handlers) - set(handlers):
-                handler.close()
-            root.handlers[:] = handlers
-            for logger, level in levels.items():
-                logger.setLevel(level)
-
-
-@pytest.fixture(scope="session")
-def new_command():
-    """Builds a command on any configuration."""
-    return Command
-
-
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory, pictures):
-    """A command whose run is done, with its answer; not to be run again."""
-    command = Command(tmp_path_factory.mktemp("finished"), pictures)
-    return command, command()
-
-
-@pytest.fixture(scope="session")
-def ready(tmp_path_factory, pictures):
-    """A searcher as the command builds it, its settings checked and nothing done."""
-    seen = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(DetOFASearcher, "algorithm", lambda self: seen.append(self))
-        assert Command(tmp_path_factory.mktemp("ready"), pictures)().code == 0
-    return seen[0]
-
-
-@pytest.fixture
-def second_process(ready, monkeypatch):
-    """Makes the searcher the first of two processes; the other one adds the given value to every sum."""
-
-    def join(adds):
-        def all_reduce(arrays, **_):
-            for array in arrays:
-                array.data = array.data + np.float32(adds)
-
-        comm = SimpleNamespace(n_procs=2, rank=0, all_reduce=all_reduce, comm=SimpleNamespace(barrier=lambda: None))
-        monkeypatch.setattr(ready, "comm", comm)
-        return ready
-
-    return join
-
-
-@pytest.fixture
-def command(tmp_path, pictures):
-    """The command in an empty folder."""
-    return Command(tmp_path, pictures)
-
-
-@pytest.fixture
-def again(finished, command):
-    """The command where a run is done already."""
-    shutil.copytree(finished[0].folder, command.folder)
-    return command
+def run(ready, tmp_path):
+    """A run in a folder of its own, with nothing done; what a test changes of it is as before afterwards."""
+    parts = (ready.trainer, ready.step, ready.step._optimizer, ready.processes, ready.session, ready.folder)
+    before = [(part, dict(vars(part))) for part in parts]
+    weights = {name: p.d.copy() for name, p in ready.model.get_parameters().items()}
+    ready.folder.path = tmp_path
+    yield ready
+    for part, attributes in before:
+        vars(part).clear()
+        vars(part).update(attributes)
+    for name, parameter in ready.model.get_parameters().items():
+        parameter.d = weights[name]
+    ready.step.loader.seek(0)
