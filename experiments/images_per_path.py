@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from nnabla_detofa.training.tables import NumberTable
 
 from nnabla_detofa.data.voc import DataLoader
 from nnabla_detofa.path_filter import PathFilter, evaluate, fit, ridge_score
 from nnabla_detofa.space import Budgets, SearchSpace
 from nnabla_detofa.supernet import NETWORKS, load_weights
 from nnabla_detofa.training.measuring import FixedImages, PathMeasurer
-from nnabla_detofa.training.tables import NumberTable
 
 SIZES = (12, 36, 108, 324)  # images for a path: BN and validation
 SETS = 10  # of each size, and as many measured paths in a bucket

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import nnabla.solvers as S  # noqa: N812
 import numpy as np
+from nnabla_detofa.training.files import damage
 
 from nnabla_detofa.supernet import NETWORKS
 from nnabla_detofa.training.checkpoint import Checkpoints, lost_parameter
-from nnabla_detofa.training.files import damage
 
 EPOCH = (0.800 - 0.414) * 86_400 / 70  # seconds on a V100: Table 3, without measuring paths
 PERIOD = 600  # args.checkpoint_minutes

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from nnabla_detofa.training.tables import MeasuredPaths, PathTable
 
 from experiments import filter_transfer
 from nnabla_detofa.errors import ConfigError
 from nnabla_detofa.path_filter import PathFilter, ridge_score
 from nnabla_detofa.space import SearchSpace
-from nnabla_detofa.training.tables import MeasuredPaths, PathTable
 
 SPACE = SearchSpace.ofa_resnet50(base_depths=(1, 1, 1, 1), depths=(0, 1), width_scale=0.25)
 

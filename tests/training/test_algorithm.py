@@ -6,12 +6,12 @@ import json
 import h5py
 import numpy as np
 import pytest
+from nnabla_detofa.training.report import write_pareto
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
 from nnabla_detofa.space import Budgets, SearchSpace
 from nnabla_detofa.training import SupernetRunner
 from nnabla_detofa.training.measuring import PathMeasurer
-from nnabla_detofa.training.report import write_pareto
 from nnabla_detofa.training.trainer import SupernetTrainer
 
 BEFORE_PRUNING = ["warmup", "paths_warmup", "path_filter_warmup"]

@@ -5,10 +5,10 @@ import json
 
 import numpy as np
 import pytest
+from nnabla_detofa.training.report import quality_table
 
 from nnabla_detofa.errors import SpaceError
 from nnabla_detofa.training import runner
-from nnabla_detofa.training.report import quality_table
 
 SEARCH = ["search", "evaluate", "report"]
 

@@ -11,10 +11,11 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from nnabla_detofa.training.shrinking import ShrinkingRunner
+
 from experiments import compare_runs
 from nnabla_detofa.space import SearchSpace
 from nnabla_detofa.training.measuring import PathMeasurer
-from nnabla_detofa.training.shrinking import ShrinkingRunner
 from nnabla_detofa.training.trainer import SupernetTrainer
 
 SEARCH = ["paths_final", "path_filter_final", "filter_quality", "search", "evaluate", "report"]

@@ -5,6 +5,7 @@ import shutil
 import nnabla as nn
 import numpy as np
 import pytest
+from nnabla_detofa.supernet.classifier import SearchNet
 
 from nnabla_detofa.data import digits
 from nnabla_detofa.data.digits import DigitsOptions
@@ -12,7 +13,6 @@ from nnabla_detofa.path_filter import PathFilter
 from nnabla_detofa.pretraining import OFAPretrainer, corners
 from nnabla_detofa.space import SearchSpace
 from nnabla_detofa.supernet import load_weights
-from nnabla_detofa.supernet.classifier import SearchNet
 from nnabla_detofa.training.measuring import PathMeasurer
 from nnabla_detofa.training.step import PathStep
 

@@ -5,11 +5,11 @@ from collections import OrderedDict
 import nnabla as nn
 import nnabla.functions as F  # noqa: N812
 import numpy as np
+from nnabla_detofa.supernet.backbone import OFAResNet50
 
 from nnabla_detofa.host import Mo
 from nnabla_detofa.space import SearchSpace
 from nnabla_detofa.supernet import CenterNet
-from nnabla_detofa.supernet.backbone import OFAResNet50
 
 
 def stepper(network, loss_of, genotypes: list[dict], activate):

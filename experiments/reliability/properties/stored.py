@@ -13,15 +13,15 @@ import h5py
 import nnabla.solvers as S  # noqa: N812
 import numpy as np
 from hypothesis import strategies as st
+from nnabla_detofa.training.files import SUMS, read_json
+from nnabla_detofa.training.run_folder import RunFolder
+from nnabla_detofa.training.tables import PathTable, read_column
 
 from nnabla_detofa.path_filter import PathFilter
 from nnabla_detofa.space import TokenLayout
 from nnabla_detofa.supernet import NETWORKS, Supernet, load_weights, transfer_weights, weights_as_bytes
 from nnabla_detofa.training.checkpoint import SOLVER, STATE, Checkpoints
-from nnabla_detofa.training.files import SUMS, read_json
-from nnabla_detofa.training.run_folder import RunFolder
 from nnabla_detofa.training.solver_state import load_solver, solver_as_bytes
-from nnabla_detofa.training.tables import PathTable, read_column
 
 from .answers import Property, answer
 from .images import write
