@@ -8,47 +8,34 @@ holds for costs that are sums as for those that are the largest of their parts.
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
 from ..errors import SpaceError
-from .family import Family
 from .layer_costs import LayerCosts
 from .masks import Masks
+from .segment_tables import SegmentTable, segment_tables
 
 MOST_PAIRS = 20_000_000  # combinations that one side may have
 RANGES_KEPT = 16  # prepared ranges: a search goes round its own, five budgets' and four edges', in every generation
 
 
-class _Table:
-    """Rows of genes gathered into groups of equal (width before, width after, cost)."""
-
-    def __init__(self, rows: np.ndarray, start: np.ndarray, end: np.ndarray, cost: np.ndarray) -> None:
-        order = np.lexsort((cost, end, start))
-        start, end, cost = start[order], end[order], cost[order]
-        new: np.ndarray = np.r_[True, (np.diff(start) != 0) | (np.diff(end) != 0) | (np.diff(cost) != 0)]
-        self._rows, self._first = rows[order], np.flatnonzero(new)
-        self.start: np.ndarray = start[new]
-        self.end: np.ndarray = end[new]
-        self.cost: np.ndarray = cost[new]
-        self.count: np.ndarray = np.diff(np.r_[self._first, len(order)])
-
-    def genes(self, group: np.ndarray, member: np.ndarray) -> list[np.ndarray]:
-        return [self._rows[self._first[group] + member]]
+class TooManyPairsError(Exception):
+    """A side has more combinations than are listed."""
 
 
 class _Join:
     """Every pair of two sides that agree on the width where they meet, sorted by (key, cost)."""
 
-    def __init__(self, left: "_Table | _Join", right: "_Table | _Join", costs: LayerCosts, *, key: str) -> None:
+    def __init__(
+        self, left: "SegmentTable | _Join", right: "SegmentTable | _Join", costs: LayerCosts, *, key: str
+    ) -> None:
         widths = np.unique(right.start)
         matching = [(np.flatnonzero(left.end == w), np.flatnonzero(right.start == w)) for w in widths]
         pairs = sum(len(a) * len(b) for a, b in matching)
         if pairs > MOST_PAIRS:
-            raise SpaceError(
-                f"the space has {pairs:,} half paths of different cost; at most {MOST_PAIRS:,} are allowed"
-            )
+            raise TooManyPairsError
         a = np.concatenate([np.repeat(a, len(b)) for a, b in matching])
         b = np.concatenate([np.tile(b, len(a)) for a, b in matching])
         cost = costs.join(left.cost[a], right.cost[b])
@@ -65,26 +52,14 @@ class _Join:
         return self._left.genes(a, of_left) + self._right.genes(b, of_right)
 
 
-def _parts(masks: Masks, costs: LayerCosts) -> list[_Table]:
-    """Each segment's rows after each leaf before it; the tail belongs to the last."""
-    parts, last = [], len(masks.rows) - 1
-    for segment, (one, rows) in enumerate(zip(masks.family.segments, masks.rows, strict=True)):
-        cost, leaves = costs.rows(segment, rows), one.leaves[rows.context]
-        cost = costs.join(cost, costs.tail[leaves]) if segment == last else cost
-        n = len(cost)
-        start = np.repeat(np.arange(n), len(leaves))
-        parts.append(_Table(np.tile(rows.genes, (n, 1)), start, np.tile(leaves, n), cost.ravel()))
-    return parts
-
-
-def _nothing(n_leaves: int) -> _Table:
+def _nothing(n_leaves: int) -> SegmentTable:
     """A segment without genes or cost, so that a side of one segment is a pair as well."""
     leaves = np.arange(n_leaves)
-    return _Table(np.empty((n_leaves, 0), np.int8), leaves, leaves, np.zeros(n_leaves))
+    return SegmentTable(np.empty((n_leaves, 0), np.int8), leaves, leaves, np.zeros(n_leaves))
 
 
-def _joined(parts: Sequence[_Table], costs: LayerCosts, *, key: str) -> "_Table | _Join":
-    joined: _Table | _Join = parts[0]
+def _joined(parts: Sequence[SegmentTable], costs: LayerCosts, *, key: str) -> "SegmentTable | _Join":
+    joined: SegmentTable | _Join = parts[0]
     for right in parts[1:]:
         joined = _Join(joined, right, costs, key=key)
     return joined
@@ -99,28 +74,17 @@ class _Range(NamedTuple):
     until: np.ndarray
 
 
-class LayeredCost(Protocol):
-    """A cost that is joined from tables of layers, as `CostModel` is."""
-
-    layers: LayerCosts
-
-    def require_family(self, family: Family) -> None:
-        """SpaceError unless the cost is of that family."""
-
-
 class PathsByCost:
-    """The paths of one space in the order of one cost; see `SearchSpace.sample` and `.count`."""
+    """The paths of one space, fewer than 2**62, in the order of one cost; see `SearchSpace.sample` and `.count`."""
 
-    def __init__(self, masks: Masks, cost: LayeredCost) -> None:
-        cost.require_family(masks.family)
-        if masks.size() >= 2**62:
-            raise SpaceError(f"the space has {masks.size():,} paths; ranges of cost are drawn from at most 2**62")
-        self._masks, self._layers = masks, cost.layers
-        parts = _parts(masks, cost.layers)
+    def __init__(self, masks: Masks, costs: LayerCosts) -> None:
+        """TooManyPairsError where a side has more than `MOST_PAIRS` combinations."""
+        self._masks, self._layers = masks, costs
+        parts = segment_tables(masks, costs)
         middle = (len(parts) + 1) // 2
-        self._head = _joined(parts[:middle], cost.layers, key="end")
+        self._head = _joined(parts[:middle], costs, key="end")
         rest = parts[middle:] if len(parts) > middle + 1 else [parts[-1], _nothing(masks.family.segments[-1].n_leaves)]
-        self._rest = _joined(rest, cost.layers, key="start")
+        self._rest = _joined(rest, costs, key="start")
         self._below = np.r_[0, np.cumsum(self._rest.count)]  # paths of the second side before each of its choices
         self._ranges: OrderedDict[tuple[float, float], _Range] = OrderedDict()
 

@@ -1,17 +1,29 @@
 """The search space 𝒜 and its pruned forms 𝒜̃ (Table 1, Section 3.2): size, membership, exactly uniform draws."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from ..errors import ConfigError, SpaceError, WeightsError, unknown
 from . import variation_operators
-from .cost_sampler import LayeredCost, PathsByCost
+from .cost_bins import PathsByBins
+from .cost_sampler import PathsByCost, TooManyPairsError
 from .family import Family, TokenLayout
+from .layer_costs import LayerCosts
 from .layers import Layer
 from .masks import Masks, Operations, SegmentRows
 from .resnet50 import ResNet50, ResNet50Options
+
+
+class LayeredCost(Protocol):
+    """A cost that is joined from tables of layers, as `CostModel` is."""
+
+    layers: LayerCosts
+
+    def require_family(self, family: Family) -> None:
+        """SpaceError unless the cost is of that family."""
+
 
 FAMILIES: dict[str, type[Family]] = {ResNet50.name: ResNet50}  # by the name in the description of a space
 
@@ -27,7 +39,7 @@ class SearchSpace:
         """`allowed`: bool (blocks, contexts, choices) for each segment; all that exists where None."""
         self.family = family
         self.masks = Masks(family, family.masks() if allowed is None else allowed)
-        self._by_cost: dict[LayeredCost, PathsByCost] = {}
+        self._by_cost: dict[LayeredCost, PathsByCost | PathsByBins] = {}
 
     @classmethod
     def ofa_resnet50(cls, **options: Any) -> "SearchSpace":
@@ -114,7 +126,7 @@ class SearchSpace:
         return self.masks.size()
 
     def count(self, cost: LayeredCost, *, low: float = -np.inf, high: float = np.inf) -> int:
-        """The number of paths with low <= cost < high; see `PathsByCost` for where it is exact."""
+        """The number of paths with low <= cost < high; exact but for `PathsByBins`."""
         return self.by_cost(cost).count(low, high)
 
     def contains(self, paths: np.ndarray) -> np.ndarray:
@@ -146,10 +158,15 @@ class SearchSpace:
         """Every allowed choice of each segment's genes: few enough to list them."""
         return self.masks.rows
 
-    def by_cost(self, cost: LayeredCost) -> PathsByCost:
-        """The paths ordered by cost; built once for each cost model."""
+    def by_cost(self, cost: LayeredCost) -> PathsByCost | PathsByBins:
+        """The paths ordered by cost, in bins where they are too many; built once for each cost model."""
         if cost not in self._by_cost:
-            self._by_cost[cost] = PathsByCost(self.masks, cost)
+            cost.require_family(self.family)
+            try:
+                exact = PathsByCost(self.masks, cost.layers) if self.size() < 2**62 else None
+            except TooManyPairsError:
+                exact = None
+            self._by_cost[cost] = exact or PathsByBins(self.masks, cost.layers)
         return self._by_cost[cost]
 
     # ---- layers

@@ -1,6 +1,7 @@
 """Laws of cost: equals a count layer by layer, monotone, exact extremes; buckets and draws within a range of cost."""
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnabla_detofa.errors import ConfigError, SpaceError
-from nnabla_detofa.space import Budgets, CostModel, DetectorLayers, LayerCosts, SearchSpace, cost_sampler
+from nnabla_detofa.space import Budgets, CostModel, DetectorLayers, LayerCosts, SearchSpace, cost_bins, cost_sampler
 
 KINDS = st.sampled_from(["flops", "parameters", "memory", "latency"])
 SMALL = {"base_depths": (1, 1, 1, 1), "depths": (0, 1), "widths": (0.65, 1.0), "expands": (0.2, 0.35)}
@@ -313,12 +314,45 @@ def test_rows_that_are_not_paths_have_no_cost() -> None:
             call(SearchSpace.ofa_resnet50())
 
 
-def test_spaces_too_large_for_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
-    space = SearchSpace.ofa_resnet50(**SMALL)
-    cost = CostModel.flops(space, image_size=64, n_classes=2)
+@pytest.fixture
+def in_bins(monkeypatch: pytest.MonkeyPatch) -> Callable:
+    """A space whose halves count as too many, with wide bins."""
     monkeypatch.setattr(cost_sampler, "MOST_PAIRS", 10)
-    with pytest.raises(SpaceError, match="half paths of different cost; at most 10 are allowed"):
-        space.count(cost)
+    monkeypatch.setattr(cost_bins, "BINS", 400)
+    monkeypatch.setattr(cost_bins, "MOST_MISSES", 300)
+    return lambda **options: SearchSpace.ofa_resnet50(**{**SMALL, "width_scale": 0.25, "depths": (0,), **options})
+
+
+def test_spaces_too_large_for_halves_are_drawn_from_uniformly_and_counted_by_bins(in_bins, is_uniform) -> None:
+    space = in_bins(elastic_stem=False)
+    cost = CostModel.flops(space, image_size=64, n_classes=2)
+    listed = space.enumerate()
+    costs, budgets = cost(listed), Budgets.equal_width(cost)
+    assert space.count(cost) == len(listed)
+    for bucket in range(5):
+        low, high = budgets.range(bucket)
+        inside = np.unique(listed[(costs >= low) & (costs < high)], axis=0)
+        drawn = space.sample(40 * len(inside), np.random.default_rng(0), cost=cost, low=low, high=high)
+        rows, counts = np.unique(drawn, axis=0, return_counts=True)
+        assert np.array_equal(rows, inside) and is_uniform(counts, 40)
+        assert 0.85 * len(inside) <= space.count(cost, low=low, high=high) <= len(inside)
+    edges = np.unique(costs)[[3, 4]]
+    assert space.count(cost, low=edges[0], high=edges[1]) == 1
+    assert space.count(cost, low=edges[0] + 1, high=edges[1]) == 0
+    assert space.sample(0, np.random.default_rng(0), cost=cost).shape == (0, space.family.n_genes)
+    with pytest.raises(SpaceError, match="no path was found"):
+        space.sample(1, np.random.default_rng(0), cost=cost, low=edges[0] + 1, high=edges[1])
+    with pytest.raises(SpaceError, match="ranges of a peak"):
+        space.count(CostModel.memory(space, image_size=64, n_classes=2))
+
+
+def test_more_paths_than_a_machine_integer_holds() -> None:
+    space = SearchSpace.ofa_resnet50(base_depths=(6, 6, 6, 6))
+    cost = CostModel.parameters(space, n_classes=2)
+    low, high = Budgets.equal_width(cost).range(2)
+    assert 2**62 < space.count(cost) == space.size()
+    paths = space.sample(5, np.random.default_rng(0), cost=cost, low=low, high=high)
+    assert space.contains(paths).all() and ((cost(paths) >= low) & (cost(paths) < high)).all()
 
 
 def test_both_spaces_have_the_same_buckets_and_reach_all_of_them():
