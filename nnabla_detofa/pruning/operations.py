@@ -10,9 +10,9 @@ import numpy as np
 
 from ..errors import ConfigError, SpaceError
 from ..options import OneOf, Whole, checked, declared
-from ..space import Budgets, CostModel, SearchSpace
+from ..space import Budgets, CostModel, Score, SearchSpace
 from .guards import Guards
-from .scores import Score, ScoredOperations, score_operations
+from .scores import ScoredOperations, score_operations
 from .strategies import STRATEGIES, Drop, strategy_options
 
 

@@ -3,13 +3,13 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
-from ..errors import ConfigError, SpaceError, require_ratio, require_whole, unknown
-from ..space import Budgets, CostModel, Draw, SearchSpace
-from .scores import Score, path_scores
+from ..errors import ConfigError, SpaceError, require_ratio, unknown
+from ..options import Whole, checked
+from ..space import Budgets, CostModel, Draw, Score, SearchSpace, path_scores
 
 MOST_BATCHES = 100  # drawn in a row without one accepted path
 
@@ -26,17 +26,17 @@ class PathThresholds:
         return np.array([np.quantile(s, ratio) if ratio and len(s) else -np.inf for s in self.scores])
 
 
+@checked("pruning", "rng")
 def path_thresholds(
     space: SearchSpace,
     score: Score,
     cost: CostModel,
     budgets: Budgets,
     *,
-    paths_per_bucket: int = 1000,
+    paths_per_bucket: Annotated[int, Whole()] = 1000,
     rng: np.random.Generator,
 ) -> PathThresholds:
     """Score `paths_per_bucket` paths drawn uniformly from each bucket of `space` (line 6)."""
-    require_whole("paths_per_bucket", paths_per_bucket)
     scores = [np.empty(0)] * len(budgets)
     for bucket in budgets.reachable(space, cost):
         low, high = budgets.range(bucket)
@@ -93,12 +93,6 @@ class AcceptedPaths:
         batch: int = 256,
     ) -> None:
         """`thresholds` (n_buckets,), as `PathThresholds.at` gives them; `draw` as a ~ U(𝒜̃) where None."""
-        thresholds = np.asarray(thresholds, np.float64)
-        if thresholds.shape != (len(budgets),) or np.isnan(thresholds).any():
-            raise ConfigError(
-                f"thresholds are {thresholds.tolist()}; they must be {len(budgets)} numbers, one a bucket"
-            )
-        require_whole("batch", batch)
         self._space, self._score, self._cost, self._budgets = space, score, cost, budgets
         self._thresholds, self._rng, self._batch = thresholds, rng, batch
         self._draw: Draw = draw or space.sample

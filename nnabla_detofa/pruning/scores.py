@@ -1,14 +1,10 @@
 """Scores of operations (Section 3.2): put each into the same random paths, average the paths' scores and costs."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import ConfigError, NumericError
-from ..space import Budgets, CostModel, Operations, SearchSpace, draw_keys, insert
-
-Score = Callable[[np.ndarray], np.ndarray]  # paths (n, genes) -> (n,), higher is better
+from ..space import Budgets, CostModel, Operations, Score, SearchSpace, draw_keys, insert, path_scores
 
 
 class ScoredOperations(NamedTuple):
@@ -22,16 +18,6 @@ class ScoredOperations(NamedTuple):
     score: np.ndarray
     bucket: np.ndarray
     n_buckets: int
-
-
-def path_scores(score: Score, paths: np.ndarray) -> np.ndarray:
-    """`score(paths)` as float64 (n,); ConfigError or NumericError where it is not one finite number a path."""
-    scores = np.asarray(score(paths), np.float64)
-    if scores.shape != (len(paths),):
-        raise ConfigError(f"score gave shape {scores.shape} for {len(paths)} paths; it must give ({len(paths)},)")
-    if not np.isfinite(scores).all():
-        raise NumericError(f"{np.count_nonzero(~np.isfinite(scores))} of {len(paths)} path scores are not finite")
-    return scores
 
 
 def score_operations(

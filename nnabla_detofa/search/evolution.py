@@ -7,7 +7,7 @@ import numpy as np
 
 from ..errors import ConfigError, SpaceError
 from ..options import Number, Whole, checked, share
-from ..space import Budgets
+from ..space import Budgets, Score
 from .offspring import Offspring
 from .protocols import Cost, Space
 from .score_cache import ScoreCache
@@ -34,7 +34,7 @@ class Found(NamedTuple):
 @checked("search", "budgets", "rng", "progress")
 def evolve(
     space: Space,
-    score: Callable[[np.ndarray], np.ndarray],
+    score: Score,
     cost: Cost,
     limits: Sequence[float],
     *,

@@ -1,10 +1,8 @@
 """Scores of the paths that a search has met, so that no path is scored twice."""
 
-from collections.abc import Callable
-
 import numpy as np
 
-from ..errors import ConfigError, NumericError
+from ..space import Score, path_scores
 
 
 class ScoreCache:
@@ -13,7 +11,7 @@ class ScoreCache:
     Distinct paths are numbered in the order in which they are met; `scores` (paths met,) is by number.
     """
 
-    def __init__(self, score: Callable[[np.ndarray], np.ndarray], *, searches: int) -> None:
+    def __init__(self, score: Score, *, searches: int) -> None:
         self._score = score
         self._numbers: dict[bytes, int] = {}
         self._met: list[set[bytes]] = [set() for _ in range(searches)]
@@ -40,16 +38,8 @@ class ScoreCache:
             if numbers[row] == len(self.scores) + len(first):
                 first.append(row)
         if first:
-            self.scores = np.concatenate([self.scores, self._checked(paths[first])])
+            self.scores = np.concatenate([self.scores, path_scores(self._score, paths[first])])
         return numbers.reshape(population.shape[:2])
-
-    def _checked(self, paths: np.ndarray) -> np.ndarray:
-        scores = np.asarray(self._score(paths), np.float64)
-        if scores.shape != (len(paths),):
-            raise ConfigError(f"score gave shape {scores.shape} for {len(paths)} paths; it must give ({len(paths)},)")
-        if not np.isfinite(scores).all():
-            raise NumericError(f"score gave {np.count_nonzero(~np.isfinite(scores))} values that are not finite")
-        return scores
 
 
 def _keys(paths: np.ndarray) -> list[bytes]:

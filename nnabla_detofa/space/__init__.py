@@ -9,6 +9,7 @@ from .layers import Layer
 from .masks import Operations
 from .network_layers import ClassifierLayers, DetectorLayers, NetworkLayers
 from .resnet50 import ResNet50, ResNet50Options, make_divisible
+from .scores import Score, path_scores
 from .search_space import FAMILIES, SearchSpace
 from .variation_operators import draw_keys, insert
 
@@ -27,6 +28,7 @@ __all__ = [
     "Operations",
     "ResNet50",
     "ResNet50Options",
+    "Score",
     "SearchSpace",
     "Segment",
     "TokenLayout",
@@ -34,4 +36,5 @@ __all__ = [
     "draw_keys",
     "insert",
     "make_divisible",
+    "path_scores",
 ]

@@ -28,9 +28,9 @@ class CostModel:
     """
 
     def __init__(self, space: SearchSpace, costs: LayerCosts, *, name: str = "cost", unit: str = "") -> None:
-        """`costs` for every choice of `space`; ConfigError where a shape or a value does not fit."""
+        """`costs` for every choice of `space`; ConfigError where one is no whole number."""
         self.space, self.name, self.unit = space.unpruned(), name, unit
-        self.layers = checked(costs, space.family)
+        self.layers = checked(costs)
         self._tables, self._leaves = zip(*map(self._table, range(len(space.family.segments))), strict=True)
 
     @classmethod
@@ -132,7 +132,7 @@ class CostModel:
         self.require_family(space.family)
         join, best = self.layers.join, np.zeros(1)
         path = np.full((1, space.family.n_genes), -1, np.int8)
-        for segment, (one, rows) in enumerate(zip(space.family.segments, space.segment_rows, strict=True)):
+        for segment, (one, rows) in enumerate(zip(space.family.segments, space.masks.rows, strict=True)):
             together = join(best[:, None], self.layers.rows(segment, rows))  # (leaf before, row)
             before, best = path, np.full(one.n_leaves, np.nan)  # nan: no path ends with this leaf
             path = np.full((one.n_leaves, before.shape[1]), -1, np.int8)

@@ -11,9 +11,8 @@ from itertools import accumulate
 import numpy as np
 
 from ..errors import SpaceError
-from .layer_costs import LayerCosts
+from .layer_costs import LayerCosts, segment_tables
 from .masks import Masks
-from .segment_tables import segment_tables
 
 BINS = 1 << 14  # between the least and the largest cost
 MOST_MISSES = 10_000  # in a row, before a range counts as empty

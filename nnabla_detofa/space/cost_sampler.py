@@ -13,9 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import SpaceError
-from .layer_costs import LayerCosts
+from .layer_costs import LayerCosts, SegmentTable, segment_tables
 from .masks import Masks
-from .segment_tables import SegmentTable, segment_tables
 
 MOST_PAIRS = 20_000_000  # combinations that one side may have
 RANGES_KEPT = 16  # prepared ranges: a search goes round its own, five budgets' and four edges', in every generation

@@ -168,10 +168,6 @@ class Family(ABC):
         """The family of which this one is a part made by hand."""
         return self
 
-    def coinciding(self) -> list[str]:
-        """Lines that name the choices which rounding makes equal."""
-        return []
-
     # ---- derived from the above
 
     def chosen(self, given: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -5,8 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import ConfigError
-from .family import Family
-from .masks import SegmentRows
+from .masks import Masks, SegmentRows
 
 
 class LayerCosts(NamedTuple):
@@ -35,27 +34,39 @@ class LayerCosts(NamedTuple):
         return limit - cost if self.join is np.add else np.where(cost < limit, limit, -np.inf)
 
 
-def checked(costs: LayerCosts, family: Family) -> LayerCosts:
-    """`costs` as float64 arrays; ConfigError where a shape or a value does not fit."""
-    if costs.join not in (np.add, np.maximum):
-        raise ConfigError(key="the join of cost tables", given=costs.join, allowed="np.add or np.maximum")
-    segments = family.segments
-    if len(costs.segments) != len(segments):
-        raise ConfigError(key="the number of cost tables", given=len(costs.segments), allowed=str(len(segments)))
-    before = (1, *(one.n_leaves for one in segments))
-    shapes = [(n, len(one.contexts), one.n_blocks, len(one.choices)) for n, one in zip(before, segments, strict=False)]
-    tables = zip((one.name for one in segments), costs.segments, shapes, strict=True)
-    return LayerCosts(
-        tuple(_table(*table) for table in tables), _table("the tail", costs.tail, before[-1:]), costs.join
-    )
+def checked(costs: LayerCosts) -> LayerCosts:
+    """`costs` as float64 arrays; ConfigError where a value is no whole number that sums hold exactly."""
+    tables = [np.asarray(table, np.float64) for table in (*costs.segments, costs.tail)]
+    for table in tables:
+        if not ((table == np.floor(table)) & (table >= 0) & (table < 2.0**48)).all():  # nan and inf fail too
+            raise ConfigError("a table of costs must hold whole numbers from 0 to below 2**48: choose another unit")
+    return LayerCosts(tuple(tables[:-1]), tables[-1], costs.join)
 
 
-def _table(name: str, given: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    table = np.asarray(given, np.float64)
-    if table.shape != shape:
-        raise ConfigError(key=f"the shape of the cost table of {name}", given=table.shape, allowed=str(shape))
-    if not ((table == np.floor(table)) & (table >= 0) & (table < 2.0**48)).all():  # nan and inf fail too
-        raise ConfigError(
-            f"the cost table of {name} must hold whole numbers from 0 to below 2**48: choose another unit"
-        )
-    return table
+class SegmentTable:
+    """Rows of genes gathered into groups of equal (width before, width after, cost)."""
+
+    def __init__(self, rows: np.ndarray, start: np.ndarray, end: np.ndarray, cost: np.ndarray) -> None:
+        order = np.lexsort((cost, end, start))
+        start, end, cost = start[order], end[order], cost[order]
+        new: np.ndarray = np.r_[True, (np.diff(start) != 0) | (np.diff(end) != 0) | (np.diff(cost) != 0)]
+        self._rows, self._first = rows[order], np.flatnonzero(new)
+        self.start: np.ndarray = start[new]
+        self.end: np.ndarray = end[new]
+        self.cost: np.ndarray = cost[new]
+        self.count: np.ndarray = np.diff(np.r_[self._first, len(order)])
+
+    def genes(self, group: np.ndarray, member: np.ndarray) -> list[np.ndarray]:
+        return [self._rows[self._first[group] + member]]
+
+
+def segment_tables(masks: Masks, costs: LayerCosts) -> list[SegmentTable]:
+    """Each segment's rows after each leaf before it; the tail belongs to the last."""
+    parts, last = [], len(masks.rows) - 1
+    for segment, (one, rows) in enumerate(zip(masks.family.segments, masks.rows, strict=True)):
+        cost, leaves = costs.rows(segment, rows), one.leaves[rows.context]
+        cost = costs.join(cost, costs.tail[leaves]) if segment == last else cost
+        n = len(cost)
+        start = np.repeat(np.arange(n), len(leaves))
+        parts.append(SegmentTable(np.tile(rows.genes, (n, 1)), start, np.tile(leaves, n), cost.ravel()))
+    return parts

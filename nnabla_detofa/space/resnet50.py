@@ -55,25 +55,16 @@ class ResNet50Options(Options):
 
 
 class Channels(NamedTuple):
-    """Channel numbers by choice index, ascending as the choices are.
+    """Channel numbers, or other arrays of that form, by choice index, ascending as the choices are.
 
     stem_mid[w1] feeds the stem's second half, stem_out[w2] leaves it; stage_out[stage][w]; middle[stage][w][e] is the
     width inside a bottleneck.
     """
 
-    stem_mid: tuple[int, ...]
-    stem_out: tuple[int, ...]
-    stage_out: tuple[tuple[int, ...], ...]
-    middle: tuple[tuple[tuple[int, ...], ...], ...]
-
-
-class Canonical(NamedTuple):
-    """By choice index the choice that stands for all with the same channels, in arrays shaped as `Channels`."""
-
-    stem_mid: np.ndarray
-    stem_out: np.ndarray
-    stage_out: np.ndarray
-    middle: np.ndarray
+    stem_mid: Any
+    stem_out: Any
+    stage_out: Any
+    middle: Any
 
 
 def make_divisible(value: float, divisor: int = 8) -> int:
@@ -139,7 +130,7 @@ class ResNet50(Family):
         return {name: getattr(self.options, name) for name in ("depths", "widths", "expands")}
 
     @cached_property
-    def canonical(self) -> Canonical:
+    def canonical(self) -> Channels:
         """For each choice the one that stands for it: the largest of equal ones where they merge, else itself."""
 
         def stands_for(table: Iterable) -> np.ndarray:
@@ -148,7 +139,7 @@ class ResNet50(Family):
             equal = numbers[..., None, :] == numbers[..., None]
             return np.where(equal, own[..., None, :], -1).max(axis=-1) if self.options.merge_equal_choices else own
 
-        return Canonical(*map(stands_for, self.channels))
+        return Channels(*map(stands_for, self.channels))
 
     @cached_property
     def segments(self) -> tuple[Segment, ...]:

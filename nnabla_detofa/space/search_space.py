@@ -12,7 +12,7 @@ from .cost_sampler import PathsByCost, TooManyPairsError
 from .family import Family, TokenLayout
 from .layer_costs import LayerCosts
 from .layers import Layer
-from .masks import Masks, Operations, SegmentRows
+from .masks import Masks, Operations
 from .resnet50 import ResNet50, ResNet50Options
 
 
@@ -73,10 +73,6 @@ class SearchSpace:
     def n_operations(self) -> int:
         """How many operations are allowed."""
         return len(self.operations().block)
-
-    def coinciding(self) -> list[str]:
-        """Lines that name the choices which rounding makes equal; empty where all differ."""
-        return self.family.coinciding()
 
     @property
     def pruned(self) -> bool:
@@ -153,11 +149,6 @@ class SearchSpace:
             )
         return paths
 
-    @property
-    def segment_rows(self) -> tuple[SegmentRows, ...]:
-        """Every allowed choice of each segment's genes: few enough to list them."""
-        return self.masks.rows
-
     def by_cost(self, cost: LayeredCost) -> PathsByCost | PathsByBins:
         """The paths ordered by cost, in bins where they are too many; built once for each cost model."""
         if cost not in self._by_cost:
@@ -215,14 +206,14 @@ class SearchSpace:
             return self.by_cost(cost).sample(n, rng, -np.inf if low is None else low, np.inf if high is None else high)
         if low is not None or high is not None:
             raise ConfigError("low and high were given without cost: a range of costs needs a cost model")
-        return self.masks.assemble([r.genes[rng.integers(len(r.genes), size=n)] for r in self.segment_rows])
+        return self.masks.assemble([r.genes[rng.integers(len(r.genes), size=n)] for r in self.masks.rows])
 
     def enumerate(self, *, limit: int = 1_000_000) -> np.ndarray:
         """Every path once, (size, genes) int8; SpaceError where there are more than `limit`."""
         if self.size() > limit:
             raise SpaceError(f"the space has {self.size():,} paths; at most {limit:,} can be listed")
-        picks = np.unravel_index(np.arange(self.size()), [len(rows.genes) for rows in self.segment_rows])
-        return self.masks.assemble([r.genes[pick] for r, pick in zip(self.segment_rows, picks, strict=True)])
+        picks = np.unravel_index(np.arange(self.size()), [len(rows.genes) for rows in self.masks.rows])
+        return self.masks.assemble([r.genes[pick] for r, pick in zip(self.masks.rows, picks, strict=True)])
 
     def largest(self) -> np.ndarray:
         """The path with every choice at its largest, (genes,) int8; SpaceError where pruning took it away."""

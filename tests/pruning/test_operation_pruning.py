@@ -207,7 +207,7 @@ def test_a_strategy_of_ones_own_is_a_function(monkeypatch) -> None:
         ({"operation_share": 0.1}, ConfigError, "operation_share.*known: .*operation_ratio"),
         ({"paths_per_operation": 0}, ConfigError, "paths_per_operation is 0"),
         ({"score": None}, ConfigError, "no score"),
-        ({"score": lambda p: p}, ConfigError, r"score gave shape .* paths; it must give \("),
+        ({"score": lambda p: p}, ConfigError, "score gave shape"),
         ({"score": lambda p: np.full(len(p), np.nan)}, NumericError, "not finite"),
         ({"operation_ratio_per_bucket": 0.99}, SpaceError, "0.99.* would leave 0 operations; .* needs 5"),
     ],

@@ -153,8 +153,6 @@ def test_the_random_score_is_fixed_spread_and_follows_its_seed() -> None:
         (lambda thresholds, _: thresholds.at(1), ConfigError, "path_ratio is 1"),
         (lambda _, rng: path_thresholds(SPACE, score, COST, BUDGETS, paths_per_bucket=0, rng=rng), ConfigError, "is 0"),
         (lambda _, rng: pruning_score("best", score, SPACE, rng), ConfigError, "'best'; known: score, uniform"),
-        (lambda *_: accepted(np.zeros(1)), ConfigError, "5 numbers, one a bucket"),
-        (lambda *_: accepted(np.zeros(5), batch=0), ConfigError, "batch is 0"),
         (lambda *_: accepted(np.full(5, 2.0)).next(), SpaceError, "none of 6,400 drawn paths"),
     ],
 )

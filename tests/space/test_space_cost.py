@@ -254,14 +254,11 @@ def test_costs_of_other_kinds_are_added_up_alike() -> None:
     space = SearchSpace.ofa_resnet50(**SMALL)
     ones, paths = tables(space), space.enumerate()
     assert np.array_equal(CostModel(space, ones)(paths), (paths[:, 11:] >= 0).sum(axis=1))
-    for bad, word in (
-        (ones._replace(tail=np.zeros(3)), r"tail is \(3,\)"),
-        (ones._replace(segments=ones.segments[:3]), "number of cost tables is 3"),
-        (ones._replace(join=np.multiply), "np.maximum"),
-        *((ones._replace(tail=np.full(2, value)), "whole numbers") for value in (0.5, -1, np.nan, np.inf)),
-    ):
-        with pytest.raises(ConfigError, match=word):
-            CostModel(space, bad)
+    for value in (0.5, -1, np.nan, np.inf):
+        stages = [np.full_like(table, value) for table in ones.segments]
+        for bad in (ones._replace(tail=np.full(2, value)), ones._replace(segments=stages)):
+            with pytest.raises(ConfigError, match="whole numbers"):
+                CostModel(space, bad)
 
 
 def test_a_sum_of_layers_is_the_sum_of_its_table() -> None:

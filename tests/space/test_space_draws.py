@@ -95,7 +95,7 @@ def test_genes_of_a_pruned_space_are_what_is_left_equally_often_and_nothing_else
     paths = PROPOSALS["genes"](space, COST, BUDGETS)(n, np.random.default_rng(0))
     assert space.contains(paths).all()
     for stage, columns in enumerate(whole.family.columns[1:]):
-        rows = space.segment_rows[1 + stage].genes
+        rows = space.masks.rows[1 + stage].genes
         place = {tuple(row): number for number, row in enumerate(rows.tolist())}
         observed = np.bincount([place[tuple(row)] for row in paths[:, columns].tolist()], minlength=len(rows))
         expected = probability(space, stage, rows)

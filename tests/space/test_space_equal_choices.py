@@ -40,7 +40,7 @@ def test_every_row_is_another_network_and_none_is_lost(build, options):
     assert len(set(networks)) == len(networks) == space.size()
     spelled = apart.sample(3000, np.random.default_rng(0))
     assert {layers(apart, path) for path in spelled} <= set(networks)
-    assert (space.size() < apart.size()) == bool(space.coinciding()) == (options is not FINE)
+    assert (space.size() < apart.size()) == bool(space.family.coinciding()) == (options is not FINE)
 
 
 @pytest.mark.parametrize(("build", "options"), BUILT)
@@ -123,15 +123,15 @@ def test_the_papers_space_alone_counts_them_apart():
     assert SearchSpace.comp_ofa().size() == SearchSpace.comp_ofa(merge_equal_choices=True).size() == 117**3 * 1053
     assert SearchSpace.ofa_resnet50(base_depths=(1, 1, 1, 1)).size() == 39**4 * 2 * 3**2 * 3**4
     assert (
-        SearchSpace.ofa_resnet50(widths=(0.65, 0.8)).segment_rows[0].genes[:, 1].tolist() == [1] * 4
+        SearchSpace.ofa_resnet50(widths=(0.65, 0.8)).masks.rows[0].genes[:, 1].tolist() == [1] * 4
     )  # any other merges
 
 
 def test_widths_that_merge_stay_coupled_to_their_depths():
     space = SearchSpace.comp_ofa(**COUPLED)
-    pairs = {tuple(row) for row in space.segment_rows[1].genes[:, :2].tolist()}
+    pairs = {tuple(row) for row in space.masks.rows[1].genes[:, :2].tolist()}
     assert pairs == {(0, 2), (1, 2), (2, 2)}
-    assert {tuple(row) for row in space.segment_rows[4].genes[:, :2].tolist()} == {(0, 0), (1, 1), (2, 2)}
+    assert {tuple(row) for row in space.masks.rows[4].genes[:, :2].tolist()} == {(0, 0), (1, 1), (2, 2)}
     reached = space.mutate(
         np.repeat(space.sample(1, np.random.default_rng(0)), 500, axis=0), np.random.default_rng(1), 1
     )

@@ -196,10 +196,12 @@ def test_make_divisible_is_near_and_never_loses_a_tenth(value: float, divisor: i
 
 
 def test_coinciding_choices_are_named() -> None:
-    assert SearchSpace.ofa_resnet50().coinciding() == ["stem, first width: W 0.65 and 0.8 both give 24 channels"]
+    assert SearchSpace.ofa_resnet50().family.coinciding() == ["stem, first width: W 0.65 and 0.8 both give 24 channels"]
     small = SearchSpace.ofa_resnet50(width_scale=0.125)
-    assert "stage 0, W 0.65: E 0.2 and 0.25 both give 8 channels" in small.coinciding()
-    assert len(SearchSpace.ofa_resnet50(width_scale=0.125, channel_divisor=4).coinciding()) < len(small.coinciding())
+    assert "stage 0, W 0.65: E 0.2 and 0.25 both give 8 channels" in small.family.coinciding()
+    assert len(SearchSpace.ofa_resnet50(width_scale=0.125, channel_divisor=4).family.coinciding()) < len(
+        small.family.coinciding()
+    )
 
 
 def test_names_of_genes() -> None:
