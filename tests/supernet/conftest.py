@@ -1,6 +1,7 @@
 """A small supernet of the configuration's kind, and what every test does with one."""
 
 import nnabla as nn
+import nnabla.functions as F  # noqa: N812
 import numpy as np
 import pytest
 
@@ -53,6 +54,13 @@ class Small:
         cells = rng.integers(0, heatmap[2] * heatmap[3], index)
         arrays = heat, 4 * rng.random(pairs), rng.random(pairs), cells, np.ones(index)
         return [nn.Variable.from_numpy_array(one) for one in arrays]
+
+    def first_map(self, network, x):
+        """What the stem's first normalisation sees, (channels, pixels of all images) in float64."""
+        weight = network.input_stem.modules["0"].conv.conv._W
+        y = F.convolution(x, weight, pad=(1, 1), stride=(2, 2))
+        y.forward()
+        return np.moveaxis(y.d.astype(np.float64), 1, 0).reshape(y.shape[1], -1)
 
     def paths(self, network, n, seed=1):
         """Random paths after the smallest and the largest."""

@@ -8,6 +8,8 @@ import pytest
 from nnabla_detofa.errors import ConfigError, SpaceError
 from nnabla_detofa.supernet import Supernet, extract, save_weights
 
+KERNELS = pytest.mark.parametrize("kernels", ["numpy", "nnabla"])
+
 
 def gradients(network, images, *, training, passes=1):
     """Gradients of a random linear function of the active path's outputs, of every parameter and of the images."""
@@ -32,10 +34,13 @@ def distance(ours, theirs):
     return np.linalg.norm(a - b) / np.linalg.norm(b)
 
 
-@pytest.fixture
-def pair(small):
-    """The same supernet with both kernels."""
-    return [small.awake(small.net(kernels=kernels)) for kernels in ("numpy", "nnabla")]
+def pairs(small, n, **options):
+    """The same supernet with both kernels, for each of n paths."""
+    both = [small.awake(small.net(kernels=kernels, **options)) for kernels in ("numpy", "nnabla")]
+    for path in small.paths(both[0], n):
+        for network in both:
+            network.activate(path)
+        yield both
 
 
 # ---- kernels
@@ -43,33 +48,26 @@ def pair(small):
 
 @pytest.mark.parametrize("options", [{}, {"stem_pool": True}, {"stem_activation": "relu"}], ids=str)
 def test_both_kernels_compute_the_same(small, close, options):
-    networks = [small.awake(small.net(kernels=kernels, **options)) for kernels in ("numpy", "nnabla")]
-    for path in small.paths(networks[0], 5):
-        for network in networks:
-            network.activate(path)
-        for ours, theirs in zip(*map(small.outputs, networks), strict=True):
+    for both in pairs(small, 5, **options):
+        for ours, theirs in zip(*map(small.outputs, both), strict=True):
             close(ours, theirs)
 
 
-def test_both_kernels_have_the_same_gradients(small, pair):
+def test_both_kernels_have_the_same_gradients(small):
     """Float noise may decide the sign of a value near zero, and so whether a single ReLU passes its gradient."""
-    for path in small.paths(pair[0], 5):
-        for network in pair:
-            network.activate(path)
-        ours, theirs = (gradients(network, small.images(), training=False) for network in pair)
+    for both in pairs(small, 5):
+        ours, theirs = (gradients(network, small.images(), training=False) for network in both)
         assert list(ours) == list(theirs)
         assert max(distance({0: ours[name]}, {0: theirs[name]}) for name in ours if theirs[name].any()) < 0.02
         assert all(not ours[name].any() for name in ours if not theirs[name].any())
 
 
-def test_both_kernels_train_the_same(small, close, pair):
+def test_both_kernels_train_the_same(small, close):
     """Gradients accumulated over two passes, and running statistics that moved twice."""
-    for path in small.paths(pair[0], 4):
-        for network in pair:
-            network.activate(path)
-        ours, theirs = (gradients(network, small.images(3), training=True, passes=2) for network in pair)
+    for both in pairs(small, 4):
+        ours, theirs = (gradients(network, small.images(3), training=True, passes=2) for network in both)
         assert distance(ours, theirs) < 0.1
-        ours, theirs = map(small.values, pair)
+        ours, theirs = map(small.values, both)
         for name in ours:
             close(ours[name], theirs[name], 2e-4)
 
@@ -86,7 +84,7 @@ def test_auto_takes_the_cpu_kernels_on_a_cpu(small):
 # ---- what a training pass touches
 
 
-@pytest.mark.parametrize("kernels", ["numpy", "nnabla"])
+@KERNELS
 def test_only_what_the_path_uses_has_a_gradient_and_moves(small, kernels):
     network = small.awake(small.net(kernels=kernels))
     network.activate(path := small.paths(network, 3)[2])
@@ -106,29 +104,26 @@ def test_only_what_the_path_uses_has_a_gradient_and_moves(small, kernels):
             assert moved[name][used].any() == bool(moved[name][used].size)
 
 
-@pytest.mark.parametrize("kernels", ["numpy", "nnabla"])
+@KERNELS
 def test_running_statistics_follow_the_decay_and_lose_no_pass(small, close, kernels):
-    network = small.awake(small.net(kernels=kernels, stem_activation="relu"))
+    network = small.awake(small.net(kernels=kernels))
     network.apply(training=True)
-    stem = network.input_stem.modules["0"]
-    mean, variance = (p.d[0, :, 0, 0].astype(np.float64) for p in (stem.bn.bn._mean, stem.bn.bn._var))
+    bn = network.input_stem.modules["0"].bn.bn
+    mean, variance = (p.d[0, :, 0, 0].astype(np.float64) for p in (bn._mean, bn._var))
     for seed, path in enumerate(small.paths(network, 4)):
         network.activate(path)
-        images = small.images(seed=seed)
-        out = F.convolution(nn.Variable.from_numpy_array(images), stem.conv.conv._W, pad=(1, 1), stride=(2, 2))
-        out.forward()
-        x = network(nn.Variable.from_numpy_array(images))
-        nn.forward_all(list(x), clear_buffer=True)
+        x = nn.Variable.from_numpy_array(small.images(seed=seed))
+        nn.forward_all(list(network(x)), clear_buffer=True)
         network.flush_statistics()
-        n = network.steps(network.path)[0][1].n_middle
-        x = np.moveaxis(out.d[:, :n].astype(np.float64), 1, 0).reshape(n, -1)
+        n = network.steps(path)[0][1].n_middle
+        x = small.first_map(network, x)[:n]
         mean[:n] = 0.9 * mean[:n] + 0.1 * x.mean(1)
         variance[:n] = 0.9 * variance[:n] + 0.1 * x.var(1, ddof=1)
-        close(stem.bn.bn._mean.d[0, :, 0, 0], mean)
-        close(stem.bn.bn._var.d[0, :, 0, 0], variance, 1e-4)
+        close(bn._mean.d[0, :, 0, 0], mean)
+        close(bn._var.d[0, :, 0, 0], variance, 1e-4)
 
 
-@pytest.mark.parametrize("kernels", ["numpy", "nnabla"])
+@KERNELS
 def test_statistics_of_an_older_graph_do_not_come_back(small, kernels):
     """Another path's flush must not undo what was loaded into the layers that it does not use."""
     network = small.awake(small.net(kernels=kernels))
@@ -146,50 +141,36 @@ def test_statistics_of_an_older_graph_do_not_come_back(small, kernels):
 # ---- extraction
 
 
-@pytest.mark.parametrize("kernels", ["numpy", "nnabla"])
-def test_an_extracted_network_computes_its_path(small, close, kernels):
+@KERNELS
+def test_an_extracted_network_computes_its_path_and_is_a_train_net_by_name(small, close, tmp_path, kernels):
     network = small.awake(small.net(kernels=kernels))
     for path in small.paths(network, 6):
         network.activate(path)
         alone = extract(network, path)
         for ours, theirs in zip(small.outputs(alone), small.outputs(network), strict=True):
             close(ours, theirs, 1e-6)
-
-
-def test_an_extracted_network_holds_its_path_alone_and_shares_nothing(small):
-    network = small.awake(small.net())
-    smallest, largest = small.paths(network, 2)
-    names = list(network.get_parameters())
-    assert list(extract(network, largest).get_parameters()) == names
-    alone = extract(network, smallest)
-    left_out = {name.split("/")[1] for name in names if name not in alone.get_parameters()}
-    assert left_out == {"1", "2", "4", "5", "7", "8", "10", "11"}  # the stem's residual too, which is "1"
-    before = small.values(network)
-    for parameter in alone.get_parameters().values():
-        parameter.d = 0
-    after = small.values(network)
-    assert all(np.array_equal(before[name], after[name]) for name in before)
-
-
-def test_an_extracted_network_is_a_train_net_by_name(small, tmp_path):
-    network = small.awake(small.net())
-    for path in small.paths(network, 4):
-        alone = extract(network, path)
         save_weights(alone, tmp_path / "alone.h5")
-        genotype = network.space.genotype(path)
-        loaded = small.net(kind="TrainNet", genotype=genotype, pretrained=str(tmp_path / "alone.h5"))
+        options = {"genotype": network.space.genotype(path), "kernels": kernels}
+        loaded = small.net(kind="TrainNet", pretrained=str(tmp_path / "alone.h5"), **options)
         assert loaded.transfer.new == loaded.transfer.left_out == []
         for ours, theirs in zip(small.outputs(loaded), small.outputs(alone), strict=True):
             np.testing.assert_array_equal(ours, theirs)
 
 
-def test_extracting_twice_is_extracting_once(small):
+def test_an_extracted_network_holds_its_path_alone_and_shares_nothing(small):
     network = small.awake(small.net())
-    path = small.paths(network, 3)[2]
-    once, twice = extract(network, path), extract(extract(network, path), path)
-    assert all(
-        np.array_equal(a.d, b.d) for a, b in zip(*(n.get_parameters().values() for n in (once, twice)), strict=True)
-    )
+    smallest, largest = small.paths(network, 2)
+    names, before = list(network.get_parameters()), small.values(network)
+    assert list(extract(network, largest).get_parameters()) == names
+    once = extract(network, smallest)
+    left_out = {name.split("/")[1] for name in names if name not in once.get_parameters()}
+    assert left_out == {"1", "2", "4", "5", "7", "8", "10", "11"}  # the stem's residual too, which is "1"
+    twice = small.values(extract(once, smallest))
+    assert all(np.array_equal(value, twice[name]) for name, value in small.values(once).items())
+    for parameter in once.get_parameters().values():
+        parameter.d = 0
+    after = small.values(network)
+    assert all(np.array_equal(before[name], after[name]) for name in before)
 
 
 # ---- what no network computes
@@ -199,20 +180,15 @@ def test_a_path_of_no_or_another_space_is_named(small):
     network = small.net()
     path = network.space.largest()
     path[3] = 9
+    alone = small.net().alone(network.space.smallest())
     for use in (network.activate, lambda path: extract(network, path)):
-        with pytest.raises(ConfigError, match="path .1, 2, 2, 9, .* is not in the network's search space"):
+        with pytest.raises(ConfigError, match="path .1, 2, 2, 9, .* is not in"):
             use(path)
-    with pytest.raises(SpaceError, match=r"paths have shape \(1, 4\).* of shape \(n, 23\)"):
-        network.activate([0, 0, 0, 0])
-    with pytest.raises(ConfigError, match="is not in the network's search space"):
-        Supernet(network.space, network.task, only=path, rng=np.random.default_rng(0))
-
-
-def test_a_network_of_one_path_refuses_the_others(small):
-    network = small.net()
-    smallest, largest = small.paths(network, 2)
-    alone = extract(network, smallest)
-    alone.activate(smallest)
     for use in (alone.activate, lambda path: extract(alone, path)):
-        with pytest.raises(ConfigError, match="path .1, 2, .* is not the one that this network holds, .0, 2, 2, 0, "):
-            use(largest)
+        use(alone.path)
+        with pytest.raises(ConfigError, match="path .1, 2, .* is not the one"):
+            use(network.space.largest())
+    with pytest.raises(SpaceError, match=r"shape"):
+        network.activate([0, 0, 0, 0])
+    with pytest.raises(ConfigError, match="is not in"):
+        Supernet(network.space, network.task, only=path, rng=np.random.default_rng(0))

@@ -20,19 +20,11 @@ def statistics(network):
     return {n: p.d.copy() for n, p in network.get_parameters().items() if n.endswith(("_mean", "_var"))}
 
 
-def first_layer_input(network, images):
-    """What the stem's first normalisation sees, (channels, pixels of all images) in float64."""
-    stem = network.input_stem.modules["0"]
-    y = F.convolution(nn.Variable.from_numpy_array(images), stem.conv.conv._W, pad=(1, 1), stride=(2, 2))
-    y.forward()
-    return np.moveaxis(y.d.astype(np.float64), 1, 0).reshape(y.shape[1], -1)
-
-
 @KERNELS
 def test_the_first_layer_has_the_statistics_of_all_images_whatever_the_batches(small, close, kernels):
     network = small.awake(small.net(kernels=kernels))
     images = 2 * small.images(11) + np.linspace(-3, 3, 11, dtype=np.float32)[:, None, None, None]
-    x = first_layer_input(network, images)
+    x = small.first_map(network, nn.Variable.from_numpy_array(images))
     bn = network.input_stem.modules["0"].bn.bn
     for sizes in ((11,), (4, 4, 3), (3, 3, 3, 1, 1), (2, 7, 2)):
         assert reestimate(network, batches(images, *sizes)) == 11
