@@ -16,41 +16,46 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = sorted(folder.name for folder in PACKAGE.iterdir() if (folder / "__init__.py").exists())
 
 # What each room may import beside the standard library, itself and errors.py.
-MAY_IMPORT = {
-    "__init__": {"host", "notebook"},
-    "errors": set(),
-    "hdf5": {"numpy", "h5py"},
-    "precision": {"nnabla"},
-    "signals": set(),
-    "threads": {"threadpoolctl"},
-    "cli": {"hydra", "omegaconf", "composition", "overrides", "signals", "data", "host"},
-    "composition": {"hydra", "omegaconf", "yaml", "overrides"},
-    "overrides": {"hydra", "omegaconf", "keys", "signals"},
-    "keys": {"algorithm", "pretraining", "ranking", "searching", "host", "supernet", "training"},
-    "notebook": {"hydra", "omegaconf", "composition", "signals", "host"},
-    "convert_mit": {"numpy", "torch", "supernet"},
-    "algorithm": {"numpy", "training", "ranking", "searching", "pruning", "search", "space"},
-    "pretraining": {"numpy", "nnabla", "precision", "training", "ranking", "supernet", "space"},
-    "ranking": {"numpy", "training", "path_filter", "space"},
-    "searching": {"numpy", "training", "ranking", "search", "space"},
-    "options": {"pydantic", "pydantic_core"},
-    "space": {"numpy"},
-    "path_filter": {"numpy", "nnabla", "h5py", "hdf5", "options", "precision", "storage", "threads", "space"},
-    "pruning": {"numpy", "space"},
-    "search": {"numpy", "space"},
-    "supernet": {"numpy", "nnabla", "h5py", "hdf5", "precision", "threads", "host", "space"},
-    "detection": {"numpy", "pycocotools"},
-    "data": {"numpy", "cv2", "PIL", "sklearn", "tqdm", "detection", "options", "training"},
-    "training": {"numpy", "nnabla", "h5py", "hdf5", "precision", "matplotlib", "tqdm"}
-    | {"signals", "threads", "host", "space", "supernet", "detection"},
-    "host": {"numpy", "nnabla", "nnabla_ext", "nnabla_nas"},
-    "host/job": {"hydra", "omegaconf"},
-    "host/plugin": {"nnabla_nas", "algorithm", "pretraining", "data", "supernet"},
+GRANTS = {
+    "errors signals": "",
+    "threads": "threadpoolctl",
+    "precision": "nnabla",
+    "hdf5": "numpy h5py",
+    "options": "pydantic pydantic_core",
+    "host": "nnabla nnabla_ext nnabla_nas filelock",
+    "host/job": "hydra omegaconf",
+    "space": "numpy options",
+    "pruning": "numpy pydantic options space",
+    "search": "numpy options space",
+    "path_filter": "numpy nnabla h5py hdf5 precision threads options space storage",
+    "detection": "numpy pycocotools",
+    "data": "numpy cv2 PIL defusedxml sklearn tqdm options detection storage",
+    "kernels": "numpy nnabla threads",
+    "tasks": "numpy nnabla precision options space detection",
+    "supernet": "numpy nnabla h5py hdf5 pydantic precision options host space kernels tasks",
+    "convert_mit": "numpy torch supernet",
+    "storage": "numpy pydantic",
+    "run_options": "pydantic options path_filter pruning search space",
+    "training": "numpy nnabla h5py hdf5 tqdm precision signals run_options space storage supernet",
+    "filter_stages": "numpy path_filter space storage training",
+    "pruning_stages": "numpy filter_stages pruning space storage training",
+    "search_stages": "numpy filter_stages search space training",
+    "shrinking": "space supernet training",
+    "report": "numpy nnabla matplotlib pruning_stages search_stages search space storage training",
+    "algorithm": "filter_stages pruning_stages search_stages shrinking report space training",
+    "pretraining": "numpy nnabla filter_stages shrinking report space supernet training",
+    "searcher": "algorithm pretraining report run_options host storage threads training",
+    "launch": "hydra omegaconf yaml pydantic nnabla signals options run_options data supernet",
+    "launch/run": "numpy nnabla nnabla_nas host",
+    "launch/stand_in_data": "nnabla_nas host",
+    "launch/plugin": "nnabla_nas host data supernet searcher",
+    "__init__ cli host/launch host/__main__": "launch",
 }
-ROOF, ABOVE = {"cli", "launch", "notebook"}, {"__init__", "cli", "launch", "notebook", "host/launch", "host/__main__"}
+MAY_IMPORT = {name: set(granted.split()) for names, granted in GRANTS.items() for name in names.split()}
+ROOF, ABOVE = {"cli", "launch"}, {"__init__", "cli", "launch", "host/launch", "host/__main__"}  # the last two: shims
 NUMPY_ROOMS = {"data", "detection", "options", "pruning", "search", "space", "storage"}
 HEAVY = ("nnabla", "nnabla_ext", "nnabla_nas", "hydra", "omegaconf")
-LONG: set[str] = set()  # files over 300 lines, which are better whole
+LONG = {"space/family", "space/resnet50", "space/search_space", "storage/stages"}  # over 300 lines, and better whole
 
 
 def name_of(file: Path) -> str:
@@ -120,7 +125,7 @@ def test_every_grant_is_used():
 
 def test_no_circle_and_nothing_below_imports_the_roof():
     assert circle(MODULES) == []
-    assert {name for name, source in MODULES.items() if imports(source, name) & ROOF} <= ABOVE
+    assert {name for name, source in MODULES.items() if imports(source, name) & ROOF} - ABOVE == set()
 
 
 @pytest.mark.parametrize(
@@ -163,8 +168,7 @@ def test_files_are_small_and_say_what_they_are():
     assert statistics.median(lengths.values()) < 130
     docstrings = {name: (ast.get_docstring(ast.parse(source)) or "").split("\n")[0] for name, source in MODULES.items()}
     assert [name for name, line in docstrings.items() if not line.endswith(".")] == []
-    leftovers = {"utils", "util", "core", "common", "base", "helpers", "misc"}
-    assert [name for name in MODULES if leftovers & set(name.split("/"))] == []
+    assert not {"utils", "util", "core", "common", "base", "helpers", "misc"} & set("/".join(MODULES).split("/"))
 
 
 def test_the_house_is_complete():
@@ -172,6 +176,5 @@ def test_the_house_is_complete():
     setup.read(REPOSITORY / "setup.cfg")
     packaged = {"nnabla_detofa", "nnabla_detofa.conf", *(f"nnabla_detofa.{room}" for room in ROOMS)}
     assert set(setup["options"]["packages"].split()) == packaged
-    assert all((REPOSITORY / name).stat().st_size > 0 for name in ("CHANGELOG.md", "CONTRIBUTING.md", ".ci/run"))
     licence = (REPOSITORY / "LICENSE").read_text()
     assert "Version 2.0, January 2004" in licence and "END OF TERMS AND CONDITIONS" in licence
