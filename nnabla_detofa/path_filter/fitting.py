@@ -74,7 +74,8 @@ def fit(
         NumericError: the loss is not finite.
     """
     aim: Objective = Ranking(margin) if objective == "ranking" else Binary(binary_ratio)
-    rows, buckets, losses = path_filter.rows(tokens, buckets), np.asarray(buckets), np.asarray(losses, np.float64)
+    rows, losses = path_filter.rows(tokens, buckets), np.asarray(losses, np.float64)
+    tokens, buckets = np.asarray(tokens), np.asarray(buckets)
     if losses.shape != buckets.shape or not np.isfinite(losses).all():
         raise ConfigError(f"losses have shape {losses.shape}; {len(rows)} paths need ({len(rows)},) finite numbers")
     groups = buckets if bounded else np.zeros_like(buckets)
@@ -88,22 +89,23 @@ def fit(
     targets = aim.targets(groups[judged], truth[judged])
 
     def judge() -> float:
-        return aim.loss(path_filter.score_rows(rows[judged]), targets)
+        return aim.loss(path_filter.score(tokens[judged], buckets[judged]), targets)
 
-    size = -(-len(train) // -(-len(train) // batch))  # the fewest batches of equal size
     main = path_filter.variables.get("main")
     if main is not None:
         prior = main.d.copy()
-        _start_main_effects(path_filter, prior, np.asarray(tokens)[train], buckets[train], losses[train])
+        _start_main_effects(path_filter, prior, tokens[train], buckets[train], losses[train])
         scale = _best_scale(main, judge)
         start = main.d.copy()
-    shape = (size, rows.shape[1])
+    batches = -(-len(train) // batch), -(-len(train) // -(-len(train) // batch))  # the fewest, of equal size
+    shape = (batches[1], rows.shape[1])
     step = _training_step(path_filter, aim, shape, learning_rate=learning_rate, weight_decay=weight_decay)
     history, best_epoch, kept = [], -1, path_filter.weights
     best = judge()
     try:
         for epoch in range(epochs):
-            train_loss = np.mean([step(rows[i], groups[i], truth[i]) for i in _batches(train, size, rng)])
+            shuffled = np.resize(rng.permutation(train), batches)  # the last is filled up with members of the first
+            train_loss = np.mean([step(rows[i], groups[i], truth[i]) for i in shuffled])
             history.append((train_loss, judge()))
             if not np.isfinite(np.array(history[-1])).all():
                 raise NumericError(f"path filter: the loss is not finite in epoch {epoch}; lower learning_rate")
@@ -115,10 +117,10 @@ def fit(
                 break
     finally:
         path_filter.weights = kept
-    metrics = evaluate(path_filter.score_rows(rows[valid]), losses[valid], buckets[valid])
+    metrics = evaluate(path_filter.score(tokens[valid], buckets[valid]), losses[valid], buckets[valid])
     if main is not None:  # the held-out paths have said which epoch; now they say what they can of the main effects
         learned = main.d - start
-        _start_main_effects(path_filter, prior, np.asarray(tokens), buckets, losses)
+        _start_main_effects(path_filter, prior, tokens, buckets, losses)
         main.d = scale * main.d + learned
     train_losses, valid_losses = np.array(history).T
     return FitReport(train_losses, valid_losses, best_epoch, train, valid, metrics)
@@ -146,13 +148,11 @@ def _best_scale(main: nn.Variable, judge: Callable[[], float]) -> float:
     How far apart scores should lie is the margin's matter, and one number says it. Left to the transformer, it pulls
     the training paths apart one by one, learns them by heart and spoils the order of all others.
     """
-    unit = main.d.copy()
-
-    def judged(scale: float) -> float:
+    unit, judged = main.d.copy(), []
+    for scale in SCALES:
         main.d = scale * unit
-        return judge()
-
-    best = min(SCALES, key=judged)
+        judged.append(judge())
+    best = SCALES[np.argmin(judged)]
     main.d = best * unit
     return best
 
@@ -164,11 +164,6 @@ def split(buckets: np.ndarray, valid_ratio: float, rng: np.random.Generator) -> 
         own = rng.permutation(np.flatnonzero(buckets == bucket))
         held_out[own[: int(valid_ratio * len(own) + 0.5)]] = True
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
-
-
-def _batches(members: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """A shuffled epoch, (batches, size); a short last batch is filled up with members of the first."""
-    return np.resize(rng.permutation(members), (-(-len(members) // size), size))
 
 
 def _training_step(

@@ -76,10 +76,9 @@ class PathFilter:
         """
         tokens, buckets = np.asarray(tokens), np.asarray(buckets)
         length = len(self.layout.layer)
-        if tokens.ndim != 2 or tokens.shape[1] != length:
-            raise ConfigError(f"tokens have shape {tokens.shape}; this path filter takes (n, {length})")
-        if buckets.shape != tokens.shape[:1]:
-            raise ConfigError(f"buckets have shape {buckets.shape}; {len(tokens)} paths need ({len(tokens)},)")
+        if tokens.ndim != 2 or tokens.shape[1] != length or buckets.shape != tokens.shape[:1]:
+            given = f"tokens have shape {tokens.shape} and buckets {buckets.shape}"
+            raise ConfigError(f"{given}; this path filter takes (n, {length}) and (n,)")
         _require_index("tokens", tokens, self.layout.vocabulary)
         _require_index("buckets", buckets, self.design.n_buckets)
         return table_rows(self.layout, tokens, buckets if self.design.budget_condition else None)
@@ -93,11 +92,7 @@ class PathFilter:
             dtype: of the scores. A search wants double precision, which tells the best paths apart where single
                 precision gives 1 to all of them.
         """
-        return self.score_rows(self.rows(tokens, buckets), dtype=dtype)
-
-    def score_rows(self, rows: np.ndarray, *, dtype: type = np.float32) -> np.ndarray:
-        """As `score`, of rows that `rows` made."""
-        return Scorer(self.weights, self.design, self.positions)(rows, dtype)
+        return Scorer(self.weights, self.design, self.positions)(self.rows(tokens, buckets), dtype)
 
     def save(self, file: str | Path, *, space: Mapping[str, object] | None = None) -> None:
         """Writes layout, design and weights to one HDF5 file, in one step: a reader sees the old file or the new.
