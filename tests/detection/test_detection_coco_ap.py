@@ -9,7 +9,7 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from nnabla_detofa.detection import Detections, coco_ap, to_coco
+from nnabla_detofa.detection import Detections, as_flag, bbox_of, coco_ap, to_coco
 from nnabla_detofa.errors import DataError
 
 coco_ap_module = sys.modules[coco_ap.__module__]
@@ -285,3 +285,17 @@ def test_only_the_categories_asked_for_are_evaluated(score, dataset, noisy):
     for rows, name in ((dataset["categories"], "id"), (dataset["annotations"], "category_id"), (noisy, "category_id")):
         rows[:] = [row for row in rows if row[name] != 3]
     assert some == pytest.approx(score(noisy, dataset))
+
+
+FLAGS = {True: (1, True, "1.0", " Yes"), False: (0, 0.0, "0", "no", "", None), None: ("2", 2, [], "maybe")}
+CORNERS = [4, 0, 6, 2, 1, 3]
+NO_POLYGONS = ([], [[4, 0, 6, 2]], [CORNERS, [0] * 7], {"counts": []}, [["1"] * 6], [3])
+
+
+def test_flags_and_boxes_are_read_however_they_are_written():
+    for meant, written in FLAGS.items():
+        assert [as_flag(one) for one in written] == [meant] * len(written)
+    assert bbox_of({"bbox": ["1", 2, "3.5", 4]}) == [1, 2, 3.5, 4]
+    for polygons in (CORNERS, [CORNERS], [[4, 0, 6, 2, 4, 0], CORNERS]):
+        assert bbox_of({"bbox": [], "segmentation": polygons}) == [1, 0, 5, 3]
+    assert [bbox_of({"segmentation": one}) for one in NO_POLYGONS] == [None] * len(NO_POLYGONS)
