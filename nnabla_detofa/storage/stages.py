@@ -56,6 +56,7 @@ class Record(BaseModel):
     inputs: dict[str, Any]
     files: list[FileName]
     after: list[str]
+    on_chain: bool = True  # or no other comes after it unless it says so
     sums: dict[FileName, str] = {}
     seconds: Annotated[float, Field(ge=0, lt=1e10)] = 0.0
     done: bool = False
@@ -137,8 +138,8 @@ class Stages:
 
     @property
     def seconds(self) -> dict[str, float]:
-        """Seconds that each finished stage took, over all its sessions."""
-        return {name: record.seconds for name, record in self._records.items() if record.done}
+        """Seconds that each finished stage of this session took, over all its sessions."""
+        return {name: one.seconds for name, one in self._records.items() if one.done and name in self._passed}
 
     def run(
         self,
@@ -181,8 +182,8 @@ class Stages:
             self._barrier()  # all have looked at them before one moves them
             place, why = self._move_aside(foreign), "changed since" if known else "of no recorded stage"
             self._say(f"{name}: {', '.join(foreign)}: {why}, moved to {place}; what is missing is done again")
-        seconds = known.seconds if known else 0.0
-        record = Record(digest=digest, inputs=inputs, files=list(kept.files), after=parents, seconds=seconds)
+        record = Record(digest=digest, inputs=inputs, files=list(kept.files), after=parents, on_chain=on_chain)
+        record.seconds = known.seconds if known else 0.0
         return self._work(name, record, kept, work)
 
     def _work(self, name: str, record: Record, kept: Kept[T], work: Callable[[], T]) -> T:
@@ -224,9 +225,7 @@ class Stages:
     def _stale(self, name: str, *, on_chain: bool) -> dict[str, Record]:
         """The stages that a change of this one makes worthless: all that follow on the chain, or come after it."""
         waiting = {stage: record for stage, record in self._records.items() if stage not in self._passed}
-        if on_chain:
-            return waiting
-        found = {name}
+        found = {name} | {stage for stage, record in waiting.items() if on_chain and record.on_chain}
         while more := {stage for stage, record in waiting.items() if found & {*record.after}} - found:
             found |= more
         return {stage: record for stage, record in waiting.items() if stage in found}
