@@ -116,9 +116,10 @@ def _phases(kind: type[PhaseOptions]) -> BeforeValidator:
     def read(given: object) -> object:
         where = "hparams.phases"
         if not isinstance(given, Mapping) or not all(isinstance(one, Mapping) for one in given.values()):
-            if given is None:
+            null = kind is PhaseOptions
+            if given is None and null:
                 return None
-            raise ConfigError(key=where, given=given, allowed="phases with their choices, or null")
+            raise ConfigError(key=where, given=given, allowed=f"phases with their choices{', or null' * null}")
         if not given:
             raise ConfigError(f"{where} is empty; it must name at least one phase", key=where, given=given)
         for name in given:

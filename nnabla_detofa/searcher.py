@@ -73,15 +73,14 @@ class Searcher(Runner):
     def _run(self, **cost: int) -> Run:
         """The run whose settings are good as far as they can be known; ConfigError otherwise."""
         optimizer, task = self.optimizer["train"], self.model.task
-        options = self.options.of(self.hparams, self.args)
-        options = options.model_copy(update={"cost": options.cost.model_copy(update=cost)})
         if task.name != type(self).task:
-            ((name, _),) = options.identity["network"].items()
             raise ConfigError(
-                f"{type(self).__name__} trains a network for {type(self).task}, and {name} is for {task.name}:"
+                f"{type(self).__name__} trains a network for {type(self).task}, and this one is for {task.name}:"
                 " take another network or another args.algorithm",
                 key="network",
             )
+        options = self.options.of(self.hparams, self.args)
+        options = options.model_copy(update={"cost": options.cost.model_copy(update=cost)})
         task.require_metric(options.metric, self.dataloader["test"])
         if optimizer._lr_scheduler is not None:
             raise ConfigError(
