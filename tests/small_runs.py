@@ -10,6 +10,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from types import SimpleNamespace
 from typing import NamedTuple
 
+import h5py
 import nnabla as nn
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 import nnabla_detofa.host  # noqa: F401 - repairs the host before a test imports it
 from nnabla_detofa.data.voc import DataLoader
-from nnabla_detofa import cli
+from nnabla_detofa.launch import cli
 from nnabla_detofa.searcher import DetOFASearcher
 from nnabla_detofa.storage import Rehearsal
 from nnabla_detofa.supernet import SearchNet
@@ -51,6 +52,27 @@ TINY = {
     "search": {"generations": 3, "population": 10},
     "args": {"context": "cpu"},
 }
+
+
+BEFORE_PRUNING = ["warmup", "paths_warmup", "path_filter_warmup"]
+PRUNING = ["operations", "thresholds"]
+SEARCH = ["search", "evaluate", "report"]
+STAGES = [*BEFORE_PRUNING, *PRUNING, "finetune", "paths_final", "path_filter_final"]
+STAGES += ["paths_final_again", "filter_quality", *SEARCH]
+CHECKPOINTS = [f"checkpoint_warmup/{step:09d}" for step in (0, 2)] + [f"checkpoint_finetune/{n:09d}" for n in (4, 6)]
+
+
+def arrays(file):
+    """Every array of an HDF5 file by name."""
+    found = {}
+
+    def take(name, item):
+        if isinstance(item, h5py.Dataset):
+            found[name] = item[()]
+
+    with h5py.File(file) as content:
+        content.visititems(take)
+    return found
 
 
 def overrides(values, prefix=""):
@@ -144,6 +166,13 @@ class Command:
             and str(file)[0] != "."
         }
 
+    def measured(self, name):
+        """Rows of a table of measured paths, and the paths as an array."""
+        table = self.rows(name)
+        genes = list(table[0])
+        genes = genes[1 + min(genes.index(value) for value in ("loss", "held_out_ap") if value in genes) :]
+        return table, np.array([[row[gene] for gene in genes] for row in table]).astype(np.int8)
+
     def json(self, name):
         return json.loads((self.folder / name).read_text())
 
@@ -206,7 +235,9 @@ def settled(searcher):
 def ready_run(tmp_path_factory, pictures):
     with settled(DetOFASearcher) as seen:
         assert Command(tmp_path_factory.mktemp("ready"), pictures)().code == 0
-    return seen[0]
+    (run,) = seen
+    run.session._monitor.quiet = True  # its log is closed
+    return run
 
 
 @pytest.fixture
@@ -216,6 +247,22 @@ def ready(ready_run):
     yield ready_run
     vars(ready_run).clear()
     vars(ready_run).update(before)
+
+
+ABSENT = "(absent)"  # not an object(): its address would make a test's name differ from process to process
+
+
+def changed(options, key, value):
+    """The options of a run with one of them changed or ABSENT, read as the searcher reads them."""
+    hparams = options.model_dump(exclude_unset=True, exclude={"args"})
+    *groups, last = key.split(".")
+    group = hparams
+    for name in groups:
+        group = group[name]
+    group[last] = value
+    if value is ABSENT:
+        del group[last]
+    return type(options).of(hparams, dict(options.args))
 
 
 @pytest.fixture
@@ -239,6 +286,25 @@ def second_process(ready, monkeypatch):
 def command(tmp_path, pictures):
     """The command in an empty folder."""
     return Command(tmp_path, pictures)
+
+
+@pytest.fixture
+def interrupt(monkeypatch):
+    """Makes the n-th call of a method, or the first, a Ctrl-C; returns a list that grows with each call let through."""
+
+    def patch(owner, method, *, call=1):
+        calls, original = [], getattr(owner, method)
+
+        def counted(*arguments, **options):
+            if len(calls) + 1 == call:
+                raise KeyboardInterrupt
+            calls.append(arguments)
+            return original(*arguments, **options)
+
+        monkeypatch.setattr(owner, method, counted)
+        return calls
+
+    return patch
 
 
 @pytest.fixture

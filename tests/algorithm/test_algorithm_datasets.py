@@ -6,7 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from nnabla_detofa.algorithm import DetOFASearcher
+from small_runs import settled
+
+from nnabla_detofa.search_stages import limits
+from nnabla_detofa.searcher import DetOFASearcher
 
 BATCHES = [f"hparams.{kind}_{split}=2" for kind in ("batch_size", "mini_batch") for split in ("train", "valid")]
 SMALL = [*BATCHES, "path_filter.bn_images=4", "path_filter.validation_images=4", "args.context=cpu"]
@@ -44,16 +47,9 @@ def instances(root):
         images = [{"id": i, "file_name": f"{i:012d}.jpg", "width": 80, "height": 60} for i in range(n)]
         for image in images:
             picture(root / split / image["file_name"])
+        box = {"bbox": [5, 6, 35, 44], "iscrowd": 0, "area": 1540}
         boxes = [
-            {
-                "id": 1 + i,
-                "image_id": i % n,
-                "category_id": one["id"],
-                "bbox": [5, 6, 35, 44],
-                "iscrowd": 0,
-                "area": 1540,
-            }
-            for i, one in enumerate(categories)
+            {**box, "id": 1 + i, "image_id": i % n, "category_id": one["id"]} for i, one in enumerate(categories)
         ]
         (root / "annotations").mkdir(exist_ok=True)
         content = {"images": images, "annotations": boxes, "categories": categories}
@@ -64,16 +60,14 @@ def instances(root):
     ("name", "write", "sizes", "shape"),
     [("voc", devkit, [4, 4, 4], (20, 96, 96)), ("coco", instances, [4, 4, 4], (80, 128, 128))],
 )
-def test_the_papers_configurations_build_and_pass_their_check(command, monkeypatch, name, write, sizes, shape):
-    ready = []
-    monkeypatch.setattr(DetOFASearcher, "algorithm", lambda self: ready.append(self))
+def test_the_papers_configurations_build_and_pass_their_check(command, name, write, sizes, shape):
     write(command.start / "data" / name.upper())
     options = [f"dataloader.{name}.held_out=4", f"dataloader.{name}.workers=0"]
-    answer = command.run("-c", f"detofa_{name}", *SMALL, *options)
+    with settled(DetOFASearcher) as ready:
+        answer = command.run("-c", f"detofa_{name}", *SMALL, *options)
     assert (answer.code, answer.err) == (0, [])
-    (searcher,) = ready
-    assert [len(searcher.dataloader[part]) for part in ("train", "valid", "test")] == sizes
-    assert len(searcher.budgets) == 5
-    assert len(searcher.limits) == 5
-    assert searcher.dataloader["train"].n_classes == shape[0]
-    assert tuple(searcher.placeholder["train"]["targets"][0].shape[1:]) == shape
+    (run,) = ready
+    assert [len(run.data[part]) for part in ("train", "valid", "test")] == sizes
+    assert len(run.budgets) == len(limits(run)) == 5
+    assert run.data["train"].n_classes == shape[0]
+    assert run.data["train"].next()["targets"][0].shape[1:] == shape
