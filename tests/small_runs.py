@@ -290,10 +290,11 @@ def command(tmp_path, pictures):
 
 @pytest.fixture
 def interrupt(monkeypatch):
-    """Makes the n-th call of a method, or the first, a Ctrl-C; returns a list that grows with each call let through."""
+    """Makes the n-th call of a method, or none, a Ctrl-C; returns a list that grows with each call let through."""
 
     def patch(owner, method, *, call=1):
         calls, original = [], getattr(owner, method)
+        original = getattr(original, "original", original)  # it may be patched already
 
         def counted(*arguments, **options):
             if len(calls) + 1 == call:
@@ -301,6 +302,7 @@ def interrupt(monkeypatch):
             calls.append(arguments)
             return original(*arguments, **options)
 
+        counted.original = original
         monkeypatch.setattr(owner, method, counted)
         return calls
 
