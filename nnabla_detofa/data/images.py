@@ -9,7 +9,6 @@ from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -23,6 +22,7 @@ FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "JPEG2000", "PPM")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".jfif", ".jpe", ".jp2", ".ppm", ".pgm")
 MAX_PIXELS = 2**27  # a few kilobytes can declare an image that fills the memory
 MAX_BYTES = 2**30
+DAMAGED = "cannot decode the image {}: it is damaged, cut off or of no known kind; replace or unlist it"
 ORIENTATION = 0x0112  # EXIF's tag
 # what an orientation tag asks for, on rows and columns of (h, w, 3) pixels
 TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
@@ -56,13 +56,13 @@ def examine_image(file: Path, size: tuple[int, int] | None, findings: Findings) 
     header = None if data is None else _read_header(file, data, findings)
     if data is None or header is None:
         return None
-    whole = ENDS.get(header.format, bool)(data)
-    stored = _decode(data, header.format) if whole else None
+    kind, _, orientation = header
+    stored = _decode(data, kind) if ENDS.get(kind, bool)(data) else None
     if stored is None:
-        findings.add(Flaw.IMAGE_UNREADABLE, file, _damaged(file))
+        findings.add(Flaw.IMAGE_UNREADABLE, file, DAMAGED.format(file))
         return None
-    already = header.format == "TIFF"  # OpenCV has turned it
-    turned = stored if already else np.ascontiguousarray(TURNS.get(header.orientation, np.asarray)(stored))
+    already = kind == "TIFF"  # OpenCV has turned it
+    turned = stored if already else np.ascontiguousarray(TURNS.get(orientation, np.asarray)(stored))
     for pixels in (turned, stored):
         if size in (None, pixels.shape[1::-1]):
             return pixels
@@ -80,7 +80,8 @@ def image_size(file: Path, findings: Findings) -> tuple[int, int] | None:
     if header is None:
         findings.extend(own)
         return None
-    return header.size[::-1] if header.orientation >= 5 else header.size
+    _, size, orientation = header
+    return size[::-1] if orientation >= 5 else size
 
 
 def read_bytes(file: Path, what: str, missing: Flaw, findings: Findings, *, limit: int = MAX_BYTES) -> bytes | None:
@@ -106,16 +107,9 @@ def read_list(file: Path, what: str) -> list[str]:
     return [line for line in map(str.strip, LINE_END.split(text)) if line]
 
 
-class _Header(NamedTuple):
-    """An image file's own record: (width, height) as stored, and its orientation tag, 1 without one."""
-
-    format: str | None
-    size: tuple[int, int]
-    orientation: int
-
-
-def _read_header(file: Path, data: bytes, findings: Findings) -> _Header | None:
-    """The header, if it promises an image of a bearable size. Notes what is unusual about it."""
+def _read_header(file: Path, data: bytes, findings: Findings) -> tuple[str | None, tuple[int, int], int] | None:
+    """Format, (width, height) as stored and orientation tag, 1 without one, if they promise an image of a bearable
+    size; what is unusual about it is in `findings`."""
     try:
         with Pillow.open(io.BytesIO(data), formats=FORMATS) as picture:
             width, height = picture.size
@@ -124,7 +118,7 @@ def _read_header(file: Path, data: bytes, findings: Findings) -> _Header | None:
     except Pillow.DecompressionBombError:
         width, height = MAX_PIXELS, 2  # or more: Pillow does not say
     except Exception:  # Pillow's readers raise whatever their parsing meets
-        findings.add(Flaw.IMAGE_UNREADABLE, file, _damaged(file))
+        findings.add(Flaw.IMAGE_UNREADABLE, file, DAMAGED.format(file))
         return None
     if width * height > MAX_PIXELS:
         limit = f"an image may have {MAX_PIXELS} pixels"
@@ -140,12 +134,7 @@ def _read_header(file: Path, data: bytes, findings: Findings) -> _Header | None:
     }
     for flaw in (flaw for flaw, found in unusual.items() if found):
         findings.add(flaw, file)
-    return _Header(picture.format, (width, height), orientation if orientation in TURNS else 1)
-
-
-def _damaged(file: Path) -> str:
-    kinds = f"{', '.join(FORMATS)} of 8 or 16 bits"
-    return f"cannot decode the image {file}: it is damaged, cut off or of no known kind ({kinds}); replace or unlist it"
+    return picture.format, (width, height), orientation if orientation in TURNS else 1
 
 
 def _decode(data: bytes, kind: str | None) -> np.ndarray | None:

@@ -51,9 +51,7 @@ class BatchStream(ABC):
     (True, False) is the held-out part, (False, True) is all of the training split, (False, False) is the test split.
 
     A data set has `name`, `classes`, `findings`, `digest`, `class_counts`, a length and `subset(indices)`.
-
-    `split_digest` tells the whole split's annotations from others, whatever is held out. `waited` is how many seconds
-    all calls of `next` have taken: what whoever trains has waited for images.
+    `split_digest` tells the whole split's annotations from others; `waited` is how many seconds `next` has taken.
     """
 
     transform = "none_transform"  # the host asks for it: images come normalised
