@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .dataset_loader import DatasetLoader
-from .stream import Batch, BatchStream
+from .stream import Batch
 
 
 @dataclass(frozen=True)
@@ -35,19 +35,14 @@ class _Blank:
 
     declared: Any
 
-    def __init__(self, searching: bool, training: bool, batch_size: int, *, n_classes: int, **options: Any) -> None:
-        communicator = options.pop("communicator", None)
-        chosen = self.declared.of(self.declared.where, options)
-        n = chosen.images_expected.train if searching or training else chosen.images_expected.test
-        BatchStream.__init__(
-            self,  # type: ignore[arg-type]
-            BlankImages(f"what {self.declared.where} expects", n, tuple(f"class {i}" for i in range(n_classes))),
-            searching=searching,
-            training=training,
-            batch_size=batch_size,
-            options=chosen,
-            communicator=communicator,
-        )
+    def __init__(self, *part: Any, n_classes: int, **options: Any) -> None:
+        self._classes = tuple(f"class {i}" for i in range(n_classes))
+        super().__init__(*part, **options)
+
+    def _read(self, options: Any, *, testing: bool) -> BlankImages:
+        expected = options.images_expected
+        n = expected.test if testing else expected.train
+        return BlankImages(f"what {self.declared.where} expects", n, self._classes)
 
     def _findings(self, *_: object) -> list:
         return []

@@ -18,17 +18,20 @@ class DatasetLoader:
         self, searching: bool, training: bool, batch_size: int, *, communicator: Any = None, **options: Any
     ) -> None:
         chosen = self.declared.of(self.declared.where, options)
-        testing, classes = not searching and not training, chosen.classes
-        if testing and classes is None:
-            classes = chosen.read("train", None).classes
         super().__init__(  # type: ignore[call-arg]
-            chosen.read("test" if testing else "train", classes),
+            self._read(chosen, testing=not searching and not training),
             searching=searching,
             training=training,
             batch_size=batch_size,
             options=chosen,
             communicator=communicator,
         )
+
+    def _read(self, options: Any, *, testing: bool) -> Any:
+        classes = options.classes
+        if testing and classes is None:
+            classes = options.read("train", None).classes
+        return options.read("test" if testing else "train", classes)
 
     def examined(self, known: Any, digests: Sequence[str] = ()) -> dict[str, Any]:
         """As `before_training`, of the training and the test split; an empty record unless the options ask for it."""
