@@ -215,4 +215,3 @@ def test_a_rehearsal_names_the_stages_of_the_run_and_writes_nothing(ready, finis
         # a path that is drawn twice is measured once
         assert len(command.rows(f"{stage}.csv")) * 16 <= planned[stage].images == 20 * 16
     assert 0 < len(command.rows("winners.csv")) * (8 + 16) <= planned["search"].images == 5 * (8 + 16)
-

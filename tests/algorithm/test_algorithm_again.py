@@ -93,7 +93,9 @@ def test_another_assessment_of_the_filter_searches_nothing_again(again, finished
     ],
     ids=["flops", "uniform paths", "none", "path ratio", "filter"],
 )
-def test_what_decides_the_pruned_space_keeps_what_came_before(again, finished, interrupt, overrides, ran, expected, absent):
+def test_what_decides_the_pruned_space_keeps_what_came_before(
+    again, finished, interrupt, overrides, ran, expected, absent
+):
     interrupt(PathMeasurer, "loss")
     before = finished[0].results()
     answer = again(*overrides)

@@ -5,7 +5,6 @@ import json
 import cv2
 import numpy as np
 import pytest
-
 from small_runs import settled
 
 from nnabla_detofa.search_stages import limits
@@ -48,9 +47,7 @@ def instances(root):
         for image in images:
             picture(root / split / image["file_name"])
         box = {"bbox": [5, 6, 35, 44], "iscrowd": 0, "area": 1540}
-        boxes = [
-            {**box, "id": 1 + i, "image_id": i % n, "category_id": one["id"]} for i, one in enumerate(categories)
-        ]
+        boxes = [{**box, "id": 1 + i, "image_id": i % n, "category_id": one["id"]} for i, one in enumerate(categories)]
         (root / "annotations").mkdir(exist_ok=True)
         content = {"images": images, "annotations": boxes, "categories": categories}
         (root / "annotations" / f"instances_{split}.json").write_text(json.dumps(content))

@@ -5,6 +5,7 @@ import re
 import nnabla as nn
 import numpy as np
 import pytest
+from nnabla_detofa.training.plan import FewImages, Pace, Work
 
 from nnabla_detofa import cli
 from nnabla_detofa.algorithm import DetOFASearcher
@@ -12,7 +13,6 @@ from nnabla_detofa.host import launch
 from nnabla_detofa.host.device import NoStreamEvent
 from nnabla_detofa.supernet import elastic
 from nnabla_detofa.training import plan
-from nnabla_detofa.training.plan import FewImages, Pace, Work
 
 FULL_SCALE = [name for name in cli.shipped_configs() if "demo" not in name]
 WITHOUT_DATA = ["~dataloader.voc.generate", "dataloader.voc.root=nowhere"]

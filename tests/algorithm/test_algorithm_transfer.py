@@ -26,7 +26,10 @@ def test_a_filter_file_saved_by_a_run_knows_its_space_and_buckets(finished, read
     [
         (["path_filter.n_buckets=4"], "{file} .* another design: n_buckets 5.* 4"),
         (["path_filter.network.dim=16"], "{file} .* another design: dim 8.* 16"),
-        (["++network.ofa_resnet50_centernet.space.expands=[0.2,0.5,0.6]"], "{file} .* another space: expands .*0.35.*0.6"),
+        (
+            ["++network.ofa_resnet50_centernet.space.expands=[0.2,0.5,0.6]"],
+            "{file} .* another space: expands .*0.35.*0.6",
+        ),
         (["path_filter.pretrained=none.h5"], "no path filter at {start}/none.h5"),
         (["path_filter.pretrained=weights.h5"], "{start}/weights.h5 "),
         ([f"{PRETRAINED}=3"], "pretrained is 3.* null"),

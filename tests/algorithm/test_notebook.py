@@ -11,12 +11,12 @@ import hydra
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from nnabla_detofa.composition import compose, plain
 from omegaconf import OmegaConf
 from threadpoolctl import ThreadpoolController
 
 import nnabla_detofa
 from nnabla_detofa.algorithm import DetOFASearcher
-from nnabla_detofa.composition import compose, plain
 from nnabla_detofa.errors import ConfigError, DataError
 from nnabla_detofa.host.launch import launch
 from nnabla_detofa.signals import STOP

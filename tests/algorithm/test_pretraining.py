@@ -7,6 +7,7 @@ import h5py
 import nnabla as nn
 import numpy as np
 import pytest
+from nnabla_detofa.supernet.classifier import SearchNet
 from small_runs import TINY as DETECTOR
 from small_runs import settled
 
@@ -19,7 +20,6 @@ from nnabla_detofa.searcher import OFAPretrainer
 from nnabla_detofa.shrinking import read_phases
 from nnabla_detofa.space import SearchSpace
 from nnabla_detofa.supernet import load_weights
-from nnabla_detofa.supernet.classifier import SearchNet
 from nnabla_detofa.training.measuring import PathMeasurer
 from nnabla_detofa.training.step import PathStep
 
@@ -227,7 +227,9 @@ def test_the_teacher_is_asked_and_stays_as_it_is(pretrained, ready):
 @pytest.mark.parametrize(("weight", "asked"), [(1.0, [False, True, True]), (0.0, [False] * 3)])
 def test_phases_behind_the_first_are_taught(ready, monkeypatch, weight, asked):
     taught = []
-    monkeypatch.setattr(pretraining, "train", lambda run, *_, **own: taught.append((run.step.more_losses, own["forward"])))
+    monkeypatch.setattr(
+        pretraining, "train", lambda run, *_, **own: taught.append((run.step.more_losses, own["forward"]))
+    )
     monkeypatch.setattr(pretraining, "top1", lambda *_, **__: [])
     ready.options = ready.options.model_copy(update={"lambda_kd": weight})
     phases = read_phases(ready)
@@ -271,7 +273,11 @@ def test_corners_of_spaces():
         ({"width": PHASES["width"], "depth": PHASES["depth"]}, [], "hparams.phases.depth .* width, .* out of order"),
         ({"fullnet": PHASES["fullnet"], "depth": PHASES["depth"]}, [], "hparams.phases.depth is the last .* 32 of"),
         *(
-            ({"width": {**PHASES["width"], key: value}}, [], f"hparams.phases.width.{key} is {value}; it must be {words}")
+            (
+                {"width": {**PHASES["width"], key: value}},
+                [],
+                f"hparams.phases.width.{key} is {value}; it must be {words}",
+            )
             for key, value, words in [
                 ("rate", 0, "a finite number above 0"),
                 ("ramp", -1, "a finite number of at least 0"),
