@@ -61,7 +61,7 @@ def test_the_most_important_channels_lead(network):
 def test_channels_stay_in_their_part(network):
     """Opening .2 after .25 sorts within the leading quarter and behind it, so that paths of .25 keep their channels."""
     weight = network.get_parameters()["blocks/8/conv1/conv/conv/_W"]
-    edge = network.space.channels.middle[3][2][1]
+    edge = network.space.family.channels.middle[3][2][1]
     leading, rest = ({row.tobytes() for row in part} for part in (weight.d[:edge].copy(), weight.d[edge:].copy()))
     before, after = (network.space.only(**choices) for choices in OPENINGS["more expands"])
     sort_channels(network, before=before, after=after)

@@ -21,7 +21,7 @@ class HostsNet(Mo.Module):
 
     def __init__(self, space):
         super().__init__()
-        self._space, channels = space, space.channels
+        self._space, channels = space, space.family.channels
         mid, out = list(channels.stem_mid), list(channels.stem_out)
         self.input_stem = Mo.ModuleList(
             [
@@ -42,7 +42,7 @@ class HostsNet(Mo.Module):
 
     def call(self, x, path):
         """Logits of a path."""
-        given, channels = self._space.genotype(path), self._space.channels
+        given, channels = self._space.genotype(path), self._space.family.channels
         first, second, *widths = given["w"]
         self.input_stem[0].active_out_channel = channels.stem_mid[first]
         self.input_stem[1].conv.active_out_channel = channels.stem_mid[first]
