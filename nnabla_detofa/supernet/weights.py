@@ -63,7 +63,7 @@ def parameters_as_bytes(parameters: Mapping[str, nn.Variable], *, stem_activatio
 
 def load_weights(network: Supernet, file: Path) -> None:
     """Load a file that holds exactly this network's parameters; WeightsError names what differs."""
-    stored, own = _read(file).parameters, network.get_parameters()
+    (stored, _), own = _read(file), network.get_parameters()
     _require_same(file, stored, own)
     for name, parameter in own.items():
         parameter.d = stored[name]
@@ -91,19 +91,12 @@ def transfer_weights(network: Supernet, file: str | Path) -> Transfer:
     loaded = list(_of(same, own))
     for name in loaded:
         own[name].d = stored[name]
-    new, left_out = ([name for name in names if _part(name) not in same] for names in (own, stored))
+    new, left_out = ([name for name in names if name.split("/", 1)[0] not in same] for names in (own, stored))
     return Transfer(file, loaded, new, left_out)
 
 
-class Stored(NamedTuple):
-    """What a file holds; the host's files do not say the activation, which is relu6 in the host alone."""
-
-    parameters: dict[str, np.ndarray]
-    stem_activation: str | None
-
-
-def _read(file: Path) -> Stored:
-    file = Path(file)
+def _read(file: Path) -> tuple[dict[str, np.ndarray], str | None]:
+    """Parameters, and the stem's activation; the host's files do not say it, which is relu6 in the host alone."""
     if not file.is_file():
         raise WeightsError(f"weights file {file} {'is a folder' if file.is_dir() else 'does not exist'}")
     if file.suffix != SUFFIX:
@@ -120,7 +113,7 @@ def _read(file: Path) -> Stored:
     for name, value in stored.items():
         if not np.isfinite(value).all():
             raise WeightsError(f"weights file {file}: {name} holds values that are not finite")
-    return Stored({name: stored[name] for name in names}, None if activation is None else str(activation))
+    return {name: stored[name] for name in names}, None if activation is None else str(activation)
 
 
 def _require_same(file: Path, stored: Mapping, own: Mapping) -> None:
@@ -141,18 +134,14 @@ def _differences(stored: Mapping, own: Mapping) -> list[str]:
     ]
 
 
-def _part(name: str) -> str:
-    return name.split("/", 1)[0]
-
-
 def _parts(names: Iterable[str]) -> list[str]:
     """The parts that parameters belong to, in order."""
-    return list(dict.fromkeys(map(_part, names)))
+    return list(dict.fromkeys(name.split("/", 1)[0] for name in names))
 
 
 def _of(parts: Iterable[str], parameters: Mapping) -> dict:
     """The parameters of some parts."""
-    return {name: value for name, value in parameters.items() if _part(name) in parts}
+    return {name: value for name, value in parameters.items() if name.split("/", 1)[0] in parts}
 
 
 def _brief(names: list[str], limit: int = 4) -> str:

@@ -66,6 +66,9 @@ def their_convolution(n_out, window, x, weight, bias=None):
     return F.convolution(x, corner, bias if bias is None else bias[:n_out], pad=pad, stride=stride)
 
 
+CONVOLUTIONS = our_convolution, their_convolution
+
+
 def our_deconvolution(x, weight):
     return swap(kernels.Deconvolution(UP)(swap(x), weight))
 
@@ -227,47 +230,28 @@ def test_running_statistics_are_those_of_the_moment_of_the_call():
     close(y.d, expected.d)
 
 
-def shared_convolutions(convolution, x, weight):
-    """Two layers of one weight, at different corners."""
-    return convolution(3, WINDOWS[2], convolution(4, WINDOWS[2], x, weight), weight)
-
-
-def shared_norms(norm, x, beta, gamma):
-    return norm(norm(x, beta, gamma), beta, gamma)
+def twice(kind, rng):
+    """Two layers of one kind with the same weights, at different corners: inputs, ours and theirs."""
+    if kind == "convolution":
+        builds = [lambda x, w, f=f: f(3, WINDOWS[2], f(4, WINDOWS[2], x, w), w) for f in CONVOLUTIONS]
+        return variables(rng, (2, 3, 5, 6), (6, 5, 3, 3)), *builds
+    if kind == "deconvolution":
+        builds = [lambda x, w, f=f: f(f(x, w), w) for f in (our_deconvolution, their_deconvolution)]
+        return variables(rng, (2, 3, 4, 4), (4, 3, 4, 4)), *builds
+    norm = Norm(rng, 5, batch_stat=True, ceiling=np.inf)
+    builds = [lambda x, beta, gamma, f=f: f(f(x, beta, gamma), beta, gamma) for f in (norm.our_norm, norm.their_norm)]
+    return variables(rng, (3, 4, 5, 6), (1, 5, 1, 1), (1, 5, 1, 1)), *builds
 
 
 @pytest.mark.parametrize("passes", [1, 3])
-def test_gradients_add_up_over_passes_and_over_layers_that_share_a_weight(passes):
-    rng = np.random.default_rng(0)
-    inputs = variables(rng, (2, 3, 5, 6), (6, 5, 3, 3))
-    ours, theirs = (partial(shared_convolutions, f) for f in (our_convolution, their_convolution))
-    assert_same(ours, theirs, inputs, passes=passes)
-
-    norm = Norm(rng, 5, batch_stat=True, ceiling=np.inf)
-    inputs = variables(rng, (3, 4, 5, 6), (1, 5, 1, 1), (1, 5, 1, 1))
-    assert_same(partial(shared_norms, norm.our_norm), partial(shared_norms, norm.their_norm), inputs, passes=passes)
-
-    inputs = variables(rng, (2, 3, 4, 4), (4, 3, 4, 4))
-    ours, theirs = ((lambda x, w, f=f: f(f(x, w), w)) for f in (our_deconvolution, their_deconvolution))
-    assert_same(ours, theirs, inputs, passes=passes)
-
-
-def test_weights_that_are_computed_get_their_gradient_written_not_added():
+@pytest.mark.parametrize("computed", [False, True])
+@pytest.mark.parametrize("kind", ["convolution", "deconvolution", "normalisation"])
+def test_gradients_add_up_over_passes_and_over_layers_that_share_a_weight(kind, computed, passes):
     """NNabla asks to add for parameters; what a function gave is written first, and added to by the second layer."""
-    rng = np.random.default_rng(0)
-    inputs = variables(rng, (2, 3, 5, 6), (6, 5, 3, 3))
-    convolutions = [partial(shared_convolutions, f) for f in (our_convolution, their_convolution)]
-    assert_same(*((lambda x, w, f=f: f(x, w * 2.0)) for f in convolutions), inputs, passes=2)
-
-    norm = Norm(rng, 5, batch_stat=True, ceiling=np.inf)
-    inputs = variables(rng, (3, 4, 5, 6), (1, 5, 1, 1), (1, 5, 1, 1))
-    norms = [partial(shared_norms, f) for f in (norm.our_norm, norm.their_norm)]
-    assert_same(*((lambda x, b, g, f=f: f(x, b * 2.0, g * 2.0)) for f in norms), inputs, passes=2)
-
-    inputs = variables(rng, (2, 3, 4, 4), (4, 3, 4, 4))
-    assert_same(
-        *((lambda x, w, f=f: f(x, w * 2.0)) for f in (our_deconvolution, their_deconvolution)), inputs, passes=2
-    )
+    inputs, *builds = twice(kind, np.random.default_rng(0))
+    if computed:
+        builds = [lambda x, *weights, f=f: f(x, *(w * 2.0 for w in weights)) for f in builds]
+    assert_same(*builds, inputs, passes=passes)
 
 
 def test_a_gradient_that_nobody_asks_for_is_not_computed():
