@@ -6,15 +6,14 @@ import numpy as np
 import pytest
 from threadpoolctl import ThreadpoolController
 
+from nnabla_detofa.kernels.parallel import over
 from nnabla_detofa.path_filter import PathFilter, TokenLayout, scoring
-from nnabla_detofa.supernet.parallel import over
 from nnabla_detofa.threads import one_blas_thread
 
 BLAS = ThreadpoolController().select(user_api="blas").lib_controllers
 
 
 def counts():
-    """Threads of each BLAS that can have several."""
     return [one.num_threads for one in BLAS]
 
 
@@ -32,45 +31,29 @@ def several():
         one.set_num_threads(n)
 
 
-def test_scopes_nest(several):
-    with one_blas_thread():
-        assert set(counts()) == {1}
+def test_scopes_nest_and_end_with_an_error():  # `several` sees the counts afterwards
+    with pytest.raises(ZeroDivisionError), one_blas_thread():
         with one_blas_thread():
             assert set(counts()) == {1}
         assert set(counts()) == {1}
-    assert counts() == several
+        raise ZeroDivisionError
 
 
-def test_the_last_to_leave_gives_back(several):
+def test_the_last_to_leave_gives_back():
     inside, leave = threading.Event(), threading.Event()
-
-    @one_blas_thread()
-    def other():
-        inside.set()
-        leave.wait()
-
-    thread = threading.Thread(target=other)
+    thread = threading.Thread(target=one_blas_thread()(lambda: (inside.set(), leave.wait())))
     with one_blas_thread():
         thread.start()
         inside.wait()
     assert set(counts()) == {1}
     leave.set()
     thread.join()
-    assert counts() == several
-
-
-def test_an_error_gives_back(several):
-    with pytest.raises(ZeroDivisionError), one_blas_thread():
-        raise ZeroDivisionError
-    assert counts() == several
 
 
 def test_kernels_and_scores_without_a_run(monkeypatch):
-    seen = []
+    seen, block = [], scoring.Scorer._block
     over(4, lambda _: seen.append(counts()), work=1 << 20)
-    layout = TokenLayout(vocabulary=3, layer=[0, 1], block=[0, 1])
-    path_filter = PathFilter(layout, 2, rng=np.random.default_rng(0), dim=8, heads=2, layers=1, hidden=8)
-    block = scoring.Scorer._block
+    path_filter = PathFilter(TokenLayout(3, [0, 1], [0, 1]), 2, rng=np.random.default_rng(0), dim=8, hidden=8)
     monkeypatch.setattr(scoring.Scorer, "_block", lambda *args: seen.append(counts()) or block(*args))
     path_filter.score(np.zeros((70, 2), int), np.zeros(70, int))
     assert len(seen) > 3

@@ -136,38 +136,31 @@ def test_table_rows_are_distinct_for_each_position_token_and_budget():
     assert table_rows(LAYOUT, np.array([[0, 1, 2, 3, 4]]), None).tolist() == [[0, 8, 16, 24, 32]]
 
 
-@pytest.mark.parametrize(
-    ("options", "key"),
-    [
-        ({"layout": TokenLayout(0, [0], [0])}, "token_layout.vocabulary"),
-        ({"layout": TokenLayout(2, [0, 1], [0])}, "token_layout"),
-        ({"layout": TokenLayout(2, [], [])}, "token_layout"),
-        ({"layout": TokenLayout(2, [0, -1], [0, 0])}, "token_layout.layer"),
-        ({"layout": TokenLayout(2, np.array([0, 1]), np.array([0.5, 0]))}, "token_layout.block"),
-        ({"n_buckets": 0}, "path_filter.network.n_buckets"),
-        ({"layers": 1.5}, "path_filter.network.layers"),
-        ({"block_encoding": 1}, "path_filter.network.block_encoding"),
-        ({"dim": 10, "heads": 4}, "path_filter.network.dim"),
-    ],
-)
+LAYOUTS = {
+    "vocabulary": (0, [0], [0]),
+    "layer": (2, [0, -1], [0, 0]),
+    "block": (2, np.array([0, 1]), np.array([0.5, 0])),
+}
+CANNOT_BE = [({"layout": TokenLayout(*one)}, f"token_layout.{part}") for part, one in LAYOUTS.items()]
+CANNOT_BE += [({"layout": TokenLayout(2, *one)}, "token_layout") for one in (([0, 1], [0]), ([], []))]
+SIZES = ({"n_buckets": 0}, {"layers": 1.5}, {"block_encoding": 1}, {"dim": 10, "heads": 4})
+CANNOT_BE += [(one, f"path_filter.network.{next(iter(one))}") for one in SIZES]
+
+
+@pytest.mark.parametrize(("options", "key"), CANNOT_BE)
 def test_networks_that_cannot_be(options, key):
     with pytest.raises(ConfigError) as caught:
         fresh(**options)
     assert caught.value.key == key
 
 
-@pytest.mark.parametrize(
-    ("tokens", "buckets", "said"),
-    [
-        (np.zeros((3, 4), int), np.zeros(3, int), r"\(3, 4\)"),
-        (np.zeros(5, int), np.zeros(1, int), r"\(5,\)"),
-        (np.zeros((3, 5), int), np.zeros(2, int), r"\(2,\)"),
-        (np.zeros((3, 5)), np.zeros(3, int), "float64"),
-        (np.full((3, 5), -1), np.zeros(3, int), "tokens .* 0 … 6"),
-        (np.full((3, 5), 7), np.zeros(3, int), "tokens .* 0 … 6"),
-        (np.zeros((3, 5), int), np.full(3, 5), "buckets .* 0 … 4"),
-    ],
-)
+ZEROS = np.zeros((3, 5), int)
+NO_PATHS = [(ZEROS[:, :4], ZEROS[:, 0], r"\(3, 4\)"), (ZEROS[0], ZEROS[0], r"\(5,\)"), (ZEROS, ZEROS[:2, 0], r"\(2,\)")]
+NO_PATHS += [(ZEROS + 0.0, ZEROS[:, 0], "float64"), (ZEROS, ZEROS[:, 0] + 5, "buckets .* 0 … 4")]
+NO_PATHS += [(ZEROS + token, ZEROS[:, 0], "tokens .* 0 … 6") for token in (-1, 7)]
+
+
+@pytest.mark.parametrize(("tokens", "buckets", "said"), NO_PATHS)
 def test_paths_that_the_filter_refuses(tokens, buckets, said):
     with pytest.raises(ConfigError, match=said):
         fresh().score(tokens, buckets)

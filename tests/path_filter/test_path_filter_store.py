@@ -159,9 +159,10 @@ def test_headers_that_do_not_fit(file, change, said):
     refused(lambda: PathFilter.load(file, space=SPACE), said)
 
 
-@pytest.mark.parametrize(
-    "change", [{"dim": 2**40}, {"dim": 4096}, {"layers": 90}, {"hidden": 10**4}, {"n_buckets": 900}]
-)
+TOO_LARGE = [{"dim": 2**40}, {"dim": 4096}, {"layers": 90}, {"hidden": 10**4}, {"n_buckets": 900}]
+
+
+@pytest.mark.parametrize("change", TOO_LARGE, ids=str)
 def test_no_network_of_sizes_that_the_file_does_not_have_is_made(file, change, monkeypatch):
     edit(file, {"design": dict(fresh().design) | change})
     monkeypatch.setattr(PathFilter, "__init__", lambda *_, **__: pytest.fail("a network was made"))
