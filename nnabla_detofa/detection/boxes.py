@@ -58,7 +58,7 @@ def check_labels(labels: np.ndarray, n: int, limit: int, what: str, of: str = "c
     return labels
 
 
-def checked(given: B, what: str, n_classes: int) -> B:
+def check_arrays(given: B, what: str, n_classes: int) -> B:
     """Arrays that fit together; DataError otherwise, for a label outside 0 .. n_classes - 1, for a score not finite."""
     box = check_boxes(given.box, f"{what}.box")
     image = check_column(given.image, len(box), f"{what}.image", np.int64)

@@ -12,7 +12,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from ..errors import DataError, is_number
-from .boxes import Detections, check_labels, checked
+from .boxes import Detections, check_arrays, check_labels
 from .coco_file import Id, as_flag, as_id, bbox_of, id_order, is_bbox, is_id, read_instances
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
@@ -58,7 +58,7 @@ def to_coco(detections: Detections, image_ids: Sequence[Id], category_ids: Seque
     it. A box's width is x2 − x1, as COCO has it. Scores are not rounded. DataError for an image or label outside the
     lists.
     """
-    image, label, box, score = checked(detections, "detections", len(category_ids))
+    image, label, box, score = check_arrays(detections, "detections", len(category_ids))
     image = check_labels(image, len(box), len(image_ids), "detections.image", "images")
     sides = np.concatenate([box[:, :2], box[:, 2:] - box[:, :2]], axis=1)
     images, categories = (np.asarray(ids, object).tolist() for ids in (image_ids, category_ids))  # no NumPy numbers

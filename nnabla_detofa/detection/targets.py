@@ -10,7 +10,7 @@ IOU = 0.7  # a box shifted by less than the radius overlaps the object by about 
 
 
 class Targets(NamedTuple):
-    """What one image teaches: C classes, an output map of h × w cells, at most M objects; rows past them are 0.
+    """Training targets of one image: C classes, an output map of h × w cells, at most M objects; rows past them are 0.
 
     `heatmap` (C, h, w) float32 shows every object, exactly 1 at its centre. `size` (M, 2) width and height and
     `offset` (M, 2) x and y, float32 in cells; `index` (M,) int32 is the centre's y * w + x; `mask` (M,) float32 is 1

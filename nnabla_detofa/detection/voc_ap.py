@@ -5,8 +5,7 @@ from typing import Annotated
 import numpy as np
 
 from ..options import Number, OneOf, Whole, checked
-from . import boxes
-from .boxes import Detections, GroundTruth
+from .boxes import Detections, GroundTruth, check_arrays
 
 
 @checked("voc_ap")
@@ -30,7 +29,7 @@ def voc_ap(
     ConfigError for another interpolation or overlap; DataError for arrays that do not fit together, a label outside
     0 .. n_classes − 1, a box or score that is not finite.
     """
-    detections, truth = boxes.checked(detections, "detections", n_classes), boxes.checked(truth, "truth", n_classes)
+    detections, truth = check_arrays(detections, "detections", n_classes), check_arrays(truth, "truth", n_classes)
     order = np.argsort(-detections.score, kind="stable")
     detections = Detections(*(column[order] for column in detections))
     counts, right = _judge(detections, truth, n_classes, iou)

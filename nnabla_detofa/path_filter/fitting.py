@@ -97,14 +97,15 @@ def fit(
         _start_main_effects(path_filter, prior, tokens[train], buckets[train], losses[train])
         scale = _best_scale(main, judge)
         start = main.d.copy()
-    batches = -(-len(train) // batch), -(-len(train) // -(-len(train) // batch))  # the fewest, of equal size
-    shape = (batches[1], rows.shape[1])
+    n_batches = -(-len(train) // batch)
+    size = -(-len(train) // n_batches)  # the fewest batches of equal size
+    shape = (size, rows.shape[1])
     step = _training_step(path_filter, aim, shape, learning_rate=learning_rate, weight_decay=weight_decay)
     history, best_epoch, kept = [], -1, path_filter.weights
     best = judge()
     try:
         for epoch in range(epochs):
-            shuffled = np.resize(rng.permutation(train), batches)  # the last is filled up with members of the first
+            shuffled = np.resize(rng.permutation(train), (n_batches, size))  # the last filled up from the first
             train_loss = np.mean([step(rows[i], groups[i], truth[i]) for i in shuffled])
             history.append((train_loss, judge()))
             if not np.isfinite(np.array(history[-1])).all():
