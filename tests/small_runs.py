@@ -21,7 +21,7 @@ from nnabla_detofa.data.voc import DataLoader
 from nnabla_detofa.launch import cli
 from nnabla_detofa.searcher import DetOFASearcher
 from nnabla_detofa.storage import Rehearsal
-from nnabla_detofa.supernet import SearchNet
+from nnabla_detofa.supernet import NETWORKS
 
 SPACE = {
     "width_scale": 0.0625,
@@ -100,7 +100,7 @@ def tiny_overrides(tmp_path, pictures, monkeypatch):
 @pytest.fixture
 def tiny():
     """Builds the small supernet of three classes; one seed, one network."""
-    return lambda **options: SearchNet(3, **{**NETWORK, **options})
+    return lambda **options: NETWORKS["ofa_resnet50_centernet"].SearchNet(3, **{**NETWORK, **options})
 
 
 @pytest.fixture

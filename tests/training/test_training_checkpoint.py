@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import nnabla as nn
 import nnabla.solvers as S  # noqa: N812
@@ -12,7 +13,8 @@ import numpy as np
 import pytest
 
 from nnabla_detofa.errors import RunFolderError, WeightsError
-from nnabla_detofa.training import checkpoint, files
+from nnabla_detofa.storage import files
+from nnabla_detofa.training import checkpoint
 from nnabla_detofa.training.checkpoint import Checkpoints, lost_parameter
 
 SHAPES = {"conv/W": (4, 3, 3, 3), "conv/b": (4,), "bn/mean": (1, 4, 1, 1)}
@@ -21,7 +23,7 @@ SHAPES = {"conv/W": (4, 3, 3, 3), "conv/b": (4,), "bn/mean": (1, 4, 1, 1)}
 class Network:
     """What a checkpoint needs of a network: weights and a running statistic."""
 
-    stem_activation = "relu"
+    options = SimpleNamespace(stem_activation="relu")
 
     def __init__(self, seed, shapes=SHAPES):
         rng = np.random.default_rng(seed)
@@ -95,15 +97,11 @@ def test_training_goes_on_from_a_checkpoint_as_if_it_had_not_stopped(training, m
     same(resumed.update(7).update(8).weights(), whole.update(7).update(8).weights())
 
 
-def test_no_checkpoint(training):
+def test_the_last_two_are_kept(training, folder):
     one = training()
     before = one.weights()
     assert one.load() is None
     same(one.weights(), before)
-
-
-def test_the_last_two_are_kept(training, folder):
-    one = training()
     for step in (3, 10, 9_999, 10_000):
         one.update(step).save(step)
     assert places(folder) == ["000009999", "000010000"]
@@ -127,9 +125,8 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_used(training, folder,
     assert resumed.load() == {"step": 5}
     same(resumed.weights(), before)
     (said,) = resumed.said
-    assert said.startswith(f"{folder}/000000009 is damaged (")
+    assert said.startswith(f"{folder}/000000009 is damaged") and said.endswith(" 000000005")
     assert name in said or name == files.SUMS
-    assert said.endswith("); going on from the one before it, 000000005")
 
 
 def test_what_is_damaged_does_not_crowd_out_what_is_whole(training, folder):
@@ -140,12 +137,8 @@ def test_what_is_damaged_does_not_crowd_out_what_is_whole(training, folder):
     (folder / "000000004" / "solver.h5").write_bytes(b"damaged")
     one.update(0).save(4)
     assert (training().load(), one.said) == ({"step": 4}, [])
-
-
-def test_a_step_that_is_saved_already_is_left_alone(training, folder):
-    one = training().save(4)
     before = (folder / "000000004").stat().st_ino
-    one.save(4)
+    one.save(4)  # what is whole already is left alone
     assert (folder / "000000004").stat().st_ino == before
 
 
@@ -153,25 +146,17 @@ def test_none_is_whole(training, folder):
     one = training().save(1).save(2)
     for place in places(folder):
         (folder / place / "weights.h5").write_bytes(b"damaged")
-    with pytest.raises(RunFolderError) as caught:
+    with pytest.raises(RunFolderError, match=f"000000001 is damaged .*weights.h5.* none before it; delete {folder} "):
         one.load()
-    assert str(caught.value) == (
-        f"{folder}/000000001 is damaged (the checksum of weights.h5 differs) and there is none before it;"
-        f" delete {folder} to train this stage anew"
-    )
 
 
-@pytest.mark.parametrize("where", ["mkdir", "rename", "rmtree", "fsync", "as_contents"])
+STOPS = [(Path, "mkdir"), (Path, "rename"), (shutil, "rmtree"), (os, "fsync"), (checkpoint, "as_contents")]
+
+
+@pytest.mark.parametrize(("owner", "name"), STOPS)
 @pytest.mark.parametrize("call", [1, 2, 3])
-def test_stopped_anywhere_in_writing_one(training, folder, monkeypatch, where, call):
+def test_stopped_anywhere_in_writing_one(training, folder, monkeypatch, owner, name, call):
     one = training().save(1).update(0).save(2)
-    owner, name = {
-        "mkdir": (Path, "mkdir"),
-        "rename": (Path, "rename"),
-        "rmtree": (shutil, "rmtree"),
-        "fsync": (os, "fsync"),
-        "as_contents": (checkpoint, "as_contents"),
-    }[where]
     original, calls = getattr(owner, name), []
 
     def stop(*arguments, **options):
@@ -206,24 +191,17 @@ def test_a_full_disk_leaves_those_before_as_they_are(training, folder, monkeypat
             raise OSError(28, "No space left on device")
         write(file, content)
 
-    with monkeypatch.context() as patch, pytest.raises(RunFolderError) as caught:
+    with monkeypatch.context() as patch, pytest.raises(RunFolderError, match="000000003 cannot be written: No space"):
         patch.setattr(files, "_write", full)
         one.save(3)
-    assert str(caught.value) == (
-        f"{folder}/000000003 cannot be written: No space left on device; what was saved before is as it was,"
-        " and the same command goes on from there"
-    )
     assert places(folder) == ["000000001", "000000002"]  # nothing half written takes up room
     assert training().load() == {"step": 2}
 
 
 def test_other_settings_other_checkpoints(training, folder):
     training().save(3)
-    with pytest.raises(RunFolderError) as caught:
+    with pytest.raises(RunFolderError, match=f"000000003 was made under other settings .*; delete {folder} "):
         training(digest="e").load()
-    assert str(caught.value) == (
-        f"{folder}/000000003 was made under other settings than this stage's; delete {folder} to train this stage anew"
-    )
     assert training(digest=None).load() == {"step": 3}
 
 
@@ -242,19 +220,17 @@ def forge(place, name, content):
     files.write_folder(place, {**contents, name: content})
 
 
-@pytest.mark.parametrize("content", [b"[]", b"{}", b'{"step": 4}', b'{"step": "3"}'])
-def test_a_state_that_is_none(training, folder, content):
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        *(("state.json", content) for content in (b"[]", b"{}", b'{"step": 4}', b'{"step": "3"}')),
+        *(("solver.h5", content) for content in (b"", b"no HDF5")),
+    ],
+)
+def test_a_state_that_is_none(training, folder, name, content):
     one = training().save(3)
-    forge(folder / "000000003", "state.json", content)
-    with pytest.raises(RunFolderError, match="state.json is no checkpoint's; delete .* to train this stage anew"):
-        one.load()
-
-
-@pytest.mark.parametrize("content", [b"", b"no HDF5"])
-def test_a_solver_that_is_none(training, folder, content):
-    one = training().save(3)
-    forge(folder / "000000003", "solver.h5", content)
-    with pytest.raises(RunFolderError, match="solver.h5 is not the state of this solver .*; delete .*checkpoint_warm"):
+    forge(folder / "000000003", name, content)
+    with pytest.raises(RunFolderError, match=f"{name} is .*; delete {folder} to train this stage anew"):
         one.load()
 
 
@@ -262,9 +238,9 @@ def test_another_solver_or_network(training, folder):
     training().save(3)
     with pytest.raises(RunFolderError, match="solver.h5 is not the state of this solver"):
         training(make=S.Momentum).load()
-    with pytest.raises(WeightsError, match="holds the weights of another network: conv/b is .4,. in the file and .5,."):
-        training(shapes={**SHAPES, "conv/b": (5,)}).load()
     other = training(shapes={**SHAPES, "conv/b": (5,)})
+    with pytest.raises(WeightsError, match="conv/b"):
+        other.load()
     contents = checkpoint.as_contents(Network(0), other.solver, {"step": 3})
     forge(folder / "000000003", "solver.h5", contents["solver.h5"])
     with pytest.raises(RunFolderError, match="conv/b/(mean|var) is .5,., not .4,."):
@@ -288,13 +264,12 @@ def test_everything_is_json_or_hdf5(training, folder):
 
 
 @pytest.mark.parametrize("put", [Path.touch, lambda place: place.symlink_to("nowhere")], ids=["file", "link"])
-def test_what_is_no_checkpoint_in_its_place_is_passed_over_and_replaced(folder, put):
-    training = Training(folder).update(1).save(1)
-    expected = training.weights()
+def test_what_is_no_checkpoint_in_its_place_is_passed_over_and_replaced(training, folder, put):
+    expected = training().update(1).save(1).weights()
     put(folder / "000000002")
-    again = Training(folder, seed=9)
+    again = training(seed=9)
     assert again.load() == {"step": 1}
     same(again.weights(), expected)
     assert len(again.said) == 1 and "000000002 is damaged" in again.said[0]
     again.save(2).save(3)
-    assert sorted(one.name for one in folder.iterdir()) == ["000000002", "000000003"]
+    assert places(folder) == ["000000002", "000000003"]

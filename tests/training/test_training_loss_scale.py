@@ -2,7 +2,6 @@
 
 import json
 
-import h5py
 import nnabla as nn
 import nnabla.solvers as S  # noqa: N812
 import numpy as np
@@ -10,7 +9,6 @@ import pytest
 
 from nnabla_detofa.errors import ConfigError, NumericError
 from nnabla_detofa.training.loss_scale import LossScale
-from nnabla_detofa.training.runner import SupernetRunner
 
 
 class Training:
@@ -27,6 +25,10 @@ class Training:
             self.solver.update()
         return passed
 
+    def state(self):
+        moments = self.solver.get_states()["weight"].pstate.values()
+        return [self.weight.d.copy(), *(np.array(array.data.data) for array in moments)]
+
 
 def test_a_power_of_two_changes_no_digit():
     gradients = np.random.default_rng(0).standard_normal((20, 3)).astype(np.float32)
@@ -35,23 +37,20 @@ def test_a_power_of_two_changes_no_digit():
         training = Training()
         assert all(training.step(scale, gradient) for gradient in gradients)
         weights.append(training.weight.d.copy())
-    np.testing.assert_array_equal(weights[0], weights[1])
-    np.testing.assert_array_equal(weights[0], weights[2])
+    np.testing.assert_array_equal(weights, [weights[0]] * 3)
 
 
 @pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
 def test_a_gradient_that_is_not_finite_skips_the_update_and_halves(bad):
     training, scale = Training(), LossScale(start=8.0)
     training.step(scale, [1, 2, 3])
-    before, state = training.weight.d.copy(), training.solver.get_states()["weight"]
-    moments = {name: np.array(array.data.data) for name, array in state.pstate.items()}
+    before = training.state()
     assert not training.step(scale, [1, bad, 3])
     assert (scale.value, scale.skipped) == (4.0, 1)
-    np.testing.assert_array_equal(training.weight.d, before)
-    for name, array in training.solver.get_states()["weight"].pstate.items():
-        np.testing.assert_array_equal(array.data.data, moments[name])
+    for ours, theirs in zip(training.state(), before, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
     assert training.step(scale, [1, 2, 3])
-    assert not np.array_equal(training.weight.d, before)
+    assert not np.array_equal(training.weight.d, before[0])
 
 
 def test_it_doubles_after_so_many_good_steps_in_a_row():
@@ -66,9 +65,7 @@ def test_gradients_that_are_never_finite_end_the_training():
     training, scale = Training(), LossScale(start=2.0, least=0.5)
     for _ in range(2):
         training.step(scale, [np.nan] * 3)
-    with pytest.raises(
-        NumericError, match="^gradients are not finite even at a loss scale of 0.5 \\(args.type_config=float"
-    ):
+    with pytest.raises(NumericError, match=r"loss scale of 0.5 .*args.type_config"):
         training.step(scale, [np.nan] * 3)
 
 
@@ -82,7 +79,7 @@ def test_a_restored_scale_goes_on():
         training.step(scale, [1] * 3)
         training.step(other, [1] * 3)
         assert other.state() == scale.state()
-    with pytest.raises(ConfigError, match="this state of the loss scale cannot be restored: 'good'"):
+    with pytest.raises(ConfigError, match="'good'"):
         other.restore({"value": 1})
 
 
@@ -91,52 +88,36 @@ def test_precisions_that_are_scaled():
     assert LossScale.of("float").unscale(None)
 
 
-def test_training_skips_the_step_and_only_that_one(ready, monkeypatch):
+def test_training_skips_the_step_and_only_that_one(run, monkeypatch):
     """In single precision on a CPU, with an infinity planted in the gradient of a bias."""
-    parameters, path = ready.model.get_parameters(grad_only=True), ready.space.largest()
+    parameters, path = run.model.get_parameters(grad_only=True), run.space.largest()
     bias = parameters["heads/size/output/conv/_b"]
-    scale, proceed = LossScale(start=2.0**10), ready.event.add_default_stream_event
-    monkeypatch.setattr(ready, "loss_scale", scale)
+    run.step.loss_scale = scale = LossScale(start=2.0**10)
+    proceed, before = run.event.add_default_stream_event, {name: p.d.copy() for name, p in parameters.items()}
 
     def plant():
         bias.g = np.full(bias.shape, np.inf)
         proceed()
 
-    before = {name: p.d.copy() for name, p in parameters.items()}
     with monkeypatch.context() as patch:
-        patch.setattr(ready.event, "add_default_stream_event", plant)
-        losses = ready.train_on_batch(path=path)
+        patch.setattr(run.event, "add_default_stream_event", plant)
+        losses = run.step(path)
     assert np.isfinite(losses["loss"])
     assert (scale.value, scale.skipped) == (2.0**9, 1)
     for name, parameter in parameters.items():
         np.testing.assert_array_equal(parameter.d, before[name], err_msg=name)
-    ready.train_on_batch(path=path)
+    run.step(path)
     assert (scale.value, scale.skipped) == (2.0**9, 1)
     assert not np.array_equal(bias.d, before["heads/size/output/conv/_b"])
-    for name, parameter in parameters.items():  # as the fixture was
-        parameter.d = before[name]
 
 
-def test_a_scaled_warm_up_ends_with_the_same_weights_and_keeps_its_scale(command, finished, monkeypatch):
-    def stop(*_, **__):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(LossScale, "of", lambda _: LossScale(start=2.0**6, double_after=2))
-    monkeypatch.setattr(SupernetRunner, "measured", stop)
-    assert command().code == 75
-    weights = "checkpoint_warmup/000000002/weights.h5"
-    with h5py.File(command.folder / weights) as ours, h5py.File(finished[0].folder / weights) as theirs:
-        names: list[str] = []
-        ours.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
-        assert names
-        for name in names:
-            np.testing.assert_array_equal(ours[name][()], theirs[name][()], err_msg=name)
-    state = command.json("checkpoint_warmup/000000002/state.json")
-    assert state["loss_scale"] == {"value": 2.0**7, "good": 0, "skipped": 0}
-
-
-def test_a_run_in_half_precision_on_a_cpu_finds_the_same_detectors(command, finished):
+def test_a_scaled_run_in_half_precision_on_a_cpu_finds_the_same_detectors(command, finished, monkeypatch):
     """Its kernels compute in single precision, and the loss is scaled by powers of two."""
+    monkeypatch.setattr(
+        LossScale, "of", lambda name: LossScale(start=2.0**6, double_after=2) if name == "half" else None
+    )
     assert command("args.type_config=half").code == 0
     for file in ("paths_warmup.csv", "operations.csv", "pareto.csv"):
         assert (command.folder / file).read_text() == (finished[0].folder / file).read_text()
+    state = command.json("checkpoint_warmup/000000002/state.json")
+    assert state["loss_scale"] == {"value": 2.0**7, "good": 0, "skipped": 0}

@@ -4,69 +4,87 @@ import numpy as np
 import pytest
 
 from nnabla_detofa.errors import NumericError
+from nnabla_detofa.training.measured_stages import fill, path_table
+from nnabla_detofa.training.step import NotFiniteError
+
+BIAS = "heads/size/output/conv/_b"
 
 
-def test_a_training_loss_that_another_process_lost_stops_this_one_too(second_process):
-    searcher = second_process(np.nan)
-    before = {name: p.d.copy() for name, p in searcher.model.get_parameters(grad_only=True).items()}
-    with pytest.raises(NumericError, match="the training loss is nan at step 0, path"):
-        searcher.train_on_batch(path=searcher.space.largest())
+def test_a_training_loss_that_another_process_lost_stops_this_one_too(run, second_process):
+    second_process(np.nan)
+    before = {name: p.d.copy() for name, p in run.model.get_parameters(grad_only=True).items()}
+    with pytest.raises(NotFiniteError, match="the training loss is nan") as caught:
+        run.step(run.space.largest())
+    assert not caught.value.lost.any()
     for name, values in before.items():
-        np.testing.assert_array_equal(searcher.model.get_parameters()[name].d, values, err_msg=name)
+        np.testing.assert_array_equal(run.model.get_parameters()[name].d, values, err_msg=name)
+    run.trainer._path = run.space.largest()
+    with pytest.raises(NumericError, match="on images of another process"):
+        run.trainer._diverged("lost", caught.value.lost)
 
 
-def test_a_validation_loss_that_another_process_lost_stops_this_one_too(second_process):
-    searcher = second_process(np.nan)
-    path = searcher.space.largest()
-    with pytest.raises(NumericError) as caught:
-        searcher.measure("paths_lost", path[None])
-    assert str(caught.value) == f"the validation loss of path {path.tolist()} is nan; the training diverged"
+def test_a_validation_loss_that_another_process_lost_stops_this_one_too(run, second_process):
+    second_process(np.nan)
+    path = run.space.largest()[None]
+    with pytest.raises(NumericError, match=r"validation loss of path .* is nan"):
+        fill(run, path_table(run, "lost"), "lost", path, lambda _: 1.0)
 
 
-def test_sums_are_the_same_for_one_process_and_two(ready, second_process):
+@pytest.mark.parametrize("n", [0, 1, 3])
+def test_paths_are_shared_by_the_processes_and_a_table_goes_on(run, second_process, n):
+    """The other process gives 0.5 for its own path, every second one."""
+    second_process(0.5)
+    run.session.pause = lambda: None  # the other does not wish to stop
+    paths, mine = run.space.sample(3, np.random.default_rng(0)), []
+
+    def value(path):
+        mine.append(path.tolist())
+        return 0.25
+
+    table = path_table(run, "some")
+    found = fill(run, table, "some", paths, value)
+    assert mine == [paths[0].tolist(), paths[2].tolist()]
+    np.testing.assert_array_equal(found.loss, [0.75, 0.5, 0.75])
+    for column, again in zip(found[:4], table.read(), strict=False):
+        np.testing.assert_array_equal(column, again)
+    table.start(found.at(slice(n)))
+    mine.clear()
+    np.testing.assert_array_equal(fill(run, table, "some", paths, value).loss[:n], found.loss[:n])
+    assert len(mine) == (3 - n + 1) // 2
+    fill(run, table, "some", paths[::-1], value)  # a table of other paths is begun anew
+    np.testing.assert_array_equal(table.read().paths, paths[::-1])
+
+
+def test_sums_are_the_same_for_one_process_and_two(run, second_process):
     values = np.random.default_rng(0).random(20)
-    alone = ready.sum_over_ranks(values)
+    alone = run.processes.sum(values)
     assert alone.dtype == values.dtype
     np.testing.assert_allclose(alone, values, rtol=1e-6)
-    np.testing.assert_array_equal(second_process(0.0).sum_over_ranks(values), alone)
+    np.testing.assert_array_equal(second_process(0.0).processes.sum(values), alone)
 
 
-def test_a_wish_to_stop_reaches_all_processes(second_process):
-    searcher = second_process(1.0)
-    assert searcher.any_process(False, False) == [True, True]
-    with pytest.raises(KeyboardInterrupt, match="stopped by a signal"):
-        searcher.pause()
-    searcher = second_process(0.0)
-    assert searcher.any_process(False, True) == [False, True]
-    searcher.pause()
+def test_a_wish_to_stop_reaches_all_processes(run, second_process):
+    second_process(1.0)
+    assert run.processes.any(False, False) == [True, True]
+    with pytest.raises(KeyboardInterrupt):
+        run.session.pause()
+    second_process(0.0)
+    assert run.processes.any(False, True) == [False, True]
+    run.session.pause()
+    run.processes.n = 1
+    assert run.processes.any(True, False) == [True, False]
 
 
-def test_the_first_process_decides_alone(second_process, monkeypatch):
-    first = second_process(0.0)
-    assert (first.first_process(True), first.first_process(False)) == (True, False)
-    other = second_process(0.0)
-    monkeypatch.setattr(other.comm, "rank", 1)
-    assert (other.first_process(True), other.first_process(False)) == (False, False)
-    other = second_process(1.0)
-    monkeypatch.setattr(other.comm, "rank", 1)
-    assert (other.first_process(True), other.first_process(False)) == (True, True)
+@pytest.mark.parametrize(("rank", "adds", "known"), [(0, 0, [True, False]), (1, 0, [False] * 2), (1, 1, [True] * 2)])
+def test_the_first_process_decides_alone(run, second_process, rank, adds, known):
+    second_process(adds)
+    run.processes.rank = rank
+    assert [run.processes.of_first(wish) for wish in (True, False)] == known
 
 
-def test_a_parameter_that_another_process_lost_stops_this_one_too(second_process):
-    searcher = second_process(1.0)
-    searcher._path = None  # no step before
-    with pytest.raises(NumericError) as caught:
-        searcher._save()
-    assert str(caught.value) == (
-        "a parameter of another process is not finite after step 0; the last checkpoint is kept; try a lower"
-        " optimizer.train.alpha or an optimizer.train.grad_clip"
-    )
-
-
-def test_a_parameter_that_is_lost_is_named(ready, monkeypatch):
-    monkeypatch.setattr(ready, "_path", None)
-    bias = ready.model.get_parameters()["heads/size/output/conv/_b"]
-    before, bias.d = bias.d.copy(), np.inf
-    with pytest.raises(NumericError, match="^heads/size/output/conv/_b is not finite after step 0; the last che"):
-        ready._save()
-    bias.d = before
+@pytest.mark.parametrize(("adds", "lost", "said"), [(1.0, 0.0, "another process"), (0.0, np.inf, BIAS)])
+def test_a_parameter_that_a_process_lost_stops_all(run, second_process, adds, lost, said):
+    second_process(adds)
+    run.model.get_parameters()[BIAS].d = lost
+    with pytest.raises(NumericError, match=f"{said} is not finite after step 0"):
+        run.trainer._save()
