@@ -22,9 +22,7 @@ MPI_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
 @checked("args")
 def open_device(
     *,
-    context: Annotated[
-        str, OneOf("args.context", lambda: CONTEXTS), "auto: cudnn where a GPU answers, else cpu"
-    ] = "auto",
+    context: Annotated[str, OneOf("args.context", lambda: CONTEXTS), "auto: cudnn where a GPU answers"] = "auto",
     device_id: Annotated[str | int, "the visible GPUs; -1 leaves them as they are"] = "-1",
     type_config: Annotated[
         str, OneOf("args.type_config", lambda: TYPE_CONFIGS), "precision; mixed_half on CUDA"
