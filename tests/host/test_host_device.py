@@ -63,17 +63,13 @@ def test_no_device_answers(extension):
     extension.cuda.devices = 0
     open_device(context="auto")
     assert extension.opened == ["cpu"]
-    with pytest.raises(
-        HostError, match="args.context is 'cudnn', but CUDA is not usable here: no GPU answers; use args.c"
-    ):
+    with pytest.raises(HostError, match="no GPU answers; use args.context=cpu"):
         open_device(context="cudnn")
 
 
 def test_no_extension(monkeypatch):
     monkeypatch.setitem(sys.modules, "nnabla_ext.cuda", None)
-    with pytest.raises(
-        HostError, match=r"CUDA is not usable here: .*nnabla_ext.cuda.*install 'nnabla-detofa\[cuda120\]'"
-    ):
+    with pytest.raises(HostError, match=r"nnabla_ext.cuda.*nnabla-detofa\[cuda120\]"):
         open_device(context="cudnn")
     assert isinstance(open_device(context="auto")[1], NoStreamEvent)
 
@@ -91,15 +87,13 @@ def test_processes_add_up_in_single_precision_whatever_they_compute_in(monkeypat
     assert communicator.ctx.backend[0] == f"cpu:{type_config}"
 
 
-def test_unknown_names():
-    with pytest.raises(ConfigError, match="unknown args.context 'cuda'; known: auto, cpu, cudnn"):
-        open_device(context="cuda")
-    with pytest.raises(ConfigError, match="unknown args.type_config 'fp16'; known: float, half, mixed_half"):
-        open_device(type_config="fp16")
-    with pytest.raises(
-        ConfigError, match="args.type_config is 'mixed_half', which only CUDA has; a CPU takes float, or"
-    ):
-        open_device(context="cpu", type_config="mixed_half")
+@pytest.mark.parametrize(
+    ("key", "value"), [("context", "cuda"), ("type_config", "fp16"), ("type_config", "mixed_half"), ("context", 3)]
+)
+def test_what_cannot_be(key, value):
+    """Only CUDA has mixed_half."""
+    with pytest.raises(ConfigError, match=f"args.{key}"):
+        open_device(**{"context": "cpu", key: value})
 
 
 @pytest.mark.parametrize("size", MPI_SIZES)

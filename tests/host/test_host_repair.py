@@ -58,10 +58,7 @@ def test_incomplete_host_imports_and_its_missing_networks_raise_on_use(tmp_path)
     copy_of_the_host(tmp_path, complete=False)
     state, used = probe(tmp_path)
     assert state == "True MissingModule None"
-    assert used == (
-        f"HostError {PACKAGE}.ofa_mbv3.SearchNet is not available: the installed nnabla-nas lacks that module;"
-        " a complete nnabla-nas, installed from its git repository, has it"
-    )
+    assert used.startswith(f"HostError {PACKAGE}.ofa_mbv3.SearchNet is not available")
 
 
 def test_complete_host_is_left_as_it_is(tmp_path):
@@ -90,9 +87,7 @@ def test_stand_in_bears_introspection():
 def test_host_that_is_not_installed(monkeypatch):
     monkeypatch.delitem(sys.modules, PACKAGE, raising=False)
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(
-        HostError, match="nnabla-nas is not installed; install it with 'pip install nnabla-nas==0.15.0'"
-    ):
+    with pytest.raises(HostError, match="pip install nnabla-nas"):
         repair()
 
 

@@ -71,23 +71,20 @@ def test_the_policy(capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "no configuration given: -c FILE; shipped: "),
-        (["-c", "mine", "--cfg", "job"], "check takes -c FILE, --json FILE and overrides, or --policy alone"),
-        (["-c", "mine", "--policy"], "check takes -c FILE, --json FILE and overrides, or --policy alone"),
-        (["--config-name", "mine"], "check takes -c FILE, --json FILE and overrides, or --policy alone"),
-        (["-c", "mine", "--json"], "--json must be given with a file"),
-        (["-c", "mine", "--json="], "--json must be given with a file"),
-        (
-            ["-c", "mine", "dataloader.voc.rot=x"],
-            "unknown key 'dataloader.voc.rot'; known: dataloader.voc.augment, dataloader.voc.cache_megabytes",
-        ),
-        (["-c", "mine", "dataloader.voc.image_size=3"], "dataloader.voc.image_size is 3; it must be divisible by 32"),
-        (["-c", "mine", "~dataloader.voc"], "dataloader must hold exactly one entry, a name and its options; it is {}"),
-        (["-c", "empty"], "the configuration lacks dataloader"),
+        ("", "-c FILE"),
+        ("-c mine --cfg job", "check takes -c FILE"),
+        ("-c mine --policy", "check takes -c FILE"),
+        ("--config-name mine", "check takes -c FILE"),
+        ("-c mine --json", "--json must be given"),
+        ("-c mine --json=", "--json must be given"),
+        ("-c mine dataloader.voc.rot=x", "'dataloader.voc.rot'"),
+        ("-c mine dataloader.voc.image_size=3", "image_size is 3"),
+        ("-c mine ~dataloader.voc", "dataloader"),
+        ("-c empty", "dataloader"),
     ],
 )
 def test_what_check_refuses(capsys, arguments, said):
-    assert cli.main(["check", *arguments]) == 2
+    assert cli.main(["check", *arguments.split()]) == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1
-    assert err.startswith(f"nnabla_detofa: {said}")
+    assert err.startswith("nnabla_detofa: ") and said in err

@@ -115,26 +115,20 @@ def test_hydra_flags_still_work(capfd):
 
 
 def test_which_file_is_meant(tmp_path):
-    start, shipped = tmp_path / "start", tmp_path / "shipped"
-    for given, file in {
-        "mine": start / "mine.yaml",
-        "mine.yaml": start / "mine.yaml",
-        str(start / "mine.yaml"): start / "mine.yaml",
-        "detofa_demo": shipped / "detofa_demo.yaml",
-        "detofa_demo.yaml": shipped / "detofa_demo.yaml",
-        "conf/detofa_demo.yaml": shipped / "detofa_demo.yaml",
-    }.items():
-        assert composition.find_config(given) == file
-    (start / "detofa_demo.yaml").touch()
-    assert composition.find_config("detofa_demo") == start / "detofa_demo.yaml"
-    with pytest.raises(ConfigError, match="unknown configuration 'other/detofa_demo'; known: detofa_demo.yaml"):
+    mine, shipped = tmp_path / "start" / "mine.yaml", tmp_path / "shipped" / "detofa_demo.yaml"
+    for given in ("mine", "mine.yaml", str(mine)):
+        assert composition.find_config(given) == mine
+    for given in ("detofa_demo", "detofa_demo.yaml", "conf/detofa_demo.yaml"):
+        assert composition.find_config(given) == shipped
+    Path("detofa_demo.yaml").touch()
+    assert composition.find_config("detofa_demo") == Path.cwd() / "detofa_demo.yaml"
+    with pytest.raises(ConfigError, match="'other/detofa_demo'; known: detofa_demo.yaml"):
         composition.find_config("other/detofa_demo")
 
 
-def test_ways_to_write_the_option(tmp_path):
-    file = tmp_path / "start" / "mine.yaml"
-    for arguments in (["-c", "mine", "a=1"], ["a=1", "--config", "mine"], ["--config=mine", "a=1"], ["a=1", "-c=mine"]):
-        assert cli.split_arguments(arguments) == (file, ["a=1"])
+@pytest.mark.parametrize("arguments", ["-c mine a=1", "a=1 --config mine", "--config=mine a=1", "a=1 -c=mine"])
+def test_ways_to_write_the_option(tmp_path, arguments):
+    assert cli.split_arguments(arguments.split()) == (tmp_path / "start" / "mine.yaml", ["a=1"])
 
 
 def test_help_names_the_shipped_configurations(capfd):

@@ -7,19 +7,7 @@ import yaml
 
 from nnabla_detofa.launch import cli
 
-GROUPS = (
-    "args",
-    "cost",
-    "dataloader",
-    "hparams",
-    "network",
-    "optimizer",
-    "path_filter",
-    "pruning",
-    "sampler",
-    "search",
-    "space",
-)
+GROUPS = Config.model_fields.keys() - {"name", "regularizer"}
 DETECTION = {"pruning", "search"}  # groups of runs that prune and search
 PARTS = ("ratios",)  # folders whose files are taken in by those of a group
 OPTIONS = [
@@ -44,12 +32,12 @@ def composed(monkeypatch, capfd):
 def test_shipped_configurations_compose(composed, name):
     config = composed(name)
     assert config["name"] == name.removesuffix(".yaml")
-    assert set(GROUPS) - (set() if config["args"]["algorithm"] == "DetOFASearcher" else DETECTION) <= set(config)
+    assert GROUPS - (set() if config["args"]["algorithm"] == "DetOFASearcher" else DETECTION) <= set(config)
 
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_composes(composed, option):
-    assert option.partition("=")[0] in (*GROUPS, "method")
+    assert option.partition("=")[0] in {*GROUPS, "method"}
     composed("detofa_demo", option)
 
 
@@ -75,13 +63,17 @@ METHODS = {
 UNPRUNED = {"pruning.strategy": "none", "pruning.path_ratio": 0.0}
 
 
-def leaves(config: dict, prefix: str = "") -> dict:
+REPEATED = ("pruning", "path_filter", "search", "sampler", "cost", "identity")
+
+
+def leaves(config: dict, prefix: str = "", repeated=REPEATED) -> dict:
     """{dotted key: value}, phases being a value, without the groups that `hparams` repeats."""
     found = {}
     for key, value in config.items():
-        inside = isinstance(value, dict) and key != "phases"
-        found |= leaves(value, f"{prefix}{key}.") if inside else {f"{prefix}{key}": value}
-    repeated = ("pruning", "path_filter", "search", "sampler", "cost", "identity")
+        if isinstance(value, dict) and key != "phases":
+            found |= leaves(value, f"{prefix}{key}.", repeated)
+        else:
+            found[f"{prefix}{key}"] = value
     return {
         key: value for key, value in found.items() if not key.startswith(tuple(f"hparams.{one}" for one in repeated))
     }
@@ -107,14 +99,23 @@ def test_the_rate_is_centernets_at_each_batch(composed, name, rate):
 
 @pytest.mark.parametrize(("name", "warmup", "finetune"), [("detofa_voc", 5, 65), ("detofa_coco", 10, 60)])
 def test_the_papers_setting(composed, name, warmup, finetune):
-    config = composed(name)
-    hparams = config["hparams"]
-    assert (hparams["warmup"], hparams["finetune"]) == (warmup, finetune)
-    assert (hparams["path_filter"]["paths_per_bucket"], hparams["path_filter"]["n_buckets"]) == (100, 5)
-    pruning = hparams["pruning"]
-    assert pruning["strategy"] == "flops_score_all"
-    assert pruning["path_ratio"] == 0.25
-    assert (pruning["operation_ratio_all"], pruning["operation_ratio_per_bucket"]) == (0.1, 0.3)
-    search = hparams["search"]
-    assert (search["generations"], search["population"]) == (500, 100)
-    assert (search["parent_ratio"], search["mutation_probability"]) == (0.25, 0.1)
+    hparams = leaves(composed(name)["hparams"], repeated=())
+    expected = {
+        **{"warmup": warmup, "finetune": finetune},
+        **{"path_filter.paths_per_bucket": 100, "path_filter.n_buckets": 5},
+        **{"pruning.strategy": "flops_score_all", "pruning.path_ratio": 0.25},
+        **{"pruning.operation_ratio_all": 0.1, "pruning.operation_ratio_per_bucket": 0.3},
+        **{"search.generations": 500, "search.population": 100},
+        **{"search.parent_ratio": 0.25, "search.mutation_probability": 0.1},
+    }
+    assert {key: hparams[key] for key in expected} == expected
+
+
+@pytest.mark.parametrize("name", cli.shipped_configs())
+def test_a_network_alone_is_swapped(composed, name):
+    """No file and no method sets keys below one network's name."""
+    other = "ofa_resnet50_classifier" if "pretrain" not in name else "ofa_resnet50_centernet"
+    config = composed(name, f"network={other}")
+    assert list(config["network"]) == list(config["hparams"]["identity"]["network"]) == [other]
+    coupled = "comp_ofa" if name.startswith("compofa") else "ofa_resnet50"
+    assert config["network"][other]["space"]["name"] == coupled
