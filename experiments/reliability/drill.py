@@ -78,7 +78,7 @@ class Session:
 
 
 def _work(arguments: list[str], start: Path, log: Path) -> int:
-    from nnabla_detofa import cli
+    from nnabla_detofa.launch import cli
 
     with log.open("ab") as stream:
         for descriptor in (1, 2):
@@ -188,7 +188,7 @@ def main() -> int:
     options.signal = signal.Signals[f"SIG{options.signal}"]
     options.config = options.config.absolute()
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # no thread to lose in a fork, and as the command sets it
-    import nnabla_detofa.host.launch  # noqa: F401 - what takes long to import
+    import nnabla_detofa.launch.run  # noqa: F401 - what takes long to import
 
     with tempfile.TemporaryDirectory(prefix="drill-") as place:
         options.folder = (options.folder or Path(place)).absolute()

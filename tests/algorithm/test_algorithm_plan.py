@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from nnabla_detofa.training.plan import FewImages, Pace, Work
 
-from nnabla_detofa import cli
 from nnabla_detofa.algorithm import DetOFASearcher
-from nnabla_detofa.host import launch
 from nnabla_detofa.host.device import NoStreamEvent
+from nnabla_detofa.launch import cli
+from nnabla_detofa.launch import run as launch
 from nnabla_detofa.supernet import elastic
 from nnabla_detofa.training import plan
 

@@ -18,7 +18,8 @@ from threadpoolctl import ThreadpoolController
 import nnabla_detofa
 from nnabla_detofa.algorithm import DetOFASearcher
 from nnabla_detofa.errors import ConfigError, DataError
-from nnabla_detofa.host.launch import launch
+from nnabla_detofa.launch.composition import compose, plain
+from nnabla_detofa.launch.run import launch
 from nnabla_detofa.signals import STOP
 from nnabla_detofa.training import plan
 

@@ -16,8 +16,8 @@ from unittest import mock
 from hydra.core.global_hydra import GlobalHydra
 from hypothesis import strategies as st
 
-from nnabla_detofa import cli
 from nnabla_detofa.algorithm import DetOFASearcher
+from nnabla_detofa.launch import cli
 
 from .answers import RESULT, Property, answer, check_message, in_time
 from .mutations import ODD_NUMBERS, ODD_TEXTS, edited
