@@ -11,7 +11,6 @@ import hydra
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from nnabla_detofa.composition import compose, plain
 from omegaconf import OmegaConf
 from threadpoolctl import ThreadpoolController
 

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from nnabla_detofa.launch import cli
+from nnabla_detofa.launch.config_check import Config
 
 GROUPS = Config.model_fields.keys() - {"name", "regularizer"}
 DETECTION = {"pruning", "search"}  # groups of runs that prune and search
