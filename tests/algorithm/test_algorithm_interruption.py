@@ -5,18 +5,13 @@ import random
 import resource
 import shutil
 import signal
-import sys
 import time
 from contextlib import contextmanager
 from functools import wraps
-from pathlib import Path
 
 import nnabla as nn
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
 from experiments.reliability.ends import end_of
 
 from nnabla_detofa import searching

@@ -2,15 +2,10 @@
 
 import csv
 import json
-import sys
-from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
 from nnabla_detofa.training.shrinking import ShrinkingRunner
 
 from experiments import compare_runs
