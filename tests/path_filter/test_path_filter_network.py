@@ -96,6 +96,7 @@ def test_initial_weights(main_effects):
     expected = {name for name in weights if name.endswith(("/b", "attention/W", "forward/W"))}
     assert zero == expected | ({"main", "head/score/W"} if main_effects else set())
     assert {name for name in weights if "key" in name} == {"layer0/key/W", "layer1/key/W"}
+    assert set(weights) - set(fresh(main_effects=main_effects, budget_condition=False).weights) == {"budget"}
     for name in ("token", "budget"):
         assert weights[name].std() == pytest.approx(0.3, rel=0.1)
     for name, bound in (("layer0/query/W", (6 / 128) ** 0.5), ("layer1/hidden/W", (6 / 192) ** 0.5)):
