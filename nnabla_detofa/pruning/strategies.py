@@ -6,10 +6,10 @@ annotations say what each may be.
 
 from collections.abc import Callable
 from functools import cache
-from typing import Annotated, NamedTuple
+from types import new_class
+from typing import Annotated, NamedTuple, cast
 
 import numpy as np
-from pydantic import create_model
 
 from ..options import Options, declared, ratio
 from .scores import ScoredOperations
@@ -50,7 +50,7 @@ def strategy_options() -> type[Options]:
 
 @cache
 def _together(strategies: tuple[Callable, ...]) -> type[Options]:
-    return create_model("StrategyOptions", __base__=tuple(map(declared, strategies)))
+    return cast(type[Options], new_class("StrategyOptions", tuple(map(declared, strategies))))
 
 
 @strategy(by_score=False)

@@ -1,16 +1,18 @@
 """Paths: what one is, how many there are, their costs, tokens and FLOPs buckets (Table 1, Section 3.1.1)."""
 
 from .budgets import Budgets
+from .channels import make_divisible
 from .cost import CostModel
 from .draws import PROPOSALS, Draw
-from .family import Family, Segment, TokenLayout, Tokens
+from .family import Family, Segment, Tokens
 from .layer_costs import LayerCosts
 from .layers import Layer
 from .masks import Operations
 from .network_layers import ClassifierLayers, DetectorLayers, NetworkLayers
-from .resnet50 import ResNet50, ResNet50Options, make_divisible
+from .resnet50 import ResNet50, ResNet50Options
 from .scores import Score, path_scores
 from .search_space import FAMILIES, SearchSpace
+from .tokens import TokenLayout
 from .variation_operators import draw_keys, insert
 
 __all__ = [

@@ -21,17 +21,6 @@ SKIP = 0  # the token SC of a block that the path leaves out
 MOST_CONFIGURATIONS = 4_000_000  # of one segment after each leaf before it; its costs are kept in tables
 
 
-class TokenLayout(NamedTuple):
-    """The positions of a row of tokens, as a path filter sees them.
-
-    vocabulary: tokens are in 0 .. vocabulary - 1; layer, block: index of each position, for Eq. 3.
-    """
-
-    vocabulary: int
-    layer: tuple[int, ...]
-    block: tuple[int, ...]
-
-
 class Tokens(NamedTuple):
     """Tokens of a segment: its own (contexts, k), k of them a path, and a block's (contexts, choices)."""
 
@@ -273,29 +262,6 @@ class Family(ABC):
                     f"{entries * before:,} table entries; at most {MOST_CONFIGURATIONS:,} are allowed"
                 )
             before = one.n_leaves
-
-    def tokenize(self, paths: np.ndarray) -> np.ndarray:
-        """Tokens (n, positions) int64 of paths (n, genes): of each segment its own, then one for each block."""
-        found = []
-        for segment, one in enumerate(self.segments):
-            own, block = self.tokens(segment)
-            context = one.context(paths[:, self.own_columns[segment]])
-            found.append(own[context])
-            if one.block_genes:
-                choice = one.choice(paths[:, self.block_columns[segment]])
-                found.append(np.where(choice >= 0, block[context[:, None], choice], SKIP))
-        return np.concatenate(found, axis=1).astype(np.int64)
-
-    @cached_property
-    def token_layout(self) -> TokenLayout:
-        """Layers count through from the first token; the block is the segment."""
-        tokens = [self.tokens(segment) for segment in range(len(self.segments))]
-        widths = [
-            t.own.shape[1] + bool(one.block_genes) * one.n_blocks for t, one in zip(tokens, self.segments, strict=True)
-        ]
-        block = [segment for segment, width in enumerate(widths) for _ in range(width)]
-        largest = max(table.max(initial=SKIP) for both in tokens for table in both)
-        return TokenLayout(int(largest) + 1, tuple(range(len(block))), tuple(block))
 
 
 def _marked(name: str, known: tuple, given: Any) -> np.ndarray:

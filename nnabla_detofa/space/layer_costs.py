@@ -1,10 +1,11 @@
 """The tables a cost model sums up, one entry for each block and choice (Section 3.1.1)."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from ..errors import ConfigError
+from .family import Family
 from .masks import Masks, SegmentRows
 
 
@@ -32,6 +33,15 @@ class LayerCosts(NamedTuple):
     def lack(self, limit: float, cost: np.ndarray) -> np.ndarray:
         """The least that another part has to cost so that it and one of `cost` together reach `limit`; as `cost`."""
         return limit - cost if self.join is np.add else np.where(cost < limit, limit, -np.inf)
+
+
+class LayeredCost(Protocol):
+    """A cost that is joined from tables of layers, as `CostModel` is."""
+
+    layers: LayerCosts
+
+    def require_family(self, family: Family) -> None:
+        """SpaceError unless the cost is of that family."""
 
 
 def checked(costs: LayerCosts) -> LayerCosts:

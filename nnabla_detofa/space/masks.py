@@ -57,6 +57,15 @@ class Masks:
         ]
         return Operations(*np.concatenate(found, axis=1))
 
+    def operation_columns(self) -> dict[str, list]:
+        """See `SearchSpace.operation_columns`."""
+        names, operations = self.family.operation_columns, self.operations()
+        stages = np.cumsum([bool(one.block_genes) for one in self.family.segments]) - 1
+        each = zip(operations.segment, operations.context, operations.choice, strict=True)
+        values = zip(*(self.family.operation_values(*one) for one in each), strict=True)
+        columns = {name: list(column) for name, column in zip(names, values, strict=True)}
+        return {"stage": stages[operations.segment].tolist(), "layer": operations.block.tolist(), **columns}
+
     def contexts_of(self, segment: int, genes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The context of each row of a segment's own genes, (n,), and whether it is allowed, (n,) bool."""
         context = self.family.segments[segment].context(genes)
@@ -113,3 +122,18 @@ def _rows(segment: Segment, allowed: np.ndarray) -> SegmentRows:
     context, choice = np.concatenate(contexts), np.concatenate(choices)
     of_blocks = np.where(choice[..., None] >= 0, segment.choices[choice], -1).reshape(len(choice), -1)
     return SegmentRows(context, choice, np.concatenate([segment.contexts[context], of_blocks], axis=1).astype(np.int8))
+
+
+def operation_places(family: Family) -> tuple[dict[tuple, tuple], dict[tuple, tuple]]:
+    """Where in the masks each operation stands, by its stage, block and genes, and each choice of the stem, by its
+    genes; stages are the segments whose blocks have genes."""
+    operations: dict[tuple, tuple] = {}
+    stems: dict[tuple, tuple] = {}
+    stage = 0
+    for segment, (one, mask) in enumerate(zip(family.segments, family.masks(), strict=True)):
+        for block, context, choice in np.argwhere(mask).tolist():
+            genes = (*one.contexts[context].tolist(), *one.choices[choice].tolist())
+            place, of = ((stage, block, *genes), operations) if one.block_genes else (genes, stems)
+            of[place] = segment, block, context, choice
+        stage += bool(one.block_genes)
+    return operations, stems

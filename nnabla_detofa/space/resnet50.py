@@ -3,17 +3,16 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import numpy as np
 
 from ..errors import ConfigError
 from ..options import Flag, Kind, Listed, Number, Options, Whole
+from .channels import Channels, channel_table
 from .family import SKIP, Family, Segment, Tokens
 from .layers import BLOCK, IDENTITY, NOTHING, PROJECTION, STEM, Layer
 
-STEM_CHANNELS = 64
-STAGES = (256, 512, 1024, 2048)
 STRIDES = (1, 2, 2, 2)
 
 
@@ -54,45 +53,9 @@ class ResNet50Options(Options):
     merge_equal_choices: Annotated[bool | None, Flag(null=True)] = None
 
 
-class Channels(NamedTuple):
-    """Channel numbers, or other arrays of that form, by choice index, ascending as the choices are.
-
-    stem_mid[w1] feeds the stem's second half, stem_out[w2] leaves it; stage_out[stage][w]; middle[stage][w][e] is the
-    width inside a bottleneck.
-    """
-
-    stem_mid: Any
-    stem_out: Any
-    stage_out: Any
-    middle: Any
-
-
-def make_divisible(value: float, divisor: int = 8) -> int:
-    """The multiple of `divisor` nearest to `value`, one higher where that would lose more than a tenth of it."""
-    nearest = max(divisor, int(value + divisor / 2) // divisor * divisor)
-    return nearest if nearest >= 0.9 * value else nearest + divisor
-
-
-def channel_table(options: ResNet50Options) -> Channels:
-    """Channels of the stem and of the four stages for each W and E, all stages narrowed by `width_scale`."""
-
-    def narrowed(base: int) -> tuple[int, ...]:
-        return tuple(make_divisible(base * w * options.width_scale, divisor) for w in options.widths)
-
-    divisor = options.channel_divisor
-    stem_out, stage_out = narrowed(STEM_CHANNELS), tuple(map(narrowed, STAGES))
-    middle = [
-        [[make_divisible(round(out * e), divisor) for e in options.expands] for out in outs] for outs in stage_out
-    ]
-    return Channels(
-        stem_mid=tuple(make_divisible(out // 2, divisor) for out in stem_out),
-        stem_out=stem_out,
-        stage_out=stage_out,
-        middle=tuple(tuple(map(tuple, of_stage)) for of_stage in middle),
-    )
-
-
-PAPERS_CHANNELS = channel_table(ResNet50Options())
+def _channels(options: ResNet50Options) -> Channels:
+    scale, divisor = options.width_scale, options.channel_divisor
+    return channel_table(options.widths, options.expands, width_scale=scale, divisor=divisor)
 
 
 @dataclass(frozen=True)
@@ -110,7 +73,7 @@ class ResNet50(Family):
     def __post_init__(self) -> None:
         options = self.options
         merge = options.merge_equal_choices
-        merge = self.channels != PAPERS_CHANNELS if merge is None else merge
+        merge = self.channels != _channels(ResNet50Options()) if merge is None else merge
         merged = options.model_copy(update={"merge_equal_choices": merge and bool(self.coinciding())})
         object.__setattr__(self, "options", merged)
         if self.coupled and len(options.depths) != len(options.widths):
@@ -122,7 +85,7 @@ class ResNet50(Family):
     @cached_property
     def channels(self) -> Channels:
         """Channel numbers of every choice."""
-        return channel_table(self.options)
+        return _channels(self.options)
 
     @property
     def choices(self) -> dict[str, tuple]:

@@ -1,29 +1,20 @@
 """The search space 𝒜 and its pruned forms 𝒜̃ (Table 1, Section 3.2): size, membership, exactly uniform draws."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from ..errors import ConfigError, SpaceError, WeightsError, unknown
+from ..errors import ConfigError, SpaceError, WeightsError
 from . import variation_operators
 from .cost_bins import PathsByBins
 from .cost_sampler import PathsByCost, TooManyPairsError
-from .family import Family, TokenLayout
-from .layer_costs import LayerCosts
+from .family import Family
+from .layer_costs import LayeredCost
 from .layers import Layer
-from .masks import Masks, Operations
+from .masks import Masks, Operations, operation_places
 from .resnet50 import ResNet50, ResNet50Options
-
-
-class LayeredCost(Protocol):
-    """A cost that is joined from tables of layers, as `CostModel` is."""
-
-    layers: LayerCosts
-
-    def require_family(self, family: Family) -> None:
-        """SpaceError unless the cost is of that family."""
-
+from .tokens import TokenLayout, token_layout, tokenize
 
 FAMILIES: dict[str, type[Family]] = {ResNet50.name: ResNet50}  # by the name in the description of a space
 
@@ -89,12 +80,7 @@ class SearchSpace:
 
     def operation_columns(self) -> dict[str, list]:
         """What the `operations` are in words that people read: stage, layer, and the family's columns, by value."""
-        names, operations = self.family.operation_columns, self.operations()
-        stages = np.cumsum([bool(one.block_genes) for one in self.family.segments]) - 1
-        each = zip(operations.segment, operations.context, operations.choice, strict=True)
-        values = zip(*(self.family.operation_values(*one) for one in each), strict=True)
-        columns = {name: list(column) for name, column in zip(names, values, strict=True)}
-        return {"stage": stages[operations.segment].tolist(), "layer": operations.block.tolist(), **columns}
+        return self.masks.operation_columns()
 
     def restrict(self, keep: np.ndarray) -> "SearchSpace":
         """The space that is left when only the operations marked in `keep`, bool in the order of `operations()`, stay.
@@ -268,17 +254,17 @@ class SearchSpace:
 
     def tokenize(self, paths: np.ndarray) -> np.ndarray:
         """Tokens of each path, (n, positions) int64 (Section 3.1.1)."""
-        return self.family.tokenize(self.require_rows(paths))
+        return tokenize(self.family, self.require_rows(paths))
 
     def token_layout(self) -> TokenLayout:
         """Vocabulary, and layer and block index of each token."""
-        return self.family.token_layout
+        return token_layout(self.family)
 
     def to_dict(self) -> dict[str, object]:
         """The space as JSON holds it: its family, its size, and the operations and stems that it does not allow."""
         operations, stems = (
             [list(place) for place, (segment, *at) in places.items() if not self.allowed[segment][tuple(at)]]
-            for places in _places(self.family)
+            for places in operation_places(self.family)
         )
         family = self.family.to_dict()
         return {"structure": family, "size": self.size(), "dropped": operations, "dropped_stems": stems}
@@ -291,10 +277,10 @@ class SearchSpace:
         """
         try:
             options = dict(given["structure"])
-            family = _family(options.pop("family", ResNet50.name)).from_dict(options)
+            family = FAMILIES[options.pop("family", ResNet50.name)].from_dict(options)
             allowed = [mask.copy() for mask in family.masks()]
             for places, dropped in zip(
-                _places(family), (given["dropped"], given.get("dropped_stems", [])), strict=True
+                operation_places(family), (given["dropped"], given.get("dropped_stems", [])), strict=True
             ):
                 for segment, *at in (places[tuple(place)] for place in dropped):
                     allowed[segment][tuple(at)] = False
@@ -308,24 +294,3 @@ class SearchSpace:
             differing = [f"{key} is {theirs.get(key)}, not {ours[key]}" for key in ours if ours[key] != theirs.get(key)]
             raise WeightsError(f"the described space is another one: {'; '.join(differing)}")
         return space
-
-
-def _family(name: str) -> type[Family]:
-    if name not in FAMILIES:
-        raise unknown("family of supernets", name, FAMILIES)
-    return FAMILIES[name]
-
-
-def _places(family: Family) -> tuple[dict[tuple, tuple], dict[tuple, tuple]]:
-    """Where in the masks each operation stands, by its stage, block and genes, and each choice of the stem, by its
-    genes; stages are the segments whose blocks have genes."""
-    operations: dict[tuple, tuple] = {}
-    stems: dict[tuple, tuple] = {}
-    stage = 0
-    for segment, (one, mask) in enumerate(zip(family.segments, family.masks(), strict=True)):
-        for block, context, choice in np.argwhere(mask).tolist():
-            genes = (*one.contexts[context].tolist(), *one.choices[choice].tolist())
-            place, of = ((stage, block, *genes), operations) if one.block_genes else (genes, stems)
-            of[place] = segment, block, context, choice
-        stage += bool(one.block_genes)
-    return operations, stems
