@@ -77,7 +77,7 @@ class CostModel:
         costs = self.layers.rows(segment, rows)
         table, leaves = np.full((len(costs), entries[segment]), np.nan), np.zeros(entries[segment], np.intp)
         table[:, codes] = costs
-        leaves[codes] = family.segments[segment].leaves[rows.context] * entries[segment + 1]
+        leaves[codes] = family.segments[segment].leaves[rows.context].astype(np.intp) * entries[segment + 1]
         return table.ravel(), leaves
 
     def __call__(self, paths: np.ndarray) -> np.ndarray:
