@@ -22,7 +22,7 @@ FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "JPEG2000", "PPM")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".jfif", ".jpe", ".jp2", ".ppm", ".pgm")
 MAX_PIXELS = 2**27  # a few kilobytes can declare an image that fills the memory
 MAX_BYTES = 2**30
-DAMAGED = "cannot decode the image {}: it is damaged, cut off or of no known kind; replace or unlist it"
+DAMAGED = "cannot decode the image {}: it is damaged, cut off or of no known kind; `nnabla_detofa check` finds all such"
 ORIENTATION = 0x0112  # EXIF's tag
 # what an orientation tag asks for, on rows and columns of (h, w, 3) pixels
 TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
