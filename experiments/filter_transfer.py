@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from nnabla_detofa.training.tables import PathTable
 
 from nnabla_detofa.errors import ConfigError
 from nnabla_detofa.path_filter import PathFilter, evaluate, fit, ridge_score
 from nnabla_detofa.path_filter.store import read
 from nnabla_detofa.space import Budgets, CostModel, ResNet50, SearchSpace
+from nnabla_detofa.storage import PathTable
 
 FIGURES = ("kendall_tau", "precision")
 WITHOUT, WITH, ALONE, RIDGE = "without", "pre-trained", "pre-trained, not fitted", "ridge regression"

@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from nnabla_detofa.training.tables import NumberTable
 
 from nnabla_detofa.data.voc import DataLoader
 from nnabla_detofa.path_filter import PathFilter, evaluate, fit, ridge_score
 from nnabla_detofa.space import Budgets, SearchSpace
+from nnabla_detofa.storage import NumberTable
 from nnabla_detofa.supernet import NETWORKS, load_weights
 from nnabla_detofa.training.measuring import FixedImages, PathMeasurer
 
@@ -54,7 +54,7 @@ class Run:
 
     def __init__(self, folder: Path, pictures: Path) -> None:
         self._stages = json.loads((folder / "stages.json").read_text())
-        settings = self._stages["warmup"]["settings"]
+        settings = self._stages["warmup"]["inputs"]
         (options,) = settings["network"].values()
         self.network = NETWORKS["ofa_resnet50_centernet"].SearchNet(**options)
         self._loss_weights = settings["loss_weights"]
@@ -71,7 +71,7 @@ class Run:
     @property
     def filter_options(self) -> dict[str, Any]:
         """The run's own "network" and "fit" of the path filter."""
-        return self._stages["path_filter_final"]["settings"]
+        return self._stages["path_filter_final"]["inputs"]
 
     def draw_paths(self) -> Paths:
         """Different paths of every bucket of the pruned space, in random order."""

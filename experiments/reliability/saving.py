@@ -11,8 +11,8 @@ from pathlib import Path
 
 import nnabla.solvers as S  # noqa: N812
 import numpy as np
-from nnabla_detofa.training.files import damage
 
+from nnabla_detofa.storage.files import damage
 from nnabla_detofa.supernet import NETWORKS
 from nnabla_detofa.training.checkpoint import Checkpoints, lost_parameter
 

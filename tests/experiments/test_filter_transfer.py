@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from nnabla_detofa.training.tables import MeasuredPaths, PathTable
 
 from experiments import filter_transfer
 from nnabla_detofa.errors import ConfigError
 from nnabla_detofa.path_filter import PathFilter, ridge_score
 from nnabla_detofa.space import SearchSpace
+from nnabla_detofa.storage.tables import MeasuredPaths, PathTable
 
 SPACE = SearchSpace.ofa_resnet50(base_depths=(1, 1, 1, 1), depths=(0, 1), width_scale=0.25)
 
@@ -18,10 +18,10 @@ def tables(tmp_path):
     rng = np.random.default_rng(0)
     paths = np.unique(SPACE.sample(40, rng), axis=0)[:36]
     path_filter = PathFilter(SPACE.token_layout(), 3, rng=rng, dim=8, heads=2, layers=1, hidden=8)
-    path_filter.save(tmp_path / "path_filter.h5", space={**SPACE.structure.to_dict(), "cost": "flops"})
+    path_filter.save(tmp_path / "path_filter.h5", space={**SPACE.family.to_dict(), "cost": "flops"})
     measured = MeasuredPaths(paths, np.arange(36.0), np.arange(36) % 3, rng.random(36))
     for name, loss in (("paths", measured.loss), ("again", measured.loss + 1)):
-        PathTable(tmp_path / f"{name}.csv", list(SPACE.structure.gene_names)).start(measured._replace(loss=loss))
+        PathTable(tmp_path / f"{name}.csv", list(SPACE.family.gene_names)).start(measured._replace(loss=loss))
     return tmp_path / "path_filter.h5", tmp_path / "paths.csv", tmp_path / "again.csv"
 
 

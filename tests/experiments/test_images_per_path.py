@@ -3,9 +3,9 @@
 from itertools import count
 
 import numpy as np
-from nnabla_detofa.training.tables import NumberTable
 
 from experiments import images_per_path as experiment
+from nnabla_detofa.storage.tables import NumberTable
 
 N = experiment.SETS + experiment.UNSEEN
 PATHS = experiment.Paths(np.arange(2 * N)[:, None], np.repeat([0, 1], N), np.tile(np.arange(N), 2))

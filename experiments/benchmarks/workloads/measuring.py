@@ -3,7 +3,7 @@
 import numpy as np
 
 from nnabla_detofa.data import Batch
-from nnabla_detofa.supernet import SearchNet
+from nnabla_detofa.supernet import NETWORKS
 from nnabla_detofa.training.measuring import PathMeasurer
 
 SMALL = {"width_scale": 0.125, "channel_divisor": 4, "base_depths": [1, 1, 1, 1]}
@@ -11,7 +11,7 @@ SMALL = {"width_scale": 0.125, "channel_divisor": 4, "base_depths": [1, 1, 1, 1]
 
 def measure(kernels: str, bn_images: int = 48, validation_images: int = 96, size: int = 64, batch: int = 16):
     """One path more a call, on noise."""
-    network = SearchNet(
+    network = NETWORKS["ofa_resnet50_centernet"].SearchNet(
         3, space=SMALL, neck=[32, 32], head=32, stem_activation="relu", stem_pool=False, kernels=kernels
     )
     rng = np.random.default_rng(0)

@@ -5,11 +5,11 @@ from collections import OrderedDict
 import nnabla as nn
 import nnabla.functions as F  # noqa: N812
 import numpy as np
-from nnabla_detofa.supernet.backbone import OFAResNet50
 
 from nnabla_detofa.host import Mo
 from nnabla_detofa.space import SearchSpace
-from nnabla_detofa.supernet import CenterNet
+from nnabla_detofa.supernet import Supernet
+from nnabla_detofa.tasks import CenterNet, Classification
 
 
 def stepper(network, loss_of, genotypes: list[dict], activate):
@@ -44,21 +44,25 @@ def images(batch: int, size: int) -> nn.Variable:
 def backbone(size: int, genotypes: list[dict], batch: int = 8, width_scale: float = 1.0, kernels: str = "numpy"):
     """Our backbone alone; its loss is of the last map."""
     space = SearchSpace.ofa_resnet50(width_scale=width_scale)
-    network = OFAResNet50(space, kernels=kernels, stem_activation="relu", rng=np.random.default_rng(0))
-    network.apply(training=True)
+    task = Classification(n_classes=2)  # whose layer is left out
+    network = Supernet(space, task, kernels=kernels, stem_activation="relu", rng=np.random.default_rng(0))
+    network.apply(training=True, channel_major=network.works_channel_major())
+
+    def features(x: nn.Variable) -> nn.Variable:
+        for place, layer in network.steps(network.path)[:-1]:
+            x = network.layers[place](x, layer=layer)
+        return x
+
     x = images(batch, size)
     return stepper(
-        network,
-        lambda: noisy_mean(network.batch_first(network.features(x))),
-        genotypes,
-        lambda g: network.activate(space.from_genotype(g)),
+        network, lambda: noisy_mean(features(x)), genotypes, lambda g: network.activate(space.from_genotype(g))
     )
 
 
 def detector(size: int, genotypes: list[dict], batch: int = 8, kernels: str = "numpy", n_classes: int = 20):
     """Backbone, neck and heads with CenterNet's losses; targets are random."""
     space = SearchSpace.ofa_resnet50()
-    network = CenterNet(space, n_classes=n_classes, kernels=kernels, rng=np.random.default_rng(0))
+    network = Supernet(space, CenterNet(n_classes=n_classes), kernels=kernels, rng=np.random.default_rng(0))
     network.apply(training=True)
     x, rng = images(batch, size), np.random.default_rng(1)
     targets = [nn.Variable((batch, *shape)) for shape in network.target_shapes(size, max_objects=32)]

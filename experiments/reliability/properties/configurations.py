@@ -16,8 +16,8 @@ from unittest import mock
 from hydra.core.global_hydra import GlobalHydra
 from hypothesis import strategies as st
 
-from nnabla_detofa.algorithm import DetOFASearcher
 from nnabla_detofa.launch import cli
+from nnabla_detofa.searcher import DetOFASearcher
 
 from .answers import RESULT, Property, answer, check_message, in_time
 from .mutations import ODD_NUMBERS, ODD_TEXTS, edited
@@ -116,9 +116,8 @@ def settings(draw: Any) -> dict[str, Any]:
 def check_settings(given: dict[str, Any], folder: Path) -> str:  # noqa: ARG001
     """Settings are accepted or refused before anything is trained."""
     changed = copy.copy(searcher())
-    changed.__dict__.pop("budgets", None)
     changed.hparams = {**searcher().hparams, **given}
-    return answer(changed.check_settings)
+    return answer(lambda: changed._run().rehearse(changed.algorithm))
 
 
 PROPERTIES = {"overrides": Property(overrides(), compose), "settings": Property(settings(), check_settings)}

@@ -1,4 +1,4 @@
-"""What a run stores and reads again, damaged or made by somebody else: tables, JSON, weights, filters, checkpoints."""
+"""Files that a run stores and reads again, damaged or made by others: tables, JSON, weights, filters, checkpoints."""
 
 import hashlib
 import json
@@ -13,12 +13,12 @@ import h5py
 import nnabla.solvers as S  # noqa: N812
 import numpy as np
 from hypothesis import strategies as st
-from nnabla_detofa.training.files import SUMS, read_json
-from nnabla_detofa.training.run_folder import RunFolder
-from nnabla_detofa.training.tables import PathTable, read_column
 
 from nnabla_detofa.path_filter import PathFilter
 from nnabla_detofa.space import TokenLayout
+from nnabla_detofa.storage import Kept, Stages
+from nnabla_detofa.storage.files import SUMS, read_json
+from nnabla_detofa.storage.tables import PathTable, read_column
 from nnabla_detofa.supernet import NETWORKS, Supernet, load_weights, transfer_weights, weights_as_bytes
 from nnabla_detofa.training.checkpoint import SOLVER, STATE, Checkpoints
 from nnabla_detofa.training.solver_state import load_solver, solver_as_bytes
@@ -204,8 +204,8 @@ def read_table(content: bytes, folder: Path) -> str:
     return said
 
 
-STAGE = {"digest": "d", "settings": {"seed": 0}, "files": ["a.csv"], "branch": False, "seconds": 1.5, "done": True}
-MANIFEST = {"warmup": STAGE, "next": {**STAGE, "files": ["b.csv"]}}
+STAGE = {"digest": "d", "inputs": {"seed": 0}, "files": ["a.csv"], "after": [], "seconds": 1.5, "done": True}
+MANIFEST = {"warmup": STAGE, "next": {**STAGE, "files": ["b.csv"], "after": ["warmup"]}}
 
 
 def manifests() -> st.SearchStrategy[bytes]:
@@ -224,9 +224,9 @@ def run_stages(content: bytes, folder: Path) -> str:
     write(folder / "outside.csv", "1")
 
     def run() -> None:
-        kept = RunFolder(folder / "run", say=lambda _: None)
+        kept = Stages(folder / "run", say=lambda _: None)
         for stage, name in (("warmup", "a.csv"), ("next", "b.csv")):
-            kept.stage(stage, {"seed": 0}, [name], (folder / "run" / name).touch)
+            kept.run(stage, {"seed": 0}, Kept([name], lambda: None), (folder / "run" / name).touch)
         assert all(seconds >= 0 for seconds in kept.seconds.values())
 
     said = answer(run)
