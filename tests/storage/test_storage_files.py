@@ -1,7 +1,5 @@
 """Files appear whole or not at all."""
 
-import os
-
 import pytest
 
 from nnabla_detofa.errors import RunFolderError
@@ -20,7 +18,7 @@ def test_a_file_that_cannot_be_finished_leaves_the_old_one(tmp_path):
             write(file, wrong)
     assert files.read_json(file) == {"ap": 0.5}
     assert file.read_text() == '{\n  "ap": 0.5\n}\n'
-    assert os.listdir(tmp_path) == ["a.json"]
+    assert list(tmp_path.iterdir()) == [file]
 
 
 @pytest.mark.parametrize("content", [b"[1, 2", b"\xff", b"[" * 100_000, None])

@@ -64,20 +64,13 @@ def interrupted(session, name, file=None, **options):
 
 
 def test_a_stage_that_is_done_is_not_run_again(session, path):
-    assert session().chain(first=1, second=2) == ["first", "second"]
+    assert session().chain(first={"at": (1, 2), "a": 1}, second=2) == ["first", "second"]
     before = contents(path)
     again = session()
-    assert again.chain(first=1, second=2) == []
+    assert again.chain(first={"a": 1, "at": [1, 2]}, second=2) == []  # as JSON holds them
     assert contents(path) == before
     assert [line.split(":")[0] for line in again.said if "kept" in line] == ["first", "second"]
     assert set(again.folder.seconds) == {"first", "second"}
-
-
-def test_inputs_are_compared_as_json_holds_them(session):
-    session().stage("first", {"at": (1, 2), "a": 1})
-    again = session()
-    again.stage("first", {"a": 1, "at": [1, 2]})
-    assert again.ran == []
 
 
 def test_an_interrupted_stage_goes_on_with_what_it_left_and_adds_its_seconds(session, path):
@@ -113,10 +106,13 @@ def test_a_kill_loses_few_of_the_seconds(session, path):
 
 def test_a_changed_stage_sets_aside_its_files_and_all_later_ones(session, path):
     session().chain(first=1, second=2, third=3)
+    unfinished = [".second.json.before", ".second.writing.json", "third.json.part"]  # of an interrupted writer
+    for name in unfinished:
+        (path / name).touch()
     changed = session()
     assert changed.chain(first=1, second=5, third=3) == ["second", "third"]
     aside = path / "previous" / "1"
-    assert sorted(contents(aside)) == ["second.json", "stages.json", "third.json"]
+    assert sorted(contents(aside)) == sorted(["second.json", "stages.json", "third.json", *unfinished])
     assert (aside / "second.json").read_text() == "2\n"
     assert sorted(record(aside)) == ["second", "third"]
     assert (path / "first.json").read_text() == "1\n"
@@ -145,15 +141,6 @@ def test_a_stage_may_come_between_or_be_left_out(session, path):
     assert (path / "previous" / "2" / "second.json").is_file()
 
 
-@pytest.mark.parametrize("name", [".second.json.before", ".second.writing.json", "second.json.part"])
-def test_what_an_interrupted_writer_left_is_set_aside_too(session, path, name):
-    session().chain(first=1, second=2)
-    (path / name).write_text("a part")
-    session().chain(first=1, second=3)
-    assert not (path / name).exists()
-    assert (path / "previous" / "1" / name).is_file()
-
-
 @pytest.mark.parametrize(
     ("changed", "ran"),
     [
@@ -168,7 +155,7 @@ def test_what_an_interrupted_writer_left_is_set_aside_too(session, path, name):
         ({"side": None}, ["leaf", "joint"]),
     ],
 )
-def test_a_change_redoes_what_comes_after_it_and_nothing_else(session, path, changed, ran):
+def test_a_change_redoes_what_comes_after_it_and_nothing_else(session, changed, ran):
     def run(second=1, root=1, side=1, leaf=1, lone=1, joint=1, third=1):
         one = session()
         one.stage("root", root, after=[])
@@ -181,16 +168,15 @@ def test_a_change_redoes_what_comes_after_it_and_nothing_else(session, path, cha
         one.stage("third", third)
         return one
 
-    before = run().folder
+    run()
     if ran is None:
         with pytest.raises(RunFolderError, match="belongs to another configuration"):
             run(**changed)
         return
+    assert run(**changed).ran == ran
     again = run(**changed)
-    assert again.ran == ran
-    assert again.folder.digest("third") != before.digest("third") or not {"second", "third"} & {*ran}
-    assert run(**changed).ran == []
-    assert run(**changed).folder.seconds.keys() == before.seconds.keys()
+    assert again.ran == []
+    assert len(again.folder.seconds) == 8 - (changed == {"side": None})  # of the stages of this session
 
 
 @pytest.mark.parametrize(
@@ -212,23 +198,19 @@ def test_an_interrupted_stage_does_not_go_on_with_other_settings(session, path, 
     assert chain() == (["third"] if ratio == 0.25 else ["second", "third"])
 
 
-def test_a_changed_first_stage_is_another_configuration(session, path):
-    settings = {"seed": 0, "network": {"small": {"head": 8, "neck": [8, 8]}}, "warmup": 1}
-    session().stage("first", settings)
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"seed": 1, "net": {"small": {"head": 16, "neck": [8]}}}, "net.small.head was 8 and is 16; value.seed was 0"),
+        ({"seed": 1, "net": 3, "a": 1, "b": 2}, "a was None and is 1; .*; value.net was .* and is 3 and 1 more"),
+    ],
+)
+def test_a_changed_first_stage_is_another_configuration(session, path, other, said):
+    session().stage("first", {"seed": 0, "net": {"small": {"head": 8, "neck": [8]}}})
     before = contents(path)
-    other = {**settings, "seed": 1, "network": {"small": {"head": 16, "neck": [8, 8]}}}
-    said = "another configuration: value.network.small.head was 8 and is 16; value.seed was 0 and is 1;"
-    with pytest.raises(RunFolderError, match=f"{said}.* name=NEW_NAME"):
+    with pytest.raises(RunFolderError, match=f"another configuration: value.{said}.*; .* name=NEW_NAME"):
         session().stage("first", other)
     assert contents(path) == before
-
-
-def test_of_many_differences_the_first_are_told(session):
-    session().stage("first", dict.fromkeys("abcde", 0))
-    with pytest.raises(RunFolderError, match="value.a was 0 and is 1; .*value.c was 0 and is 1 and 2 more;"):
-        session().stage("first", dict.fromkeys("abcde", 1))
-    with pytest.raises(RunFolderError, match="configuration: value.f was None and is 1;"):
-        session().stage("first", {**dict.fromkeys("abcde", 0), "f": 1})
 
 
 @pytest.mark.parametrize("damage", [b"", b"3", b"[", None])
@@ -259,7 +241,7 @@ def test_files_that_no_record_tells_of_are_not_gone_on_with(session, path):
 
 def test_folders_are_checkpoints_and_know_themselves(session, path):
     session().work("first", (path / "checkpoint").mkdir, "checkpoint")
-    (path / "checkpoint" / "more").touch()
+    (path / "checkpoint" / "more").touch()  # is no change
     assert session().work("first", None, "checkpoint") == "read"
     (path / "stages.json").unlink()
     assert session().work("first", lambda: "made", "checkpoint") == "made"
@@ -278,8 +260,8 @@ def test_a_process_that_does_not_write_leaves_the_folder_as_it_is(session, path)
 
 def test_all_processes_wait_before_a_stage_changes_anything_and_after_it(session):
     """And as often where a setting changes: the one that writes moves files that another may look at."""
+    events = []
     for value, writes in ((2, True), (3, False), (3, True)):
-        events = []
         one = session(writes=writes, barrier=lambda: events.append("wait"))
         one.chain(first=1)
         events.clear()

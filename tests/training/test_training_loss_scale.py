@@ -38,6 +38,7 @@ def test_a_power_of_two_changes_no_digit():
         assert all(training.step(scale, gradient) for gradient in gradients)
         weights.append(training.weight.d.copy())
     np.testing.assert_array_equal(weights, [weights[0]] * 3)
+    assert [LossScale.of(name).value for name in ("float", "half", "mixed_half")] == [1.0, 2.0**15, 2.0**15]
 
 
 @pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
@@ -63,8 +64,7 @@ def test_it_doubles_after_so_many_good_steps_in_a_row():
 
 def test_gradients_that_are_never_finite_end_the_training():
     training, scale = Training(), LossScale(start=2.0, least=0.5)
-    for _ in range(2):
-        training.step(scale, [np.nan] * 3)
+    assert not any(training.step(scale, [np.nan] * 3) for _ in range(2))
     with pytest.raises(NumericError, match=r"loss scale of 0.5 .*args.type_config"):
         training.step(scale, [np.nan] * 3)
 
@@ -83,11 +83,6 @@ def test_a_restored_scale_goes_on():
         other.restore({"value": 1})
 
 
-def test_precisions_that_are_scaled():
-    assert [LossScale.of(name).value for name in ("float", "half", "mixed_half")] == [1.0, 2.0**15, 2.0**15]
-    assert LossScale.of("float").unscale(None)
-
-
 def test_training_skips_the_step_and_only_that_one(run, monkeypatch):
     """In single precision on a CPU, with an infinity planted in the gradient of a bias."""
     parameters, path = run.model.get_parameters(grad_only=True), run.space.largest()
@@ -103,7 +98,6 @@ def test_training_skips_the_step_and_only_that_one(run, monkeypatch):
         patch.setattr(run.event, "add_default_stream_event", plant)
         losses = run.step(path)
     assert np.isfinite(losses["loss"])
-    assert (scale.value, scale.skipped) == (2.0**9, 1)
     for name, parameter in parameters.items():
         np.testing.assert_array_equal(parameter.d, before[name], err_msg=name)
     run.step(path)

@@ -1,0 +1,94 @@
+"""Tables, picture and plan of a run: amounts that are readable, and what is not known is not made up."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from nnabla_detofa.report import plan, quality_lines
+from nnabla_detofa.report.lines import pareto_lines, pruning_line
+from nnabla_detofa.report.pareto import picture
+from nnabla_detofa.report.plan import FewImages, Pace
+from nnabla_detofa.search_stages import Detector
+from nnabla_detofa.storage import Work
+
+FOUND = {"budget": 12.5e6, "flops": 12_345_678, "cost": 2_500_000, "score": 0.25, "ap": 0.4567}
+LARGEST = {"name": "largest path of the pruned space", "flops": 98e6, "cost": 3e6, "ap": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("cost", "titles", "cells"),
+    [
+        ("flops", "budget (MMAC) MMAC score AP (%)", ["12.5 12.3 0.250 45.67", "98.0 50.00"]),
+        ("latency", "budget (ms) ms MMAC score AP (%)", ["12.5 2.5 12.3 0.250 45.67", "3 98.0 50.00"]),
+    ],
+)
+def test_a_table_of_detectors(cost, titles, cells):
+    lines = list(pareto_lines({"cost": {"name": cost}, "pareto": [FOUND], "largest": LARGEST}))
+    assert len({len(line) for line in lines}) == 1  # columns are below each other
+    assert [" ".join(line.split()) for line in lines] == [titles, cells[0], f"{LARGEST['name']} {cells[1]}"]
+
+
+def test_shares_that_are_not_defined_are_dashes():
+    found = {"path_pruning_share": 0.0123, "rejected_share": 0.25, "rejected_share_per_bucket": [None, 0.5]}
+    assert pruning_line({**found, "sampler": "uniform"}) == (
+        "path pruning rejected 25 % of the draws (uniform; in the buckets – / 50 %);"
+        " drawing and scoring them took 1.23 % of the fine-tuning stage"
+    )
+
+
+def test_figures_that_are_not_defined_are_said():
+    rows = {"filter": {"kendall_tau": 0.5, "precision": None}, "flops": {"kendall_tau": None, "precision": 0.25}}
+    _, line = quality_lines({"filter": "main effects", "other_images": rows})
+    assert line.split(": ", 1)[1] == "filter +0.50 / undefined, flops undefined / 0.25"
+    assert line.startswith("  other images")
+
+
+def test_a_detector_is_stored_and_read_back():
+    found = Detector(path=(0, -1), flops=3, cost=4, budget=5.0, score=0.5, bucket=1, held_out_ap=None, ap=0.25)
+    largest = Detector(path=(0, -1), flops=3, name="largest path")
+    assert [Detector.from_dict(one.to_dict()) for one in (found, largest)] == [found, largest]
+    assert set(found.to_dict()) == {"path", "flops", "cost", "budget", "score", "bucket", "held_out_ap", "ap"}
+    assert set(largest.to_dict()) == {"path", "flops", "name"}
+
+
+@pytest.mark.parametrize("cost", [None, 5_000_000])
+def test_a_picture_shows_all_detectors_and_the_front_as_a_line(monkeypatch, cost):
+    drawn = []
+    figure = pytest.importorskip("matplotlib.figure").Figure
+    subplots = figure.subplots
+    monkeypatch.setattr(figure, "subplots", lambda self: drawn.append(subplots(self)) or drawn[0])
+    detectors = [
+        Detector(
+            path=(0,), flops=i * 10**6, cost=cost and i * cost, ap=ap, budget=None if i == 3 else 1e6 * i, name="abc"
+        )
+        for i, ap in ((1, 0.1), (2, 0.05), (3, 0.3))
+    ]
+    png = picture(detectors, np.array([0, 2]), "voc07", "latency" if cost else "flops")
+    assert png.startswith(b"\x89PNG")
+    unit = 5 if cost else 1
+    *budgets, front, dominated, largest = drawn[0].lines
+    assert [line.get_xdata()[0] for line in budgets] == [1, 2]
+    assert front.get_xydata().tolist() == [[unit, 10], [3 * unit, 30]]
+    assert dominated.get_xydata().tolist() == [[2 * unit, 5]]
+    assert largest.get_xydata().tolist() == [[3 * unit, 30]] and largest.get_label() == "abc"
+    assert ("ms" in drawn[0].get_xlabel()) is bool(cost) and "voc07" in drawn[0].get_ylabel()
+
+
+def test_batches_are_cut_to_their_first_images():
+    batch = {"inputs": [np.arange(6)], "targets": [np.arange(6), np.ones((6, 2))], "indices": np.arange(6)}
+    few = FewImages(SimpleNamespace(next=lambda: batch), 4).next()
+    assert [len(array) for array in (*few["inputs"], *few["targets"])] == [4] * 3
+
+
+def test_time_is_shared_by_the_processes():
+    run, work = SimpleNamespace(processes=SimpleNamespace(n=4)), Work("", steps=10, batch=32, images=100)
+    assert plan._seconds(run, work, Pace(training=0.5, forward=0.25, n=8)) == (10 * 32 * 0.5 + 100 * 0.25) / 4
+
+
+def test_amounts_are_readable():
+    durations = [plan._duration(s) for s in (0.5, 90, 300, 7300, 3e5, 1e8)]
+    assert durations == ["0.5 s", "90 s", "5 min", "2 h", "3.5 days", "1,157 days"]
+    assert [plan._bytes(n) for n in (1500, 2.5e6, 3.25e9)] == ["1.5 kB", "2.5 MB", "3.25 GB"]
+    counts = [plan._count(n, noun) for n, noun in ((1, "process"), (2, "process"), (2, "image"))]
+    assert counts == ["1 process", "2 processes", "2 images"]
