@@ -164,12 +164,16 @@ class Stages:
         """
         inputs = json.loads(json.dumps(inputs, sort_keys=True))
         parents = list(after) if after is not None else [self._last] if self._last is not None else []
-        digest = _digest(name, inputs, [self._passed[parent] for parent in parents])
+        known_by = json.dumps([name, inputs, [self._passed[parent] for parent in parents]], sort_keys=True)
+        digest = hashlib.sha256(known_by.encode()).hexdigest()
         on_chain = after is None
         known, foreign = self._records.get(name), []
         if known is not None and known.digest != digest:
             if not parents:
-                raise RunFolderError(self._another(known.inputs, inputs))
+                raise RunFolderError(
+                    f"run folder {self.path} belongs to another configuration: {_brief(known.inputs, inputs)};"
+                    " give this run its own with name=NEW_NAME, or delete the folder"
+                )
             self._set_aside(name, self._stale(name, on_chain=on_chain), inputs)
             known = None
         else:
@@ -253,7 +257,7 @@ class Stages:
 
     def _move_aside(self, files: Iterable[str]) -> Path:
         """Move files, and what an interrupted writer left of them, to a new numbered folder."""
-        earlier = [int(one.name) for one in self.path.glob("previous/*") if one.name.isdigit()]
+        earlier = [int(one.name) for one in self.path.glob("previous/*") if one.name.isdecimal()]
         place = self.path / "previous" / str(max(earlier, default=0) + 1)
         if self.writes:
             place.mkdir(parents=True)
@@ -264,19 +268,9 @@ class Stages:
                         one.rename(place / one.name)
         return place
 
-    def _another(self, old: dict, new: dict) -> str:
-        return (
-            f"run folder {self.path} belongs to another configuration: {_brief(old, new)};"
-            " give this run its own with name=NEW_NAME, or delete the folder"
-        )
-
     def _save(self) -> None:
         if self.writes:
             write_json(self / MANIFEST, _dumped(self._records))
-
-
-def _digest(name: str, inputs: dict, parents: list[str]) -> str:
-    return hashlib.sha256(json.dumps([name, inputs, parents], sort_keys=True).encode()).hexdigest()
 
 
 def _dumped(records: dict[str, Record]) -> dict[str, Any]:
@@ -284,16 +278,11 @@ def _dumped(records: dict[str, Record]) -> dict[str, Any]:
 
 
 def _read_manifest(file: Path) -> dict[str, Record]:
-    """The record of stages; RunFolderError for anything else. A name in it may lead nowhere: its files are moved."""
+    """The record of stages; RunFolderError for anything else. A stage in it may come after one that is not there."""
     try:
-        records = TypeAdapter(dict[str, Record]).validate_python(read_json(file))
-    except RunFolderError as error:
-        raise RunFolderError(f"{file} cannot be read ({error.__cause__}); {ANEW}") from error
-    except ValidationError as error:
+        return TypeAdapter(dict[str, Record]).validate_python(read_json(file))
+    except (RunFolderError, ValidationError) as error:
         raise RunFolderError(f"{file} is no record of stages, or of another version; {ANEW}") from error
-    for record in records.values():
-        record.after = [stage for stage in record.after if stage in records]
-    return records
 
 
 def _brief(old: dict, new: dict) -> str:

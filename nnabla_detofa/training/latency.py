@@ -5,7 +5,8 @@ An addition; the paper's budgets are FLOPs.
 
 import csv
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from .session import Session
 
 COLUMNS = (*Layer._fields, "nanoseconds")
 LARGEST = 2**48  # a cost table holds numbers below it
+NUMBER = re.compile("[0-9]{1,15}")
 STAGE, TABLE, CHECK, AGREEMENT = "latency", "latency.csv", "latency_check.csv", "latency_check.json"
 
 
@@ -91,22 +93,19 @@ def read_times(file: Path, layers: Collection[Layer], *, whole: bool = True) -> 
         if not row:
             continue
         where = f"the latency table {file}, line {number}, {','.join(row)}"
-        layer = known.get(tuple(cell.strip() for cell in row[:-1]))
+        *key, cell = (cell.strip() for cell in row)
+        layer = known.get(tuple(key))
         if layer is None:
             raise ConfigError(f"{where}: no path of this network has that layer")
         if layer in times:
             raise ConfigError(f"{where}: this layer is there twice")
-        times[layer] = _whole_number(where, row[-1])
+        if not NUMBER.fullmatch(cell) or not 1 <= int(cell) < LARGEST:
+            raise ConfigError(f"{where}: nanoseconds is {cell!r}; it must be a whole number from 1 to below 2**48")
+        times[layer] = int(cell)
     if whole and (missing := [layer for layer in layers if layer not in times]):
         first = ",".join(map(str, missing[0]))
         raise ConfigError(f"the latency table {file} lacks {len(missing)} of {len(layers)} layers, the first: {first}")
     return times
-
-
-def _whole_number(where: str, cell: str) -> int:
-    if not (cell.strip().isascii() and cell.strip().isdigit()) or not 1 <= int(cell) < LARGEST:
-        raise ConfigError(f"{where}: nanoseconds is {cell!r}; it must be a whole number from 1 to below 2**48")
-    return int(cell)
 
 
 def _text(times: Mapping[Layer, int]) -> str:
@@ -142,20 +141,16 @@ def _time_networks(
     """Time random paths as networks of their own, beside the sums of the table; how well these agree."""
     paths = model.space.sample(options.check_paths, session.rng(STAGE))
     table = NumberTable(stages / CHECK, ["predicted", "measured", *model.space.family.gene_names])
-    done = table.read()
-    expected = np.column_stack([cost(paths), paths])[: len(done)]  # by another table another run measured
-    n_done = len(done) if np.array_equal(np.delete(done, 1, axis=1), expected) else 0
-    measured = [int(ns) for ns in done[:n_done, 1]]
-    table.start(_rows(cost, paths[:n_done], measured))
-    for path in session.progress(paths[n_done:], f"{STAGE} of whole networks"):
-        forward = network_forward(extract(model, path), image_size, batch=options.batch)
-        measured.append(stopwatch.nanoseconds(forward))
-        table.append(_rows(cost, path[None], measured[-1:]))
-    return agreement(cost(paths), np.array(measured))
-
-
-def _rows(cost: CostModel, paths: np.ndarray, measured: list[int]) -> Iterable[list[int]]:
-    return ([int(p), m, *path.tolist()] for p, m, path in zip(cost(paths), measured, paths, strict=True))
+    rows = [[int(predicted), 0, *path.tolist()] for predicted, path in zip(cost(paths), paths, strict=True)]
+    done = table.read().astype(np.int64).tolist()
+    if [[predicted, 0, *path] for predicted, _, *path in done] != rows[: len(done)]:
+        done = []  # by another table
+    rows[: len(done)] = done
+    table.start(done)
+    for row, path in session.progress([*zip(rows, paths, strict=True)][len(done) :], f"{STAGE} of whole networks"):
+        row[1] = stopwatch.nanoseconds(network_forward(extract(model, path), image_size, batch=options.batch))
+        table.append([row])
+    return agreement(*np.array(rows)[:, :2].T)
 
 
 def agreement(predicted: np.ndarray, measured: np.ndarray) -> dict[str, float | int | None]:

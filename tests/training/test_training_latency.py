@@ -8,6 +8,7 @@ import pytest
 
 from nnabla_detofa.errors import ConfigError, RunFolderError
 from nnabla_detofa.run_options import CostOptions
+from nnabla_detofa.space import CostModel
 from nnabla_detofa.space.layers import macs
 from nnabla_detofa.storage import Stages
 from nnabla_detofa.supernet import latency as timing
@@ -151,8 +152,7 @@ def test_a_table_of_the_users_is_taken_as_it_is(session, timed, table, layers, p
     cost = run.cost(**options)
     assert timed.passes == []
     times = {layer: 1000 + i for i, layer in enumerate(layers)}
-    stem = run.model.network_layers(32).costs(lambda some: sum(times[layer] for layer in some)).stem
-    assert cost.layers.stem.tolist() == stem.tolist()
+    np.testing.assert_array_equal(cost(paths), CostModel.latency(run.model.network_layers(32), times)(paths))
     assert sorted((run.folder / "latency.csv").read_text().splitlines()) == sorted([HEADER, *table.lines])
     np.testing.assert_array_equal(session().cost(**options)(paths), cost(paths))
     table.write(*table.lines[:-1], table.lines[-1].replace(",10", ",20"))
@@ -177,6 +177,7 @@ WRONG = [
     (lambda lines: [*lines, "deconv,8,8"], "line {last}, deconv,8,8: no path"),
     *((changed(-1, cell), f"line 4, .* nanoseconds is '{cell}'") for cell in ("fast", "12.5", "0", "-7", "²")),
     (changed(-1, str(2**48)), f"nanoseconds is '{2**48}'"),
+    (changed(-1, "9" * 5000), "it must be a whole number"),
 ]
 
 
