@@ -95,6 +95,7 @@ class Run:
         _ = self.budgets  # of the real cost
         other = copy.copy(self)
         other.stages, other.session = Rehearsal(), self.session.quiet()
+        other.step, other.trainer = copy.copy(self.step), copy.copy(self.trainer)  # phases set what they train with
         return other
 
     def rehearse(self, algorithm: Callable[["Run"], Any]) -> dict[str, Work]:
