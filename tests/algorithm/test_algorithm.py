@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 from nnabla_detofa import algorithm
 from nnabla_detofa.report.pareto import picture
 from nnabla_detofa.search_stages import Detector
-from nnabla_detofa.space import Budgets, SearchSpace
+from nnabla_detofa.space import SearchSpace
 
 FILES = {
     *("paths_warmup.csv", "paths_final.csv", "paths_final_again.csv", "operations.csv", "pareto.csv", "pareto.png"),
@@ -25,23 +25,8 @@ OPERATION = ("stage", "layer", "depth", "width", "expand")
 
 
 @pytest.fixture
-def space(tiny):
-    return tiny().space
-
-
-@pytest.fixture
-def cost(tiny):
-    return tiny().flops(32)
-
-
-@pytest.fixture
-def budgets(cost):
-    return Budgets.equal_width(cost)
-
-
-@pytest.fixture
-def pruned(finished, space):
-    return SearchSpace.from_dict(finished[0].json("pruned_space.json"), within=space)
+def pruned(finished, ready):
+    return SearchSpace.from_dict(finished[0].json("pruned_space.json"), within=ready.space)
 
 
 def test_the_algorithm_fits_on_a_few_pages():
@@ -63,7 +48,8 @@ def test_a_run_tells_its_stages_and_leaves_its_files(finished):
 
 
 @pytest.mark.parametrize("name", ["paths_warmup.csv", "paths_final.csv", "paths_final_again.csv"])
-def test_measured_paths(finished, space, pruned, cost, budgets, name):
+def test_measured_paths(finished, ready, pruned, name):
+    space, cost, budgets = ready.space, ready.flops, ready.budgets
     table, paths = finished[0].measured(name)
     assert list(table[0]) == ["bucket", "flops", "loss", *space.family.gene_names]
     assert (space if name == "paths_warmup.csv" else pruned).contains(paths).all()
@@ -81,7 +67,8 @@ def test_the_second_measurement_is_of_the_same_paths_on_other_images(finished):
     assert all(a["loss"] != b["loss"] for a, b in zip(first, second, strict=True))
 
 
-def test_operations(finished, space, pruned):
+def test_operations(finished, ready, pruned):
+    space = ready.space
     table = finished[0].rows("operations.csv")
     assert tuple(table[0]) == (*OPERATION, "flops", "score", "bucket", "kept", "reason")
     assert len(table) == len({tuple(row[key] for key in OPERATION) for row in table}) == space.n_operations
@@ -98,7 +85,8 @@ def test_operations(finished, space, pruned):
     assert numbers == [pruned.n_operations, len(table), guarded, pruned.size(), space.size()]
 
 
-def test_found_paths_keep_their_budgets_and_the_pruned_space(finished, space, pruned, cost, budgets):
+def test_found_paths_keep_their_budgets_and_the_pruned_space(finished, ready, pruned):
+    space, cost, budgets = ready.space, ready.flops, ready.budgets
     table, summary = finished[0].rows("pareto.csv"), finished[0].json("summary.json")
     assert list(table[0]) == ["budget", "flops", "score", "ap", "genotype"]
     assert [float(row["budget"]) for row in table] == budgets.edges[1:].tolist()
@@ -112,10 +100,10 @@ def test_found_paths_keep_their_budgets_and_the_pruned_space(finished, space, pr
         assert (float(row["score"]), float(row["ap"])) == (entry["score"], entry["ap"])
 
 
-def test_what_a_run_measured_is_what_it_chose_from(finished, cost):
+def test_what_a_run_measured_is_what_it_chose_from(finished, ready):
     command, answer = finished
     found, (table, paths) = command.json("search.json"), command.measured("winners.csv")
-    figures, costs = np.array([float(row["held_out_ap"]) for row in table]), cost(paths)
+    figures, costs = np.array([float(row["held_out_ap"]) for row in table]), ready.flops(paths)
     assert len(np.unique(paths, axis=0)) == len(paths)
     for one in found:
         assert one["held_out_ap"] == np.max(figures, where=costs <= one["budget"], initial=0)
@@ -124,10 +112,10 @@ def test_what_a_run_measured_is_what_it_chose_from(finished, cost):
     assert f"search: under {lower} of 5 budgets the best path on 16 held-out images is of a lower bucket" in answer.out
 
 
-def test_summary(finished, space, pruned, cost):
+def test_summary(finished, ready, pruned):
     summary = finished[0].json("summary.json")
     assert (summary["seed"], summary["dataset"], summary["strategy"]) == (0, "VOC2007 trainval", "flops_score_all")
-    assert (summary["space_size"], summary["pruned_space_size"]) == (space.size(), pruned.size())
+    assert (summary["space_size"], summary["pruned_space_size"]) == (ready.space.size(), pruned.size())
     assert list(summary["seconds"]) == STAGES[:-1]
     assert all(seconds >= 0 for seconds in summary["seconds"].values())
     assert 0 < summary["path_pruning_share"] < 1
@@ -138,7 +126,7 @@ def test_summary(finished, space, pruned, cost):
     contract = {"budget", "flops", "score", "ap", "path"}
     assert all(set(row) == contract | {"bucket", "held_out_ap"} for row in summary["pareto"])
     assert all(type(row["flops"]) is int and 0 <= row["ap"] <= 1 and 0 < row["score"] < 1 for row in summary["pareto"])
-    assert summary["largest"]["flops"] == cost.range(pruned)[1]
+    assert summary["largest"]["flops"] == ready.flops.range(pruned)[1]
     assert summary["largest"]["name"] == "largest path of the pruned space"
     assert 0 <= summary["largest"]["ap"] <= 1
 
@@ -166,9 +154,9 @@ def test_the_weights_are_those_of_the_last_checkpoint_and_load_by_name(finished,
         np.testing.assert_array_equal(parameter.d, stored[name], err_msg=name)
 
 
-def test_the_figure_takes_any_front(finished, space):
+def test_the_figure_takes_any_front(finished, ready):
     assert (finished[0].folder / "pareto.png").stat().st_size > 5000
-    path = tuple(space.smallest().tolist())
+    path = tuple(ready.space.smallest().tolist())
     found = [Detector(path=path, flops=2 * 10**6, budget=3e6, ap=ap) for ap in (0.1, 0)]
     found.append(Detector(path=path, flops=4 * 10**6, name="largest path", ap=0.2))
     pictures = {picture(found, np.array(front), "voc07", "flops") for front in ([0], [0, 2], [0, 1, 2])}

@@ -169,4 +169,4 @@ def test_an_image_that_cannot_be_read_in_the_middle_of_training_is_named(command
 
 def test_data_that_is_not_there(command):
     said = command.run("-c", "detofa_voc", "args.context=cpu").refusal
-    assert said.startswith(f"no VOC2007 in {command.start}/data/VOC: put ")
+    assert said.startswith(f"no VOC2007 in {command.start}/data/VOC")

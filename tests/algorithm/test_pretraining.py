@@ -7,19 +7,15 @@ import h5py
 import nnabla as nn
 import numpy as np
 import pytest
-from nnabla_detofa.supernet.classifier import SearchNet
 from small_runs import TINY as DETECTOR
 from small_runs import settled
 
 from nnabla_detofa import pretraining, shrinking
-from nnabla_detofa.data import digits
-from nnabla_detofa.data.digits import SingleDigitsOptions
 from nnabla_detofa.path_filter import PathFilter
 from nnabla_detofa.pretraining import Teacher, corners, enter
 from nnabla_detofa.searcher import OFAPretrainer
 from nnabla_detofa.shrinking import read_phases
 from nnabla_detofa.space import SearchSpace
-from nnabla_detofa.supernet import load_weights
 from nnabla_detofa.training.measuring import PathMeasurer
 from nnabla_detofa.training.step import PathStep
 
@@ -76,10 +72,6 @@ def ready(command):
     return seen[0]
 
 
-def network(**options):
-    return SearchNet(**{**NETWORK, **options}, stem_activation="relu", stem_pool=False)
-
-
 def test_phases_run_in_order_and_leave_their_files(pretrained):
     command, answer = pretrained
     assert (answer.code, answer.err) == (0, [])
@@ -104,17 +96,6 @@ def test_the_summary_tells_the_accuracies(pretrained):
     assert set(summary["filter"]) >= {"kendall_tau", "precision"}
     assert len(summary["buckets"]) == 6
     assert list(summary["seconds"]) == STAGES[:-1]
-
-
-def test_what_detection_starts_from(pretrained):
-    folder = pretrained[0].folder
-    whole = network()
-    load_weights(whole, folder / "weights.h5")
-    load_weights(network(seed=1), folder / "teacher.h5")
-    described = {**whole.space.family.to_dict(), "cost": "flops"}
-    stored = PathFilter.load(folder / "path_filter.h5", layout=whole.space.token_layout(), space=described)
-    tokens = whole.space.tokenize(whole.space.sample(5, np.random.default_rng(0)))
-    assert np.isfinite(stored.score(tokens, np.zeros(5, int))).all()
 
 
 def test_a_detection_run_starts_from_what_pretraining_left(tmp_path, new_command, pictures, pretrained, finished):
@@ -146,12 +127,12 @@ def test_a_detection_run_starts_from_what_pretraining_left(tmp_path, new_command
     assert command.results() == before
 
 
-def test_the_same_command_again_changes_nothing(pretrained, command):
-    shutil.copytree(pretrained[0].folder, command.folder)
-    before = command.results()
-    answer = command()
-    assert (answer.code, answer.ran) == (0, [])
-    assert command.results() == before
+def test_a_plan_names_the_stages_of_the_run(command, ready):
+    planned = list(ready.rehearse(pretraining.pretrain))
+    assert planned == [stage for stage in STAGES if stage not in ("path_filter", "filter_quality", "report")]
+    answer = command("plan=true")
+    assert (answer.code, answer.err) == (0, [])
+    assert [line.split()[0] for line in answer.out if ": about " in line] == planned
 
 
 def test_an_interrupted_run_ends_as_if_it_had_not_been(pretrained, command, interrupt):
@@ -297,11 +278,3 @@ def test_what_is_wrong_is_said_before_anything_is_trained(tmp_path, pretraining_
     command = pretraining_command(tmp_path, phases)
     assert re.search(said, command(*more).refusal)
     assert not (command.folder / "stages.json").exists()
-
-
-def test_an_unreadable_image_ends_the_run_with_one_line(command, tmp_path):
-    root = digits.generate(tmp_path / "digits", SingleDigitsOptions(**IMAGES))
-    broken = sorted((root / "train" / "7").iterdir())[0]
-    broken.write_bytes(broken.read_bytes()[:300])
-    answer = command(f"dataloader.image_folder.root={root}", "dataloader.image_folder.generate=null")
-    assert str(broken) in answer.refusal
