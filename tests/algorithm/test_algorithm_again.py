@@ -5,10 +5,12 @@ import shutil
 
 import numpy as np
 import pytest
-from small_runs import BEFORE_PRUNING, CHECKPOINTS, PRUNING, SEARCH, STAGES
+from small_runs import BEFORE_PRUNING, CHECKPOINTS, PRUNING, SEARCH, STAGES, changed
 
 from experiments.reliability.run_digest import digest_of
+from nnabla_detofa.algorithm import IDENTITY
 from nnabla_detofa.path_filter import PathFilter
+from nnabla_detofa.training import run_identity
 from nnabla_detofa.training.measuring import PathMeasurer
 
 
@@ -140,12 +142,6 @@ def test_other_annotations_to_test_on_are_evaluated_anew(again, relabelled):
         ("path_filter.n_buckets=4", "n_buckets was 5 and is 4"),
         ("hparams.seed=1", "seed was 0 and is 1"),
         ("hparams.warmup=2", "epochs was [0, 1] and is [0, 2]"),
-        ("hparams.finetune=3", "finetune was 2 and is 3"),
-        ("hparams.loss_weights=[1,1,1]", "loss_weights was "),
-        ("hparams.schedule.factor=0.2", "schedule.factor was "),
-        ("optimizer.train.alpha=1e-3", "optimizer.train.alpha was "),
-        ("network.ofa_resnet50_centernet.head=4", "network.ofa_resnet50_centernet.head was 8 and is 4"),
-        ("dataloader.voc.held_out=15", "dataloader.images was 44 and is 45"),
     ],
 )
 def test_what_decides_the_first_stage_is_another_run(again, relabelled, override, said):
@@ -155,6 +151,20 @@ def test_what_decides_the_first_stage_is_another_run(again, relabelled, override
     assert said in refusal or " more; " in refusal
     assert again.results() == before
     assert not (again.folder / "previous").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("seed", 1), ("finetune", 3), ("loss_weights", [1, 1, 1]), ("schedule.factor", 0.2)),
+        *(("batch_size_train", 8), ("mini_batch_train", 8), ("identity.network.ofa_resnet50_centernet.head", 4)),
+        *(("identity.optimizer.train.alpha", 1), ("identity.dataloader.voc.image_size", 64)),
+    ],
+)
+def test_what_a_run_is_known_by(ready, key, value):
+    before = run_identity(ready, *IDENTITY)
+    ready.options = changed(ready.options, key, value)
+    assert run_identity(ready, *IDENTITY) != before
 
 
 def test_a_sampler_that_goes_by_the_cost_depends_on_it(command, interrupt):
