@@ -74,37 +74,32 @@ def test_a_bare_state_dictionary_is_read_too(torch, files):
 @pytest.mark.parametrize(
     ("stored", "said"),
     [
-        (
-            pickle.UnpicklingError("Weights only load failed.\nUnsupported global: posix.system"),
-            "{file} is no PyTorch checkpoint of tensors alone, and a pickle may run code: Weights only load failed.",
-        ),
-        (RuntimeError("PytorchStreamReader failed\nat 7"), "{file} cannot be read as a PyTorch checkpoint: Pytorc"),
-        (EOFError(), "{file} cannot be read as a PyTorch checkpoint: EOFError"),
-        (3, "{file} holds no state dictionary, which is a tensor for each name"),
-        ({"epoch": 3}, "{file} holds no state dictionary, which is a tensor for each name"),
-        ({"state_dict": {}}, "{file}: there are no parameters of MIT's OFA-ResNet50"),
+        (pickle.UnpicklingError("Unsupported global: posix.system"), "tensors alone"),
+        (RuntimeError("PytorchStreamReader failed\nat 7"), "cannot be read"),
+        (EOFError(), "cannot be read"),
+        (3, "no state dictionary"),
+        ({"epoch": 3}, "no state dictionary"),
+        ({"state_dict": {}}, "no parameters"),
     ],
     ids=["code", "cut off", "empty", "a number", "no tensors", "nothing"],
 )
 def test_what_is_no_checkpoint_is_said_in_one_line(torch, files, capsys, stored, said):
     torch.stored = stored
-    assert refusal(capsys, *files).startswith(said.replace("{file}", str(files[0])))
+    answer = refusal(capsys, *files)
+    assert answer.startswith(str(files[0])) and said in answer
     assert not files[1].exists()
 
 
 @pytest.mark.usefixtures("torch")
 def test_files_that_cannot_be(files, capsys):
-    assert refusal(capsys, files[0].with_name("gone"), files[1]).startswith("there is no checkpoint ")
-    assert refusal(capsys, files[0], files[1].with_suffix(".npz")).endswith(
-        "ours.npz must have the suffix .h5; NNabla knows its files by it"
-    )
+    assert "no checkpoint" in refusal(capsys, files[0].with_name("gone"), files[1])
+    assert ".h5" in refusal(capsys, files[0], files[1].with_suffix(".npz"))
     assert "cannot be written" in refusal(capsys, files[0], files[1].parent / "none" / "ours.h5")
 
 
 def test_without_pytorch_the_extra_is_named(files, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
-    said = refusal(capsys, *files)
-    assert said == "reading a PyTorch checkpoint needs PyTorch: pip install 'nnabla-detofa[convert]'"
+    assert "nnabla-detofa[convert]" in refusal(capsys, *files)
 
 
 @pytest.mark.skipif(not PEERS.exists(), reason="needs the PyTorch of .venv-peers, which `make bench` builds")
