@@ -13,7 +13,7 @@ from .errors import ConfigError, unknown
 from .host.device import open_device
 from .options import Flag, Keys, Listed, Number, OneOf, Options, Text, Whole, declared, ratio
 from .path_filter import PathFilter, fit
-from .pruning import PATH_STRATEGIES, STRATEGIES
+from .pruning import PATH_STRATEGIES, prune_operations, strategy_options
 from .search import evolve
 from .space import PROPOSALS
 
@@ -26,6 +26,8 @@ HOST_HPARAMS = ("epoch", "cosine_warmup_epoch", "warmup_lr", "step_decay_rate", 
 
 T = TypeVar("T", bound="TrainingOptions")
 _Device: Any = declared(open_device)
+_Operations: Any = declared(prune_operations, "flops", "rng")
+_Strategies: Any = strategy_options()
 _Network: Any = declared(PathFilter, "rng")
 _Fit: Any = declared(fit, "rng", "progress", "agree")
 _Search: Any = declared(evolve, "budgets", "rng", "progress")
@@ -134,19 +136,9 @@ def _phases(kind: type[PhaseOptions]) -> BeforeValidator:
     return BeforeValidator(read)
 
 
-class StrategyOptions(Options):
-    """What the strategies of operation pruning read."""
-
-    operation_ratio: Annotated[float, ratio(), "r_op: the share dropped in each bucket"] = 0.3
-    operation_ratio_all: Annotated[float, ratio(), "r_op1: the share dropped of all"] = 0.1
-    operation_ratio_per_bucket: Annotated[float, ratio(), "r_op2: the share dropped in each bucket after that"] = 0.3
-
-
-class PruningOptions(StrategyOptions):
+class PruningOptions(_Operations, _Strategies):
     """What leaves the space behind the warm-up: operations, and paths of low score."""
 
-    strategy: Annotated[str, OneOf("strategy", lambda: STRATEGIES), "which operations are dropped"]
-    paths_per_operation: Annotated[int, Whole(), "n: paths whose scores are averaged for an operation"] = 1000
     path_ratio: Annotated[float, ratio(), "r_path: the share of a bucket's paths that training rejects"]
     path_strategy: Annotated[str, OneOf("path strategy", lambda: PATH_STRATEGIES), "by score, or at random"]
     paths_per_threshold: Annotated[int, Whole(), "in each bucket, whose scores give its threshold"]

@@ -105,19 +105,12 @@ def check_keywords(where: str, given: Collection[str], known: Collection[str] | 
             raise ConfigError(f"{where} lacks {key}", key=f"{where}.{key}")
 
 
-def accepted(call: Any, *supplied: str, bases: bool = False) -> tuple[set[str] | None, list[str]]:
-    """The keywords that a call knows, None where it takes any, and those that it needs; without the `supplied`.
-
-    Where its `**options` go on to the `bases` of a class, as those of networks do, their optional ones as well.
-    """
-    own = [p for p in _parameters(call) if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    known, needed = {p.name for p in own}, [p.name for p in own if p.default is p.empty and p.name not in supplied]
-    for each in [vars(one)["__init__"] for one in call.__mro__ if "__init__" in vars(one)] if bases else [call]:
-        parameters = _parameters(each)
-        known |= {p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is not p.empty}
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            return known - {*supplied}, needed
-    return None, needed
+def accepted(call: Callable, *supplied: str) -> tuple[set[str] | None, list[str]]:
+    """The keywords that a call knows, None where it takes any, and those that it needs; without the `supplied`."""
+    named = [p for p in _parameters(call) if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    own = [p for p in named if p.name not in supplied]
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in _parameters(call))
+    return None if takes_any else {p.name for p in own}, [p.name for p in own if p.default is p.empty]
 
 
 def _parameters(call: Callable) -> Collection[Parameter]:

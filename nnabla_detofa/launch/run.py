@@ -123,7 +123,7 @@ def _network(config: dict[str, Any]) -> tuple[type, dict[str, Any]]:
         later = {"n_classes": 1} if options.get("n_classes", 1) is None else {}  # as many as the data have
         declared.of(f"network.{name}", {**options, **later})
     else:
-        check_keywords(f"network.{name}", options, *accepted(network, bases=True))
+        check_keywords(f"network.{name}", options, *accepted(network))
     return network, options
 
 

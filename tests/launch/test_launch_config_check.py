@@ -80,27 +80,12 @@ def test_keys_that_only_runners_of_the_host_read(changed):
     ]
 
 
-class Backbone:
-    def __init__(self, space, *, rng, width_scale=1.0): ...
-
-
-class Detector(Backbone):
-    def __init__(self, space, *, n_classes, head=64, **backbone):
-        super().__init__(space, rng=(n_classes, head), **backbone)
-
-
-class SearchNet(Detector):
-    def __init__(self, n_classes, *, seed=0, **options):
-        super().__init__(seed, n_classes=n_classes, **options)
-
-
 def toy(width, *, depth=1, communicator=None): ...
 
 
-def test_keywords_of_a_network_are_those_of_its_bases_too():
-    assert accepted(SearchNet, bases=True) == ({"n_classes", "seed", "head", "width_scale"}, ["n_classes"])
-    assert accepted(SearchNet) == (None, ["n_classes"])
+def test_keywords_that_a_call_takes():
     assert accepted(toy, "communicator") == ({"width", "depth"}, ["width"])
+    assert accepted(lambda width, **_: width) == (None, ["width"])
 
 
 @pytest.mark.parametrize(("given", "key"), [({"width": 1, "dept": 2}, "dept"), ({}, "width"), ({"depth": 1}, "width")])
