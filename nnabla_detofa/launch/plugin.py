@@ -20,7 +20,7 @@ from ..supernet import NETWORKS, host_classifier
 with quiet():
     from nnabla_nas import contrib, dataset, runner
 
-__all__ = ["BLANK_LOADER", "generated_aside", "register"]
+__all__ = ["blank_loader", "generated_aside", "register"]
 
 COMPONENTS: tuple[tuple[ModuleType, str, Any], ...] = (
     *((contrib, name, module) for name, module in NETWORKS.items()),
@@ -31,7 +31,6 @@ COMPONENTS: tuple[tuple[ModuleType, str, Any], ...] = (
     (dataset, "image_folder", image_folder),
 )
 
-BLANK_LOADER = blank_loader  # what stands in for the loader of a data set that is not there, in a plan
 # what stands in for a network that the installed host lacks; a complete host keeps its own
 SUBSTITUTES: tuple[tuple[ModuleType, str, Any], ...] = ((contrib, "ofa_resnet50", host_classifier),)
 

@@ -7,22 +7,22 @@ are looked up where it looks them up, so that it can run our configurations too,
 import copy
 import random
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import nnabla as nn
 import numpy as np
 
-from ..errors import ConfigError, DetOFAError, unknown
+from ..errors import ConfigError, DataError, unknown
 from ..host.device import open_device
 from ..host.job import live_job
 from ..host.lock import sole_session
 from ..host.quiet import quiet
 from ..host.repair import MissingModule
 from .config_check import Config, accepted, check_keywords, check_optimizers, only_entry, settle_batches, without_effect
-from .plugin import BLANK_LOADER, generated_aside, register
-from .stand_in_data import parts_for_plan
+from .plugin import blank_loader, generated_aside, register
 
 with quiet():
     from nnabla_nas import contrib, dataset, runner
@@ -86,11 +86,22 @@ def launch(config: dict[str, Any], *, plan: bool = False) -> Path:
     return folder
 
 
-def _parts(config: dict[str, Any], n_classes: int | None, *, plan: bool) -> tuple[Configuration, DetOFAError | None]:
-    """Loaders and optimizers, and what is wrong with a data set that a plan does without."""
-    if plan:
-        return parts_for_plan(lambda: _for_the_host(config), BLANK_LOADER, n_classes)
-    return Configuration(_for_the_host(config)), None
+def _parts(config: dict[str, Any], n_classes: int | None, *, plan: bool) -> tuple[Configuration, DataError | None]:
+    """Loaders and optimizers. In a plan blank images stand in for a data set that is not there, if the configuration
+    says how many images and classes it expects; what is wrong with the data comes second."""
+    try:
+        return Configuration(_for_the_host(config)), None
+    except DataError as error:
+        name, options = only_entry(config["dataloader"])
+        module = vars(dataset)[name]
+        loader, n_classes = blank_loader(module.DataLoader), n_classes or options.get("classes_expected")
+        if not plan or loader is None or n_classes is None or not options.get("images_expected"):
+            raise
+        setattr(dataset, name, SimpleNamespace(DataLoader=partial(loader, n_classes=n_classes)))
+        try:
+            return Configuration(_for_the_host(config)), error
+        finally:
+            setattr(dataset, name, module)
 
 
 def _settle_classes(config: dict[str, Any], options: dict[str, Any], loader: Any) -> None:
