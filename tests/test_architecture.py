@@ -48,7 +48,6 @@ GRANTS = {
     "launch": "hydra omegaconf yaml pydantic nnabla signals options run_options data",
     "launch/keys": "options run_options space supernet",
     "launch/run": "numpy nnabla nnabla_nas host",
-    "launch/stand_in_data": "nnabla_nas host",
     "launch/plugin": "nnabla_nas host data supernet searcher",
     "__init__ cli host/launch host/__main__": "launch",
 }
