@@ -1,5 +1,6 @@
 """Our configuration runs under both launchers: ours, and the host's own."""
 
+import subprocess
 import sys
 
 import pytest
@@ -8,6 +9,7 @@ from omegaconf import OmegaConf
 
 import nnabla_detofa
 from nnabla_detofa.launch import cli
+from nnabla_detofa.launch.__main__ import start
 
 SMALL = [
     "args.context=cpu",
@@ -58,3 +60,22 @@ def test_both_launchers_build_the_same_runner(ran, host_launch, monkeypatch):
         len(theirs.dataloader[part]) for part in ("train", "valid", "test")
     ]
     assert ours.hparams == theirs.hparams
+
+
+def test_a_script_of_the_hosts_gets_our_configurations(tmp_path, monkeypatch, capfd):
+    script = tmp_path / "main.py"
+    script.write_text("import sys\nprint(*sys.argv[1:])\n")
+    monkeypatch.setattr(sys, "argv", [])
+    start([str(script), "a=1"])
+    assert capfd.readouterr().out == f"--config-dir {cli.SHIPPED} a=1\n"
+    start([str(script), "--config-dir=mine"])
+    assert capfd.readouterr().out == "--config-dir=mine\n"
+    for wrong in ([], [str(tmp_path / "nowhere.py")]):
+        with pytest.raises(SystemExit, match="usage"):
+            start(wrong)
+
+
+def test_its_former_name():
+    ended = subprocess.run([sys.executable, "-m", "nnabla_detofa.host"], capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("usage")
