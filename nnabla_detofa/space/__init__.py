@@ -3,12 +3,12 @@
 from .budgets import Budgets
 from .channels import make_divisible
 from .cost import CostModel
-from .draws import PROPOSALS, Draw
 from .family import Family, Segment, Tokens
 from .layer_costs import LayerCosts
 from .layers import Layer
 from .masks import Operations
 from .network_layers import ClassifierLayers, DetectorLayers, NetworkLayers
+from .path_distributions import PROPOSALS, Draw
 from .resnet50 import ResNet50, ResNet50Options
 from .scores import Score, path_scores
 from .search_space import FAMILIES, SearchSpace
