@@ -15,11 +15,10 @@ from .options import Flag, Keys, Listed, Number, OneOf, Options, Text, Whole, de
 from .path_filter import PathFilter, fit
 from .pruning import PATH_STRATEGIES, prune_operations, strategy_options
 from .search import evolve
-from .space import PROPOSALS
+from .space import COMPUTED, PROPOSALS
 
 FULLNET = "fullnet"  # the sampler of one path alone
 SCHEDULES = ("constant", "step", "cosine")
-COSTS = ("flops", "parameters", "memory", "latency")
 # what the host's launchers add for a runner, and what they and their schedulers read alone
 SUPPLIED = ("input_shapes", "target_shapes")
 HOST_HPARAMS = ("epoch", "cosine_warmup_epoch", "warmup_lr", "step_decay_rate", "epoch_steps")
@@ -53,7 +52,7 @@ class ArgsOptions(_Device):
 class CostOptions(Options):
     """The cost that buckets, pruning and search go by; all but the name are of a measured latency."""
 
-    name: Annotated[str, OneOf("cost", lambda: COSTS), "what is counted"] = "flops"
+    name: Annotated[str, OneOf("cost", lambda: (*COMPUTED, "latency")), "what is counted"] = "flops"
     table: Annotated[str | None, Text("a CSV file", null=True), "of another device; null: layers are timed here"] = None
     batch: Annotated[int, Whole(), "images at a time"] = 1
     repetitions: Annotated[int, Whole(), "passes whose median counts"] = 20

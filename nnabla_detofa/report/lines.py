@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
-from .pareto import MILLIONS
+from .pareto import millions
 
 
 def pareto_lines(summary: dict[str, Any]) -> Iterator[str]:
     """The found detectors, with FLOPs and with the cost where that is another."""
-    unit, _ = MILLIONS[summary["cost"]["name"]]
+    unit, _ = millions(summary["cost"]["name"])
     keys = {"flops": "MMAC"} if unit == "MMAC" else {"cost": unit, "flops": "MMAC"}
     titles = " ".join(f"{title:>9}" for title in keys.values())
     largest = summary["largest"]

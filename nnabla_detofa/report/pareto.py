@@ -15,13 +15,17 @@ from ..storage import Stages
 from ..storage.files import write_bytes, write_text
 
 COLUMNS = ("budget", "flops", "score", "ap", "genotype")
-# what a million units of each cost are called, in a table and at an axis
 MILLIONS = {
     "flops": ("MMAC", "MACs of the detector (millions)"),
     "parameters": ("Mval", "parameters of the detector (millions)"),
     "memory": ("MB", "peak memory of one image's maps (MB)"),
     "latency": ("ms", "latency of the detector (ms)"),
 }
+
+
+def millions(cost: str) -> tuple[str, str]:
+    """What a million units of a cost are called, in a table and at an axis."""
+    return MILLIONS.get(cost, ("millions", f"{cost} of the detector (millions)"))
 
 
 def write_pareto(
@@ -60,7 +64,7 @@ def picture(detectors: Sequence[Detector], front: np.ndarray, metric: str, cost:
     axes.plot(*points[front].T, "o-", color="C0", label="Pareto front")
     axes.plot(*np.delete(points, front, axis=0).T, "o", color="C0", alpha=0.3, label="dominated")
     axes.plot(*points[-1], "s", color="C1", fillstyle="none", markersize=10, label=detectors[-1].name)
-    axes.set(xlabel=f"{MILLIONS[cost][1]}; budgets in grey", ylabel=f"AP (%), {metric}")
+    axes.set(xlabel=f"{millions(cost)[1]}; budgets in grey", ylabel=f"AP (%), {metric}")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     content = BytesIO()

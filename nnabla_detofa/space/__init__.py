@@ -2,7 +2,7 @@
 
 from .budgets import Budgets
 from .channels import make_divisible
-from .cost import CostModel
+from .cost import COMPUTED, CostModel
 from .family import Family, Segment, Tokens
 from .layer_costs import LayerCosts
 from .layers import Layer
@@ -16,6 +16,7 @@ from .tokens import TokenLayout
 from .variation_operators import draw_keys, insert
 
 __all__ = [
+    "COMPUTED",
     "FAMILIES",
     "PROPOSALS",
     "Budgets",
