@@ -73,10 +73,14 @@ def test_an_array_of_several_names_is_read_once(file):
     assert len(read(file)) == 3
 
 
-@pytest.mark.parametrize("value", [h5py.Empty("f4"), "text", np.zeros(3, [("a", "f4")])])
-def test_what_is_no_plain_array(file, value):
+CHUNKS = {"data": np.zeros(8), "chunks": (4,)}
+OTHERS = [{"data": one} for one in (h5py.Empty("f4"), "text", np.zeros(3, [("a", "f4")]))]
+
+
+@pytest.mark.parametrize("made", [CHUNKS, *OTHERS])
+def test_what_is_no_plain_array(file, made):
     with h5py.File(file, "r+") as out:
-        out["more"] = value
+        out.create_dataset("more", **made)
     with pytest.raises(WeightsError, match="^more "):
         read(file)
 
