@@ -114,7 +114,7 @@ class Run:
             kept: Kept[Any] = self.folder.json(DATA)
             known = kept.read() if (self.folder / DATA).exists() else None
             found = self.data["train"].examined(known, [self.data[split].split_digest for split in ("train", "test")])
-            if known is None:  # what is there may be another run's, whose folder refuses this one only later
+            if known is None and found:  # what is there may be another run's, whose folder refuses this one only later
                 self.folder.write(DATA, found)
 
     @property
