@@ -54,7 +54,7 @@ def test_both_launchers_build_the_same_runner(ran, host_launch, monkeypatch):
     assert cli.main(["-c", "detofa_demo", *SMALL]) == cli.DONE
     ours, theirs = ran
     assert type(ours) is type(theirs) is runner.DetOFASearcher
-    assert ours.space.size() == theirs.space.size()
+    assert ours.model.space == theirs.model.space
     assert set(ours.model.get_parameters()) == set(theirs.model.get_parameters())
     assert [len(ours.dataloader[part]) for part in ("train", "valid", "test")] == [
         len(theirs.dataloader[part]) for part in ("train", "valid", "test")
