@@ -86,3 +86,13 @@ def test_tokens_tell_networks_apart_and_fit_their_layout() -> None:
     assert len(np.unique(tokens, axis=0)) == len(paths)
     assert layout.layer == tuple(range(21))
     assert layout.block == (0,) * 3 + (1,) * 4 + (2,) * 4 + (3,) * 6 + (4,) * 4
+
+
+def test_stems_that_are_not_independent_are_kept_to() -> None:
+    given = SearchSpace.ofa_resnet50(base_depths=(1, 1, 1, 1)).to_dict()
+    stems = [[1, 0, 0], [0, 1, 2], [0, 2, 1]]
+    left = given["size"] // 18 * 15
+    space = SearchSpace.from_dict({**given, "size": left, "dropped_stems": stems})
+    first, second = space.sample(500, np.random.default_rng(0)), space.sample(500, np.random.default_rng(1))
+    assert space.contains(space.mutate(first, np.random.default_rng(2), 0.5)).all()
+    assert space.contains(space.crossover(first, second, np.random.default_rng(3))).all()
