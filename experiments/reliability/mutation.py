@@ -27,16 +27,22 @@ REPOSITORY = Path(__file__).parents[2]
 PACKAGE = "nnabla_detofa"
 
 # Tests of a room, as patterns below tests/; a room that is not listed has tests/ROOM/ or every test file with its name.
+RUNS = ["training/test_algorithm*.py", "training/test_methods.py", "algorithm/test_algorithm*.py"]  # whole ones, small
 TESTS = {
-    "errors": ["test_errors.py", "pruning/test_*.py", "training/test_training_interruption.py"],
-    "algorithm": ["training/test_algorithm*.py", "training/test_methods.py"],
-    "cli": ["host/test_host_cli.py", "host/test_host_configs.py"],
+    "errors": [
+        "test_errors.py",
+        "pruning/test_*.py",
+        "training/test_training_interruption.py",
+        "launch/test_launch_cli.py",
+    ],
+    "precision": ["supernet/test_supernet_half.py"],
+    "cli": ["host/test_host_cli.py", "host/test_host_configs.py", "launch/test_launch_cli.py"],
     "composition": ["host/test_host_cli.py", "host/test_host_configs.py"],
     "overrides": ["host/test_host_cli.py", "test_keys.py"],
-    "precision": ["supernet/test_supernet_half.py"],
-    "ranking": ["training/test_ranking.py", "training/test_algorithm.py"],
-    "searching": ["training/test_algorithm_search.py", "training/test_algorithm.py"],
-    "training": ["training/test_training*.py", "training/test_[!t]*.py"],
+    "training": ["training/test_training*.py", "training/test_[!t]*.py", "algorithm/test_algorithm*.py"],
+    "ranking": ["training/test_ranking.py", *RUNS],
+    "filter_stages": ["algorithm/test_filter_stages.py", *RUNS],
+    **dict.fromkeys(("searching", "search_stages", "pruning_stages", "algorithm", "searcher"), RUNS),
 }
 NOT_HERE = {
     "test_make.py",
