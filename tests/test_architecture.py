@@ -25,7 +25,7 @@ GRANTS = {
     "host": "nnabla nnabla_ext nnabla_nas filelock options",
     "host/job": "hydra omegaconf",
     "space": "numpy options",
-    "pruning": "numpy pydantic options space",
+    "pruning": "numpy options space",
     "search": "numpy options space",
     "path_filter": "numpy nnabla h5py hdf5 precision threads options space storage",
     "detection": "numpy pycocotools options",
