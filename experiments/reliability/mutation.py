@@ -249,7 +249,7 @@ def main() -> int:
     parser.add_argument("--commit", default="HEAD")
     parser.add_argument("--only", nargs="+", metavar="ROOM")
     parser.add_argument("--lines", type=int, default=3, help="of each room")
-    parser.add_argument("--seconds", type=float, default=1200, help="for the tests of one mutant")
+    parser.add_argument("--seconds", type=float, default=600, help="for the tests of one mutant")
     parser.add_argument("--list", action="store_true", help="print the mutants, run nothing")
     options = parser.parse_args()
     counts: dict[str, int] = {}
