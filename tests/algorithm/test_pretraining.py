@@ -65,11 +65,14 @@ def command(tmp_path, pretraining_command):
 
 
 @pytest.fixture
-def ready(command):
+def ready(command, monkeypatch):
     """A run as the pre-trainer builds it, its settings checked and nothing done."""
     with settled(OFAPretrainer) as seen:
         assert command().code == 0
-    return seen[0]
+    (run,) = seen
+    run.session._monitor.quiet = True  # its log is closed
+    monkeypatch.setattr(run.session, "curve", lambda *_: None)
+    return run
 
 
 def test_phases_run_in_order_and_leave_their_files(pretrained):
