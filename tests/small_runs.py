@@ -205,12 +205,6 @@ def undisturbed(start):
 
 
 @pytest.fixture(scope="session")
-def new_command():
-    """Builds a command on any configuration."""
-    return Command
-
-
-@pytest.fixture(scope="session")
 def finished(tmp_path_factory, pictures):
     """A command whose run is done, with its answer; not to be run again."""
     command = Command(tmp_path_factory.mktemp("finished"), pictures)

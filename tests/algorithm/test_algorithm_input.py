@@ -10,7 +10,6 @@ from small_runs import ABSENT, changed
 
 from nnabla_detofa.algorithm import train_and_search
 from nnabla_detofa.errors import ConfigError, SpaceError
-from nnabla_detofa.supernet import save_weights
 from nnabla_detofa.training.step import PathStep
 
 NETWORK = "network.ofa_resnet50_centernet"
@@ -62,13 +61,6 @@ def test_wrong_input_is_one_line_and_touches_no_result(again, overrides, said):
     assert re.search(said, again(*overrides).refusal)
     assert again.results() == before
     assert not (again.folder / "previous").exists()
-
-
-def test_weights_of_another_network(command, tiny):
-    wider = {"width_scale": 0.125, "channel_divisor": 4, "base_depths": [1, 1, 1, 1], "depths": [0, 1]}
-    save_weights(tiny(space=wider), command.start / "other.h5")
-    said = command(f"{NETWORK}.pretrained=other.h5").refusal
-    assert said.startswith(f"{command.start}/other.h5 holds the weights of another network: ")
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the host's log is open by then

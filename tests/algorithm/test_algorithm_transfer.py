@@ -25,18 +25,15 @@ def test_a_filter_file_saved_by_a_run_knows_its_space_and_buckets(finished, read
     ("overrides", "said"),
     [
         (["path_filter.n_buckets=4"], "{file} .* another design: n_buckets 5.* 4"),
-        (["path_filter.network.dim=16"], "{file} .* another design: dim 8.* 16"),
         (
             ["++network.ofa_resnet50_centernet.space.expands=[0.2,0.5,0.6]"],
-            "{file} .* another space: expands .*0.35.*0.6",
+            "{file} .* another space: expands .*0.6",
         ),
-        (["path_filter.pretrained=none.h5"], "no path filter at {start}/none.h5"),
         (["path_filter.pretrained=weights.h5"], "{start}/weights.h5 "),
-        ([f"{PRETRAINED}=3"], "pretrained is 3.* null"),
         ([f"{PRETRAINED}=cut.h5"], "{start}/cut.h5 cannot be read"),
         ([f"{PRETRAINED}=filter.h5"], "{start}/filter.h5 holds the weights of another network"),
     ],
-    ids=["buckets", "size", "space", "missing", "weights", "number", "cut off", "a filter"],
+    ids=["buckets", "space", "weights", "cut off", "a filter"],
 )
 def test_files_of_another_space_or_network_are_found_before_training(command, finished, overrides, said):
     folder = finished[0].folder

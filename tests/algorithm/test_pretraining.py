@@ -8,7 +8,7 @@ import nnabla as nn
 import numpy as np
 import pytest
 from small_runs import TINY as DETECTOR
-from small_runs import settled
+from small_runs import Command, settled
 
 from nnabla_detofa import pretraining, shrinking
 from nnabla_detofa.path_filter import PathFilter
@@ -41,12 +41,12 @@ STAGES = [*TRAINING, "paths", "path_filter", "filter_quality", "top1", "report"]
 
 
 @pytest.fixture(scope="session")
-def pretraining_command(new_command, pictures):
+def pretraining_command(pictures):
     """Builds the command on the pre-training demo's configuration made tiny."""
 
     def build(start, phases=PHASES):
         tiny = {**TINY, "hparams": {**TINY["hparams"], "phases": phases}}
-        return new_command(start, pictures, "demo_pretrain", tiny, removed=SHIPPED)
+        return Command(start, pictures, "demo_pretrain", tiny, removed=SHIPPED)
 
     return build
 
@@ -101,12 +101,12 @@ def test_the_summary_tells_the_accuracies(pretrained):
     assert list(summary["seconds"]) == STAGES[:-1]
 
 
-def test_a_detection_run_starts_from_what_pretraining_left(tmp_path, new_command, pictures, pretrained, finished):
+def test_a_detection_run_starts_from_what_pretraining_left(tmp_path, pictures, pretrained, finished):
     def files(folder):
         weights = f"network.ofa_resnet50_centernet.pretrained={folder / 'weights.h5'}"
         return weights, f"path_filter.pretrained={folder / 'path_filter.h5'}"
 
-    source, command = pretrained[0].folder, new_command(tmp_path, pictures)
+    source, command = pretrained[0].folder, Command(tmp_path, pictures)
     answer = command(*files(source), "path_filter.network.main_effects=auto")
     assert answer.code == 0
     (line,) = [line for line in answer.out if line.startswith("pretrained: ")]
