@@ -52,10 +52,9 @@ def replay(folder: Path) -> tuple[dict[str, Any], list[dict[str, float]], list[s
 
     if damaged := damage(folder, (STATE, WEIGHTS, BATCHES)):
         raise refuse(damaged)
-    record, weights, batches = (
-        read_json(folder / STATE),
-        *(_arrays(folder / name, refuse) for name in (WEIGHTS, BATCHES)),
-    )
+    record = read_json(folder / STATE)
+    with opened(folder / WEIGHTS, refuse) as one, opened(folder / BATCHES, refuse) as other:
+        weights, batches = read_arrays(one), read_arrays(other)
     try:
         network = _network(record, weights)
         parameters = network.get_parameters(grad_only=True)
@@ -65,11 +64,6 @@ def replay(folder: Path) -> tuple[dict[str, Any], list[dict[str, float]], list[s
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError) as error:
         raise refuse(f"{type(error).__name__}: {error}") from error
     return record, losses, [name for name, p in parameters.items() if not np.isfinite(p.g).all()]
-
-
-def _arrays(file: Path, refuse) -> dict[str, np.ndarray]:
-    with opened(file, refuse) as source:
-        return read_arrays(source)
 
 
 def _network(record: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> Supernet:
@@ -86,14 +80,10 @@ def _network(record: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> Su
 def _losses(
     network: Supernet, batches: Mapping[str, np.ndarray], number: int, record: Mapping[str, Any]
 ) -> dict[str, float]:
-    inputs, targets = (
-        [
-            nn.Variable.from_numpy_array(batches[name])
-            for name in sorted(batches)
-            if name.startswith(f"{number}/{kind}/")
-        ]
-        for kind in ("inputs", "targets")
-    )
+    names = [
+        [name for name in sorted(batches) if name.startswith(f"{number}/{kind}")] for kind in ("inputs", "targets")
+    ]
+    inputs, targets = ([nn.Variable.from_numpy_array(batches[name]) for name in some] for some in names)
     outputs = network(*inputs)
     terms = network.metrics(outputs, targets)
     loss = network.loss(outputs, targets, record["loss_weights"], terms)

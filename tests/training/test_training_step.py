@@ -88,13 +88,11 @@ def test_what_a_path_does_not_use_neither_decays_nor_moves(run, second_process, 
 
 def test_an_update_is_of_all_mini_batches(change, run):
     """The mean of their gradients, and of what is shown."""
-    run.step._model.apply(training=True)
-    apart, take = [], run.step.loader.next
+    loader, apart = run.step.loader, []
     for n in range(2):
-        batches = [take() for _ in range(2)]
-        run.step.loader = SimpleNamespace(next=lambda: batches[n], seek=lambda _: None)  # noqa: B023
+        run.step.loader = SimpleNamespace(next=loader.next, seek=lambda _: loader.seek(n))  # noqa: B023
         apart.append(change())
-        run.step.loader = run.trainer._loader
+    run.step.loader = loader
     run.step.accumulate = 2
     for name, gradient in change().items():
         np.testing.assert_allclose(gradient, (apart[0][name] + apart[1][name]) / 2, rtol=1e-3, atol=1e-5, err_msg=name)
@@ -102,7 +100,7 @@ def test_an_update_is_of_all_mini_batches(change, run):
 
 def test_lost_mini_batches_are_named(run):
     run.step.accumulate, given = 2, run.step.loader.next()
-    bad = {**given, "targets": [np.full_like(array, np.nan) for array in given["targets"]]}
+    bad = {**given, "targets": [a * np.float32(np.nan) if a.dtype.kind == "f" else a for a in given["targets"]]}
     run.step.loader = SimpleNamespace(next=iter([given, bad]).__next__)
     with pytest.raises(NotFiniteError) as caught:
         run.step(run.space.largest())
