@@ -78,13 +78,14 @@ def test_what_functions_get(demo):
         "hparams.finetune": [-1, "1"],
         "hparams.identity": [3, None],
         "hparams.loss_weights": [[1, 1], [1, 1, -1], 3, [1, 1, float("nan")]],
-        "hparams.phases": [{}, 3, {"a": 3}, {"a b": {}}, {"é": {}}, {3: {}}],
+        "hparams.phases": [{}, 3, {"a": 3}, *({name: {}} for name in ("a b", "é", "1st", "", "../a", 3, True, None))],
         "hparams.schedule": ["cosine", None],
         "hparams.schedule.at": [["a"], 3],
-        "hparams.schedule.factor": [0, -1],
+        "hparams.schedule.factor": [0, -1, "x", None, float("nan")],
         "hparams.schedule.name": ["stp", None],
         "hparams.schedule.per_batch": [0, 1.5],
-        "hparams.schedule.ramp": [-1],
+        "hparams.schedule.ramp": [-1, "x", None, float("nan")],
+        "hparams.schedule.ramp_from": [-1, "x", None, float("nan")],
         "hparams.schedule.rmap": [1],
         "hparams.seed": [-1, 2**32],
         "hparams.warmpu": [3],
@@ -132,6 +133,10 @@ def test_a_phase(demo):
 def test_latency_alone_has_options(demo):
     assert changed(demo, "cost", {"name": "latency", "batch": 2}).cost.batch == 2
     assert changed(demo, "cost", None).cost.name == "flops"
+    for key, value in (("repetitions", 0), ("check_paths", -1), ("batch", 1.5), ("table", 3), ("reps", 1)):
+        with pytest.raises(ConfigError) as caught:
+            changed(demo, "cost", {"name": "latency", key: value})
+        assert caught.value.key == f"cost.{key}"
 
 
 @pytest.mark.parametrize("key", [*HOST_HPARAMS, *SUPPLIED])

@@ -198,15 +198,11 @@ def test_a_full_disk_leaves_those_before_as_they_are(training, folder, monkeypat
     assert training().load() == {"step": 2}
 
 
-def test_other_settings_other_checkpoints(training, folder):
+def test_other_settings_are_refused_and_another_release_is_said(training, folder, monkeypatch):
     training().save(3)
     with pytest.raises(RunFolderError, match=f"000000003 was made under other settings .*; delete {folder} "):
         training(digest="e").load()
     assert training(digest=None).load() == {"step": 3}
-
-
-def test_another_release_is_said(training, monkeypatch):
-    training().save(3)
     monkeypatch.setattr(checkpoint, "version", lambda _: "9.9")
     one = training()
     assert one.load() == {"step": 3}
