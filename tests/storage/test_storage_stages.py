@@ -151,11 +151,11 @@ def test_a_stage_may_come_between_or_be_left_out(session, path):
         ({"lone": 2}, ["lone", "joint"]),
         ({"joint": 2}, ["joint"]),
         ({"third": 2}, ["third"]),
-        ({"second": 2}, ["second", "side", "leaf", "lone", "joint", "third"]),
+        ({"second": 2}, ["second", "side", "leaf", "lone", "joint", "third", "late"]),
         ({"side": None}, ["leaf", "joint"]),
     ],
 )
-def test_a_change_redoes_what_comes_after_it_and_nothing_else(session, changed, ran):
+def test_a_change_redoes_what_comes_after_it_and_nothing_else(session, path, changed, ran):
     def run(second=1, root=1, side=1, leaf=1, lone=1, joint=1, third=1):
         one = session()
         one.stage("root", root, after=[])
@@ -166,6 +166,7 @@ def test_a_change_redoes_what_comes_after_it_and_nothing_else(session, changed, 
         one.stage("lone", lone, after=["second"])
         one.stage("joint", joint, after=["leaf", "lone"])
         one.stage("third", third)
+        one.stage("late", 1, after=["second"])
         return one
 
     run()
@@ -174,9 +175,10 @@ def test_a_change_redoes_what_comes_after_it_and_nothing_else(session, changed, 
             run(**changed)
         return
     assert run(**changed).ran == ran
+    assert len(list(path.glob("previous/*"))) == bool(ran)  # all at once
     again = run(**changed)
     assert again.ran == []
-    assert len(again.folder.seconds) == 8 - (changed == {"side": None})  # of the stages of this session
+    assert len(again.folder.seconds) == 9 - (changed == {"side": None})  # of the stages of this session
 
 
 @pytest.mark.parametrize(
@@ -258,16 +260,19 @@ def test_a_process_that_does_not_write_leaves_the_folder_as_it_is(session, path)
     assert set(other.folder.seconds) == {"first", "second"}
 
 
-def test_all_processes_wait_before_a_stage_changes_anything_and_after_it(session):
-    """And as often where a setting changes: the one that writes moves files that another may look at."""
+def test_all_processes_wait_before_a_stage_changes_anything_and_after_it(session, path):
+    """And as often where a setting changes or a file did: the one that writes moves files that another looks at."""
     events = []
-    for value, writes in ((2, True), (3, False), (3, True)):
+    for value, writes in ((2, True), (3, False), (3, True), (4, False), (4, True)):
+        if (value, writes) == (4, False):
+            session().chain(first=1, second=4)
+            (path / "second.json").write_text("5")
         one = session(writes=writes, barrier=lambda: events.append("wait"))
         one.chain(first=1)
         events.clear()
         kept = one.folder.json("second.json")
         one.folder.run("second", {"value": value}, kept, lambda: events.append("work"))
-        assert events == ["wait", "work", "wait"]
+        assert events == ["wait"] * (value == 4) + ["wait", "work", "wait"]
 
 
 def test_a_rehearsal_does_nothing():
