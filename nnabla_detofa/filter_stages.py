@@ -134,7 +134,7 @@ def assess_path_filter(
                 **dict(options.fit),
             )
 
-    network = {**dict(options.network), "main_effects": main_effects(run, auto)[0]}
+    network = {**dict(options.network), "main_effects": new_path_filter(run, auto).design.main_effects}
     inputs = {"folds": options.folds, "network": network, "fit": dict(options.fit)}
     inputs["pretrained"] = options.pretrained and checksum(Path(options.pretrained))
     kept: Kept[dict[str, Any]] = run.folder.json("filter_quality.json")
