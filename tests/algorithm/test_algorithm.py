@@ -18,7 +18,6 @@ FILES = {
     *("paths_warmup.csv", "paths_final.csv", "paths_final_again.csv", "operations.csv", "pareto.csv", "pareto.png"),
     *("path_filter_warmup.h5", "path_filter_final.h5", "weights.h5", "pruned_space.json", "thresholds.json"),
     *("winners.csv", "search.json", "detectors.json", "filter_quality.json", "summary.json", "stages.json"),
-    "data.json",
     *(f"{checkpoint}/{file}" for checkpoint in CHECKPOINTS for file in ("weights.h5", "solver.h5", "state.json")),
 }
 OPERATION = ("stage", "layer", "depth", "width", "expand")
