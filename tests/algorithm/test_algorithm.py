@@ -147,7 +147,7 @@ def test_the_weights_are_those_of_the_last_checkpoint_and_load_by_name(finished,
     folder = finished[0].folder
     stored = arrays(folder / CHECKPOINTS[-1] / "weights.h5")
     assert (arrays(folder / "weights.h5").keys()) == stored.keys()
-    network = tiny(pretrained=folder / "weights.h5", stem_activation="relu", seed=1)
+    network = tiny(pretrained=str(folder / "weights.h5"), stem_activation="relu", seed=1)
     assert network.transfer.new == network.transfer.left_out == []
     for name, parameter in network.get_parameters().items():
         np.testing.assert_array_equal(parameter.d, stored[name], err_msg=name)
