@@ -72,7 +72,7 @@ def limits(run: Run) -> list[float]:
 def require_affordable(run: Run, pruned: SearchSpace) -> None:
     """SpaceError, before hours of fine-tuning, for a budget below the cheapest path that pruning left."""
     cheapest, least = run.cost.range(pruned)[0], min(limits(run))
-    if least < cheapest:
+    if least < cheapest and pruned != run.space:  # else the search says so
         raise SpaceError(
             f"search.budgets has {least:,.12g}; the cheapest path that pruning left costs {cheapest:,.12g}"
             f" {run.cost.unit}; raise the budget or prune less"
