@@ -58,7 +58,7 @@ def test_a_run_under_latency(command, tiny):
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (["cost=parameters", "search.budgets=[20]"], "search.budgets has 20; .* costs 24,915 parameters"),
+        (["cost=parameters", "search.budgets=[20]"], "at most 20; .* costs 24,915 parameters"),
         (["cost=latency", "cost.table=phone.csv"], "/phone.csv cannot be read"),
         (["cost=time"], "'time'; known: flops, latency, memory, parameters"),
     ],

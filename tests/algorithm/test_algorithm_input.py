@@ -20,7 +20,7 @@ NETWORK = "network.ofa_resnet50_centernet"
     [
         ("pruning.operation_ratio_per_bucket", 0.99, "'flops_score_all'.*; the shortest path needs 4"),
         ("pruning.operation_ratio_all", 0.99, "'flops_score_all'.*; the shortest path needs 4.*lower the ratios"),
-        ("search.budgets", [1e9, 1000], "search.budgets has 1,000; the cheapest path .* costs 421,248 MACs"),
+        ("search.budgets", [1e9, 1000], "at most 1,000; the cheapest path .* costs 421,248 MACs"),
         ("path_filter.network.heads", 3, "8.*3 heads"),
         ("path_filter.network.main_effects", "sometimes", "auto"),
         ("path_filter.fit.objective", "auc", "binary, ranking"),
