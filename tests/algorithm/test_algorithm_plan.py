@@ -96,7 +96,7 @@ def test_every_full_scale_configuration_has_a_plan_without_its_data(command, mon
     [
         (["plan=maybe"], "plan is 'maybe'"),
         (["args.algorithm=DartsSearcher"], "'DartsSearcher', which makes no plan"),
-        (["search.budgets=[20]"], "search.budgets has 20; "),
+        (["search.budgets=[20]"], "at most 20; "),
         (WITHOUT_DATA, "no VOC2007 in "),  # and without their number
     ],
 )
