@@ -209,7 +209,7 @@ class Stages:
             self.count_seconds(every=0)
             self._present = None
         self._say(f"{name}: done in {record.seconds:.1f} s")
-        return value
+        return value if self.writes or value is None else kept.read()  # what a process computed itself may differ
 
     def count_seconds(self, *, every: float = 10) -> None:
         """Note how long the present stage has taken, `every` so many seconds: a kill loses no more of them."""
