@@ -93,7 +93,8 @@ class PathTable:
     def empty(self) -> MeasuredPaths:
         """No paths."""
         n_genes, none = len(self._table.columns) - len(self._fields), np.empty(0)
-        return MeasuredPaths(np.empty((0, n_genes), np.int8), none, none.astype(np.int64), none)
+        cost = none if "cost" in self._fields else None
+        return MeasuredPaths(np.empty((0, n_genes), np.int8), none, none.astype(np.int64), none, cost)
 
     def start(self, measured: MeasuredPaths) -> None:
         """Write the header and the paths that are kept, whole or not at all."""

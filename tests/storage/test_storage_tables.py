@@ -42,11 +42,15 @@ def test_a_table_is_read_back_to_the_last_bit(file, with_cost):
             np.testing.assert_array_equal(again, column)
 
 
-def test_a_table_that_is_not_there_is_empty(table):
-    for found in (table.read(), table.empty()):
-        assert [column.shape for column in found[:4]] == [(0, len(GENES)), (0,), (0,), (0,)]
-        assert [column.dtype for column in found[:4]] == [np.int8, float, np.int64, float]
-        assert found.cost is None
+@pytest.mark.parametrize("with_cost", [False, True])
+def test_a_table_that_is_not_there_is_empty(file, with_cost):
+    table = PathTable(file, GENES, with_cost=with_cost)
+    found = [table.read(), table.empty()]
+    table.start(table.empty())  # as where nothing can be measured
+    for one in (*found, table.read()):
+        assert [column.shape for column in one[:4]] == [(0, len(GENES)), (0,), (0,), (0,)]
+        assert [column.dtype for column in one[:4]] == [np.int8, float, np.int64, float]
+        assert (one.cost is None) is not with_cost
 
 
 @pytest.mark.parametrize(
