@@ -1,6 +1,17 @@
 """Boxes to heat maps, peaks to boxes, average precision (2.1 and 4.1). NumPy and pycocotools only."""
 
 from .affine import affine, invert, letterbox, transform_boxes, transform_points
+from .bootstrap import (
+    Interval,
+    Judged,
+    JudgedAnswers,
+    JudgedDetections,
+    interval,
+    judge_coco,
+    judge_voc,
+    paired_difference,
+    resampled,
+)
 from .boxes import Detections, GroundTruth
 from .coco_ap import coco_ap, to_coco
 from .coco_file import Id, as_flag, bbox_of, has_bbox, id_order, is_bbox, is_id, read_instances
@@ -12,6 +23,10 @@ __all__ = [
     "Detections",
     "GroundTruth",
     "Id",
+    "Interval",
+    "Judged",
+    "JudgedAnswers",
+    "JudgedDetections",
     "Peaks",
     "Targets",
     "affine",
@@ -22,11 +37,16 @@ __all__ = [
     "encode",
     "has_bbox",
     "id_order",
+    "interval",
     "invert",
     "is_bbox",
     "is_id",
+    "judge_coco",
+    "judge_voc",
     "letterbox",
+    "paired_difference",
     "read_instances",
+    "resampled",
     "to_coco",
     "to_detections",
     "transform_boxes",

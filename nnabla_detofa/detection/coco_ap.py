@@ -34,6 +34,23 @@ def coco_ap(
     name are one. Prints nothing. DataError for a file or a dict that is not of COCO's form and for ids that the file
     does not hold.
     """
+    evaluation, _ = evaluated(detections, annotation_file, image_ids=image_ids, category_ids=category_ids)
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation.accumulate()
+        evaluation.summarize()
+    return {name: float(value) if value >= 0 else np.nan for name, value in zip(METRICS, evaluation.stats, strict=True)}
+
+
+def evaluated(
+    detections: Iterable[dict[str, Any]],
+    annotation_file: str | Path,
+    *,
+    image_ids: Iterable[Id] | None = None,
+    category_ids: Iterable[Id | None] | None = None,
+    any_size: bool = False,
+) -> tuple[COCOeval, "_Ids"]:
+    """Detections matched with objects as `coco_ap` says, of every range of sizes or of `any_size` alone, and the
+    numbers that images and categories have in it."""
     file, images = Path(annotation_file), None if image_ids is None else tuple(map(as_id, image_ids))
     stamp = None
     with contextlib.suppress(OSError):  # which is said where the file is read
@@ -45,10 +62,10 @@ def coco_ap(
         evaluation = COCOeval(ids.indexed(truth.objects), ids.indexed(results), iouType="bbox")
         evaluation.params.imgIds = truth.images
         evaluation.params.catIds = truth.categories
+        if any_size:
+            evaluation.params.areaRng = evaluation.params.areaRng[:1]
         evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    return {name: float(value) if value >= 0 else np.nan for name, value in zip(METRICS, evaluation.stats, strict=True)}
+    return evaluation, ids
 
 
 def to_coco(detections: Detections, image_ids: Sequence[Id], category_ids: Sequence[Id | None]) -> list[dict[str, Any]]:

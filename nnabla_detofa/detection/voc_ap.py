@@ -7,6 +7,8 @@ import numpy as np
 from ..options import Number, OneOf, Whole, checked
 from .boxes import Detections, GroundTruth, check_arrays
 
+ELEVEN = np.arange(11) / 10  # levels of recall
+
 
 @checked("voc_ap")
 def voc_ap(
@@ -29,16 +31,19 @@ def voc_ap(
     ConfigError for another interpolation or overlap; DataError for arrays that do not fit together, a label outside
     0 .. n_classes − 1, a box or score that is not finite.
     """
-    detections, truth = check_arrays(detections, "detections", n_classes), check_arrays(truth, "truth", n_classes)
-    order = np.argsort(-detections.score, kind="stable")
-    detections = Detections(*(column[order] for column in detections))
-    counts, right = _judge(detections, truth, n_classes, iou)
+    detections, truth, counts, right = judged(detections, truth, n_classes=n_classes, iou=iou)
     average, positives = _INTERPOLATIONS[interpolation], np.bincount(truth.label[~truth.difficult], minlength=n_classes)
     return np.array([average(right[counts & (detections.label == c)], positives[c]) for c in range(n_classes)])
 
 
-def _judge(detections: Detections, truth: GroundTruth, n_classes: int, iou: float) -> tuple[np.ndarray, np.ndarray]:
-    """Whether each detection (best first) counts, that is, did not find a difficult object; and whether it is right."""
+def judged(
+    detections: Detections, truth: GroundTruth, *, n_classes: int, iou: float
+) -> tuple[Detections, GroundTruth, np.ndarray, np.ndarray]:
+    """Both as they were checked, detections the best first; whether each detection counts, that is, did not find a
+    difficult object; and whether it is right. DataError as in `voc_ap`."""
+    detections, truth = check_arrays(detections, "detections", n_classes), check_arrays(truth, "truth", n_classes)
+    order = np.argsort(-detections.score, kind="stable")
+    detections = Detections(*(column[order] for column in detections))
     detection, found = _pair(detections, truth, n_classes)
     overlap = inclusive_iou(detections.box[detection], truth.box[found])
     # Of one detection's pairs the greatest overlap, and of equal overlaps the object annotated first.
@@ -51,7 +56,7 @@ def _judge(detections: Detections, truth: GroundTruth, n_classes: int, iou: floa
     counts[detection[truth.difficult[found]]] = False
     right[:] = False
     right[detection[np.unique(found, return_index=True)[1]]] = True  # later finders of one object are duplicates
-    return counts, right
+    return detections, truth, counts, right
 
 
 def _pair(detections: Detections, truth: GroundTruth, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -85,7 +90,7 @@ def _eleven_point(right: np.ndarray, positives: int) -> float:
     if not positives:
         return np.nan
     # k / 10 rather than k · 0.1: 3 of 10 objects do reach the level .3, which 3 · 0.1 > .3 would deny.
-    rank = np.searchsorted(np.cumsum(right) / positives, np.arange(11) / 10)
+    rank = np.searchsorted(np.cumsum(right) / positives, ELEVEN)
     return float(np.append(_precision(right), 0)[rank].mean())
 
 
