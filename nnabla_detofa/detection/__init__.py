@@ -2,6 +2,7 @@
 
 from .affine import affine, invert, letterbox, transform_boxes, transform_points
 from .bootstrap import (
+    N_RESAMPLES,
     Interval,
     Judged,
     JudgedAnswers,
@@ -20,6 +21,7 @@ from .targets import Targets, encode
 from .voc_ap import voc_ap
 
 __all__ = [
+    "N_RESAMPLES",
     "Detections",
     "GroundTruth",
     "Id",

@@ -27,7 +27,9 @@ AT_ONCE = 5_000_000  # weights of detections in memory
 class Judged(Protocol):
     """Answers to test images beside what was to be found, ready to be weighted."""
 
-    n_images: int
+    @property
+    def n_images(self) -> int:
+        """How many there are, those without an object or an answer included."""
 
     def per_class(self, weights: np.ndarray) -> np.ndarray:
         """For each row of `weights`, (resamples, n_images) int, the figure of each class, (resamples, n_classes); nan

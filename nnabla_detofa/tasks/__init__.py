@@ -2,6 +2,6 @@
 
 from .centernet import CenterNet
 from .classification import Classification
-from .task import Task
+from .task import Assessment, Task
 
-__all__ = ["CenterNet", "Classification", "Task"]
+__all__ = ["Assessment", "CenterNet", "Classification", "Task"]

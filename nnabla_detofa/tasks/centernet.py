@@ -6,7 +6,18 @@ from typing import Annotated, Any, ClassVar
 import nnabla as nn
 import numpy as np
 
-from ..detection import Detections, Peaks, coco_ap, decode, to_coco, to_detections, voc_ap
+from ..detection import (
+    Detections,
+    JudgedDetections,
+    Peaks,
+    coco_ap,
+    decode,
+    judge_coco,
+    judge_voc,
+    to_coco,
+    to_detections,
+    voc_ap,
+)
 from ..errors import ConfigError, DataError, unknown
 from ..options import Listed, Number, Whole
 from ..precision import single_precision
@@ -33,13 +44,17 @@ def voc_metric(interpolation: str) -> Callable[[Detections, Any], float]:
 
 def coco_metric(detections: Detections, dataset) -> float:
     """COCO's AP, IoU .5 to .95."""
-    results = to_coco(detections, dataset.image_ids, dataset.category_ids)
-    some = {"image_ids": dataset.image_ids, "category_ids": dataset.category_ids}
-    return float(coco_ap(results, dataset.annotation_file, **some)["AP"])
+    ids = _ids(dataset)
+    return float(coco_ap(to_coco(detections, *ids.values()), dataset.annotation_file, **ids)["AP"])
+
+
+def _ids(dataset) -> dict[str, Any]:
+    return {"image_ids": dataset.image_ids, "category_ids": dataset.category_ids}
 
 
 COCO = "coco"
-METRICS = {"voc07": voc_metric("11-point"), "voc": voc_metric("area"), COCO: coco_metric}
+INTERPOLATIONS = {"voc07": "11-point", "voc": "area"}
+METRICS = {**{name: voc_metric(one) for name, one in INTERPOLATIONS.items()}, COCO: coco_metric}
 
 
 class CenterNet(Task):
@@ -110,11 +125,23 @@ class CenterNet(Task):
         """Whether the images show an object that counts."""
         return not loader.dataset.ground_truth().difficult.all()
 
-    def figure(self, metric: str, network, loader) -> float:
-        """Average precision."""
+    def answers(self, network, loader) -> Detections:
+        """Detections, in the images' own pixels."""
         batches = loader.batches(np.arange(len(loader.dataset)))
-        found = detect(network, batches, on_device=not network.works_channel_major())
-        return average_precision(metric, found, loader.dataset)
+        return detect(network, batches, on_device=not network.works_channel_major())
+
+    def figure_of(self, metric: str, answers: Detections, loader) -> float:
+        """Average precision."""
+        return average_precision(metric, answers, loader.dataset)
+
+    def judged(self, metric: str, answers: Detections, loader) -> JudgedDetections:
+        """Which of them are right; as for `figure_of`."""
+        dataset = loader.dataset
+        if metric == COCO:
+            ids = _ids(dataset)
+            return judge_coco(to_coco(answers, *ids.values()), dataset.annotation_file, **ids)
+        sizes = {"n_images": len(dataset), "n_classes": len(dataset.classes)}
+        return judge_voc(answers, dataset.ground_truth(), interpolation=INTERPOLATIONS[metric], **sizes)
 
 
 def detect(network, batches: Iterable, *, top: int = 100, on_device: bool = False) -> Detections:

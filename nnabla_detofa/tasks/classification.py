@@ -6,6 +6,7 @@ import nnabla as nn
 import nnabla.functions as F  # noqa: N812
 import numpy as np
 
+from ..detection import JudgedAnswers
 from ..options import ratio
 from ..precision import single_precision
 from ..space import ClassifierLayers, SearchSpace
@@ -55,18 +56,26 @@ class Classification(Task):
         """Top-1 error."""
         return {"error": F.mean(F.top_n_error(_logits(outputs), targets[0]))}
 
-    def figure(self, metric: str, network, loader) -> float:  # noqa: ARG002 - there is one
-        """Top-1 accuracy: the share of images whose own class gets the largest logit."""
+    def answers(self, network, loader) -> JudgedAnswers:
+        """Whether an image's own class gets the largest logit."""
 
         def read(logits: nn.Variable):
             return lambda: (logits.forward(clear_buffer=True), logits.d)[1]
 
-        right = images = 0
+        right, label = [], []
         for batch, logits in answers(network, loader.batches(np.arange(len(loader.dataset))), read):
             n = batch.n_valid
-            right += int((logits[:n].argmax(axis=1) == batch.targets[0][:n, 0]).sum())
-            images += n
-        return right / images
+            label.append(batch.targets[0][:n, 0])
+            right.append(logits[:n].argmax(axis=1) == label[-1])
+        return JudgedAnswers(np.concatenate(right), np.concatenate(label), self.n_classes)
+
+    def figure_of(self, metric: str, answers: JudgedAnswers, loader) -> float:  # noqa: ARG002 - there is one
+        """Top-1 accuracy."""
+        return int(answers.right.sum()) / answers.n_images
+
+    def judged(self, metric: str, answers: JudgedAnswers, loader) -> JudgedAnswers:  # noqa: ARG002
+        """They are."""
+        return answers
 
 
 def _logits(outputs):

@@ -2,13 +2,23 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import nnabla as nn
+import numpy as np
 
+from ..detection import Judged, resampled
 from ..errors import ConfigError, unknown
 from ..options import Options, Whole
 from ..space import NetworkLayers, SearchSpace
+
+
+class Assessment(NamedTuple):
+    """A figure in 0–1, that of each class (nan where nothing is of it), and those on resampled images."""
+
+    figure: float
+    per_class: np.ndarray
+    resampled: np.ndarray
 
 
 class Task(Options):
@@ -39,8 +49,27 @@ class Task(Options):
         """What is shown while training, by name; lower is better."""
 
     @abstractmethod
+    def answers(self, network, loader) -> Any:
+        """What the network's active path says of all images of a loader."""
+
+    @abstractmethod
+    def figure_of(self, metric: str, answers: Any, loader) -> float:
+        """The named metric, in 0–1, of answers to the images of a loader."""
+
+    @abstractmethod
+    def judged(self, metric: str, answers: Any, loader) -> Judged:
+        """The answers beside what was to be found, for the named metric on some of the images."""
+
     def figure(self, metric: str, network, loader) -> float:
         """The named metric, in 0–1, of the network's active path on all images of a loader."""
+        return self.figure_of(metric, self.answers(network, loader), loader)
+
+    def assess(self, metric: str, network, loader, *, rng: np.random.Generator) -> Assessment:
+        """The figure, of classes and of resampled images too; the network answers once."""
+        answers = self.answers(network, loader)
+        judged = self.judged(metric, answers, loader)
+        per_class = judged.per_class(np.ones((1, judged.n_images), int))[0]
+        return Assessment(self.figure_of(metric, answers, loader), per_class, resampled(judged, rng=rng))
 
     def require_metric(self, metric: str, loader) -> None:  # noqa: ARG002 - for tasks whose metrics need something
         """ConfigError for a metric that this task does not have, or the loader's images cannot give."""

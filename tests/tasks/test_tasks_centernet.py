@@ -54,6 +54,13 @@ def perfect(loader):
         yield batch._replace(images=np.concatenate(maps, axis=1).astype(np.float32))
 
 
+def blurred(loader):
+    """Answers that are wrong in every second image."""
+    for batch in perfect(loader):
+        batch.images[1::2] = np.roll(batch.images[1::2], 3, axis=2)
+        yield batch
+
+
 @pytest.fixture
 def coco(tmp_path):
     """Builds a loader of five images in the COCO layout, their ids and those of the two classes with gaps."""
@@ -133,6 +140,21 @@ def test_kernels_decide_where_peaks_are_looked_for(loader, tiny, monkeypatch):
     figures = [network.task.figure("voc", network, loader(False, False)) for network in networks]
     assert asked == [100]
     assert figures[0] == pytest.approx(figures[1], abs=0.02)
+
+
+@pytest.mark.parametrize("metric", TASK.metrics)
+def test_one_answer_gives_the_figure_its_classes_and_its_resamples(loader, coco, metric, monkeypatch):
+    images = coco(False, False) if metric == "coco" else loader(False, False)
+    figure = TASK.figure_of(metric, found := detect(Echo(images.n_classes), blurred(images)), images)
+    asked = []
+    monkeypatch.setattr(CenterNet, "answers", lambda _self, *given: asked.append(given) or found)
+    ours, again = (TASK.assess(metric, None, images, rng=np.random.default_rng(1)) for _ in range(2))
+    assert asked == [(None, images)] * 2
+    assert ours.figure == TASK.figure(metric, None, images) == figure
+    assert 0.1 < figure < 1 and ours.per_class.shape == (images.n_classes,)
+    assert np.nanmean(ours.per_class) == pytest.approx(figure, abs=1e-12)
+    assert ours.resampled.shape == (1000,) and np.nanmin(ours.resampled) < figure < np.nanmax(ours.resampled)
+    np.testing.assert_array_equal(ours.resampled, again.resampled)
 
 
 def test_a_loader_of_another_grid_is_said(loader, tiny):

@@ -130,6 +130,10 @@ def test_top1_is_the_share_of_images_whose_class_leads():
     loader = SimpleNamespace(task="classification", dataset=range(7), batches=batches)
     assert TASK.figure("top1", Echo(), loader) == 5 / 7
     assert TASK.is_defined(loader)
+    found = TASK.assess("top1", Echo(), loader, rng=np.random.default_rng(0))
+    assert found.figure == 5 / 7
+    np.testing.assert_allclose(found.per_class, [1, 1, 0, 1, *[np.nan] * 3])
+    assert len(found.resampled) == 1000 and found.resampled.mean() == pytest.approx(5 / 7, abs=0.02)
 
 
 def test_a_data_set_for_another_network_is_said():
