@@ -2,18 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from io import BytesIO
 from typing import Any
 
 import numpy as np
 
+from .detection import interval, paired_difference
 from .errors import SpaceError
 from .filter_stages import Score
-from .search import Best, best_measured, contested, evolve
+from .search import Best, best_measured, contested, evolve, pareto_front
 from .space import SearchSpace
-from .training import HELD_OUT, Run, evaluation_work, figure_inputs, figures, held_out_figures
+from .storage.files import write_bytes
+from .training import HELD_OUT, Assessed, Run, assessed, evaluation_work, figure_inputs, held_out_figures
 
 WINNERS = "winners"  # the table of those that were measured
+RESAMPLED = "resampled.npy"  # (detectors, resamples) float32: AP on the same resampled test images
 LARGEST, LARGEST_LEFT = "largest path", "largest path of the pruned space"
+
+EVALUATED = ("ap", "ap_interval", "ap_per_class", "on_front", "equal_to")
 
 
 @dataclass(frozen=True)
@@ -23,7 +29,10 @@ class Detector:
     budget: that it was found under; None for the largest path, which has a `name` instead.
     flops, cost: of the path; `cost` where budgets are of another one, else None.
     score, bucket: of the path filter, and where it was searched; held_out_ap: what decided between buckets.
-    path: a row of genes. ap: on the test split, 0–1, once it is evaluated.
+    path: a row of genes. Once it is evaluated:
+    ap: on the test split, 0–1; ap_interval: its 95 % bootstrap interval; ap_per_class: None where nothing is of one.
+    on_front: whether no other of the run's detectors dominates it.
+    equal_to: rows, from 1 on and the largest path behind the found ones, whose paired difference in AP may be 0.
     """
 
     path: tuple[int, ...]
@@ -35,19 +44,24 @@ class Detector:
     bucket: int | None = None
     held_out_ap: float | None = None
     ap: float | None = None
+    ap_interval: tuple[float, ...] | None = None
+    ap_per_class: tuple[float | None, ...] | None = None
+    on_front: bool | None = None
+    equal_to: tuple[int, ...] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it: a found path has all but a name, the largest path has no more than its name and AP; what is
-        not known yet is left out."""
-        given = {**asdict(self), "path": list(self.path)}
+        """As JSON holds it: a found path has all but a name, the largest path no more than its name and what evaluation
+        says; what is not known yet is left out."""
+        given = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
         found = {"budget", "score", "bucket", "held_out_ap"} if self.name is None else {"name"}
-        known = {key for key in ("cost", "ap") if given[key] is not None}
+        known = {key for key in ("cost", *EVALUATED) if given[key] is not None}
         return {key: value for key, value in given.items() if key in {"path", "flops", *found, *known}}
 
     @classmethod
     def from_dict(cls, given: dict[str, Any]) -> "Detector":
         """What `to_dict` gave."""
-        return cls(**{**given, "path": tuple(given["path"])})
+        read: dict[str, Any] = {key: tuple(one) if isinstance(one, list) else one for key, one in given.items()}
+        return cls(**read)
 
     @property
     def genes(self) -> np.ndarray:
@@ -146,8 +160,10 @@ def evaluate(run: Run, space: SearchSpace, found: list[Detector], *, largest: np
 
     def work() -> list[Detector]:
         distinct, place = np.unique([one.genes for one in detectors], axis=0, return_inverse=True)
-        aps = figures(run, "evaluate", distinct)[place].tolist()
-        return [replace(one, ap=ap) for one, ap in zip(detectors, aps, strict=True)]
+        found = Assessed(*(column[place] for column in assessed(run, "evaluate", distinct)))
+        if run.folder.writes:
+            write_bytes(run.folder / RESAMPLED, _npy(found.resampled.astype(np.float32)))
+        return rated(detectors, run.cost(np.array([one.path for one in detectors], np.int8)), found)
 
     def encode(rows: list[Detector]) -> dict:
         *pareto, last = [one.to_dict() for one in rows]
@@ -159,8 +175,36 @@ def evaluate(run: Run, space: SearchSpace, found: list[Detector], *, largest: np
     return run.stages.run(
         "evaluate",
         {**figure_inputs(run, "test"), "cost": run.cost_inputs},
-        run.folder.json("detectors.json", encode, decode),
+        run.folder.json("detectors.json", encode, decode, RESAMPLED),
         work,
         rehearsed=lambda: detectors,
         takes=evaluation_work(run, len(detectors)),
     )
+
+
+def rated(detectors: Sequence[Detector], costs: np.ndarray, found: Assessed) -> list[Detector]:
+    """Detectors with all that evaluation says of them; `costs` (n,), and as many rows of `found`."""
+    aps, front = found.figure.tolist(), pareto_front(costs, found.figure)
+    return [
+        replace(
+            one,
+            ap=aps[i],
+            ap_interval=(*interval(found.resampled[i]),),
+            ap_per_class=tuple(None if np.isnan(ap) else ap for ap in found.per_class[i].tolist()),
+            on_front=i in front,
+            equal_to=(*equals(found.resampled, i),),
+        )
+        for i, one in enumerate(detectors)
+    ]
+
+
+def equals(resampled: np.ndarray, i: int) -> list[int]:
+    """Numbers, from 1 on, of the other rows that the i-th cannot be told from on the same resampled images."""
+    others = [j for j in range(len(resampled)) if j != i]
+    return [j + 1 for j in others if paired_difference(resampled[i], resampled[j]).holds(0)]
+
+
+def _npy(array: np.ndarray) -> bytes:
+    content = BytesIO()
+    np.save(content, array, allow_pickle=False)
+    return content.getvalue()

@@ -7,18 +7,24 @@ from .pareto import millions
 
 
 def pareto_lines(summary: dict[str, Any]) -> Iterator[str]:
-    """The found detectors, with FLOPs and with the cost where that is another."""
+    """The found detectors, with FLOPs and with the cost where that is another, and the rows that each one's AP cannot
+    be told from, by paired differences on resampled test images."""
     unit, _ = millions(summary["cost"]["name"])
     keys = {"flops": "MMAC"} if unit == "MMAC" else {"cost": unit, "flops": "MMAC"}
     titles = " ".join(f"{title:>9}" for title in keys.values())
     largest = summary["largest"]
     width = max(14, len(largest["name"]))
-    yield f"{f'budget ({unit})':>{width}} {titles} {'score':>7} {'AP (%)':>7}"
-    for row in (*summary["pareto"], largest):
+    rows = (*summary["pareto"], largest)
+    equals = [", ".join(map(str, row.get("equal_to") or ())) for row in rows]
+    last = max(len("equal to"), *map(len, equals))
+    heading = f"{'score':>7} {'AP (%)':>7} {'95 % interval':>14} {'row':>3} {'equal to':>{last}}"
+    yield f"{f'budget ({unit})':>{width}} {titles} {heading}"
+    for number, (row, others) in enumerate(zip(rows, equals, strict=True), start=1):
         first = f"{_millions(row['budget']) if 'budget' in row else largest['name']:>{width}}"
         costs = " ".join(f"{_millions(row[key]):>9}" for key in keys)
         score = f"{'':>7}" if row.get("score") is None else f"{row['score']:7.3f}"
-        yield f"{first} {costs} {score} {100 * row['ap']:7.2f}"
+        ends = " – ".join(f"{100 * end:.2f}" for end in row.get("ap_interval") or ())
+        yield f"{first} {costs} {score} {100 * row['ap']:7.2f} {ends:>14} {number:>3} {others:>{last}}"
 
 
 def pruning_line(summary: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ from ..space import CostModel, SearchSpace
 from ..storage import Stages
 from ..storage.files import write_bytes, write_text
 
-COLUMNS = ("budget", "flops", "score", "ap", "genotype")
+COLUMNS = ("budget", "flops", "score", "ap", "ap_low", "ap_high", "on_front", "genotype")
 MILLIONS = {
     "flops": ("MMAC", "MACs of the detector (millions)"),
     "parameters": ("Mval", "parameters of the detector (millions)"),
@@ -40,7 +40,9 @@ def write_pareto(
     writer = csv.DictWriter(table, columns, extrasaction="ignore")
     writer.writeheader()
     for one in detectors[:-1]:
-        writer.writerow({**one.to_dict(), "unit": cost.unit, "genotype": json.dumps(space.genotype(one.genes))})
+        ends = dict(zip(("ap_low", "ap_high"), one.ap_interval or (), strict=False))
+        genotype = json.dumps(space.genotype(one.genes))
+        writer.writerow({**one.to_dict(), **ends, "unit": cost.unit, "genotype": genotype})
     write_text(folder / "pareto.csv", table.getvalue())
     costs = cost(np.array([one.path for one in detectors], np.int8))
     front = pareto_front(costs, np.array([one.ap for one in detectors]))
@@ -48,7 +50,7 @@ def write_pareto(
 
 
 def picture(detectors: Sequence[Detector], front: np.ndarray, metric: str, cost: str) -> bytes:
-    """AP over cost as PNG: a line through the front, and fainter what it dominates.
+    """AP over cost as PNG, with its intervals: a line through the front, and fainter what it dominates.
 
     `front` holds, by ascending cost, which of the detectors no other one dominates; the last is the largest path.
     """
@@ -61,6 +63,9 @@ def picture(detectors: Sequence[Detector], front: np.ndarray, metric: str, cost:
     axes = figure.subplots()
     for budget in np.array([one.budget for one in detectors[:-1]], float):
         axes.axvline(budget / 1e6, color="0.85", linewidth=1)
+    known = np.array([one.ap_interval is not None for one in detectors])
+    low, high = 100 * np.array([one.ap_interval for one in detectors if one.ap_interval], float).reshape(-1, 2).T
+    axes.vlines(points[known, 0], low, high, color="C0", alpha=0.5, linewidth=1.5, label="95 % intervals")
     axes.plot(*points[front].T, "o-", color="C0", label="Pareto front")
     axes.plot(*np.delete(points, front, axis=0).T, "o", color="C0", alpha=0.3, label="dominated")
     axes.plot(*points[-1], "s", color="C1", fillstyle="none", markersize=10, label=detectors[-1].name)

@@ -39,6 +39,7 @@ def summary(run: Run, space: SearchSpace, quality: dict[str, Any] | None, detect
         "filter": quality and quality["filter"],
         "filter_quality": quality,
         "metric": options.metric,
+        "classes": list(run.data["test"].classes),
         "cost": cost_summary(run.cost, run.folder),
         "pareto": [one.to_dict() for one in pareto],
         "largest": largest.to_dict(),

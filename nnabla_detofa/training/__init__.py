@@ -4,6 +4,8 @@ from .costs import cost_summary
 from .identity import run_identity
 from .measured_stages import (
     HELD_OUT,
+    Assessed,
+    assessed,
     evaluation_work,
     figure_inputs,
     figures,
@@ -23,10 +25,12 @@ __all__ = [
     "HELD_OUT",
     "WARMUP",
     "WEIGHTS",
+    "Assessed",
     "DrawnPaths",
     "PathSampler",
     "Run",
     "Schedule",
+    "assessed",
     "cost_summary",
     "drawn_paths",
     "evaluation_work",

@@ -1,9 +1,12 @@
 """Measuring many paths, shared by all processes, in tables that grow (Algorithm 1, line 3; Section 4.1)."""
 
+import zlib
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
+from ..detection import N_RESAMPLES
 from ..errors import ConfigError, NumericError
 from ..storage import Kept, MeasuredPaths, PathTable, Work
 from .measuring import FixedImages, PathMeasurer
@@ -128,13 +131,19 @@ def fill(
 
 
 def shared(
-    run: Run, name: str, paths: np.ndarray, value: Callable[[np.ndarray], float], *, first: int = 0
+    run: Run,
+    name: str,
+    paths: np.ndarray,
+    value: Callable[[np.ndarray], float | np.ndarray],
+    *,
+    first: int = 0,
+    shape: tuple[int, ...] = (),
 ) -> Iterator[tuple[slice, np.ndarray]]:
-    """Which paths, from the `first` on, and their values: one path at a time for each process. The session may be
-    stopped behind each time."""
+    """Which paths, from the `first` on, and their values, each of `shape`: one path at a time for each process. The
+    session may be stopped behind each time."""
     ranks = run.processes.n
     for start in run.session.progress(range(first, len(paths), ranks), name):
-        values = np.zeros(ranks)
+        values = np.zeros((ranks, *shape))
         if (mine := start + run.processes.rank) < len(paths):
             values[run.processes.rank] = value(paths[mine])
         some = slice(start, min(start + ranks, len(paths)))
@@ -179,6 +188,35 @@ def figures(run: Run, name: str, paths: np.ndarray) -> np.ndarray:
     for some, values in shared(run, name, paths, figure_of(run, "test")):
         found[some] = values
     return found
+
+
+class Assessed(NamedTuple):
+    """n paths on the test split: `figure` (n,), `per_class` (n, classes), nan where nothing is of one, and `resampled`
+    (n, resamples), the figures on the same resampled images for all paths."""
+
+    figure: np.ndarray
+    per_class: np.ndarray
+    resampled: np.ndarray
+
+
+def assessed(run: Run, name: str, paths: np.ndarray) -> Assessed:
+    """The metric of each path on the test split, with what tells how certain it is.
+
+    The images decide which resamples are drawn, so that those of other runs on the same images are the same.
+    """
+    loader, measure = run.data["test"], measurer(run, bn=EVALUATION)
+    bounds = np.cumsum([1, loader.n_classes])
+
+    def value(path: np.ndarray) -> np.ndarray:
+        measure.prepare(path)
+        rng = np.random.default_rng(zlib.crc32(loader.split_digest.encode()))
+        return np.hstack(run.model.task.assess(run.options.metric, run.model, loader, rng=rng))
+
+    found = np.zeros((len(paths), bounds[-1] + N_RESAMPLES))
+    for some, values in shared(run, name, paths, value, shape=found.shape[1:]):
+        found[some] = values
+    figure, *rest = np.split(found, bounds, axis=1)
+    return Assessed(figure[:, 0], *rest)
 
 
 def held_out_figures(run: Run, name: str, paths: np.ndarray) -> np.ndarray:

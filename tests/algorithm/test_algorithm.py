@@ -18,6 +18,7 @@ FILES = {
     *("paths_warmup.csv", "paths_final.csv", "paths_final_again.csv", "operations.csv", "pareto.csv", "pareto.png"),
     *("path_filter_warmup.h5", "path_filter_final.h5", "weights.h5", "pruned_space.json", "thresholds.json"),
     *("winners.csv", "search.json", "detectors.json", "filter_quality.json", "summary.json", "stages.json"),
+    "resampled.npy",
     *(f"{checkpoint}/{file}" for checkpoint in CHECKPOINTS for file in ("weights.h5", "solver.h5", "state.json")),
 }
 OPERATION = ("stage", "layer", "depth", "width", "expand")
@@ -87,7 +88,7 @@ def test_operations(finished, ready, pruned):
 def test_found_paths_keep_their_budgets_and_the_pruned_space(finished, ready, pruned):
     space, cost, budgets = ready.space, ready.flops, ready.budgets
     table, summary = finished[0].rows("pareto.csv"), finished[0].json("summary.json")
-    assert list(table[0]) == ["budget", "flops", "score", "ap", "genotype"]
+    assert list(table[0]) == ["budget", "flops", "score", "ap", "ap_low", "ap_high", "on_front", "genotype"]
     assert [float(row["budget"]) for row in table] == budgets.edges[1:].tolist()
     for bucket, (row, entry) in enumerate(zip(table, summary["pareto"], strict=True)):
         path = np.array([entry["path"]], np.int8)
@@ -97,6 +98,8 @@ def test_found_paths_keep_their_budgets_and_the_pruned_space(finished, ready, pr
         assert float(row["flops"]) == entry["flops"] == flops <= entry["budget"]
         assert budgets.bucket(flops) == entry["bucket"] <= bucket
         assert (float(row["score"]), float(row["ap"])) == (entry["score"], entry["ap"])
+        assert [float(row["ap_low"]), float(row["ap_high"])] == entry["ap_interval"]
+        assert row["on_front"] == str(entry["on_front"])
 
 
 def test_what_a_run_measured_is_what_it_chose_from(finished, ready):
@@ -123,7 +126,8 @@ def test_summary(finished, ready, pruned):
     assert -1 <= summary["filter"]["kendall_tau"] <= 1
     assert set(summary["filter_quality"]["other_images"]) == {"path filter", "FLOPs", "ridge regression"}
     contract = {"budget", "flops", "score", "ap", "path"}
-    assert all(set(row) == contract | {"bucket", "held_out_ap"} for row in summary["pareto"])
+    known = {"ap_interval", "ap_per_class", "on_front", "equal_to"}
+    assert all(set(row) == contract | known | {"bucket", "held_out_ap"} for row in summary["pareto"])
     assert all(type(row["flops"]) is int and 0 <= row["ap"] <= 1 and 0 < row["score"] < 1 for row in summary["pareto"])
     assert summary["largest"]["flops"] == ready.flops.range(pruned)[1]
     assert summary["largest"]["name"] == "largest path of the pruned space"

@@ -48,7 +48,8 @@ def test_other_budgets_search_and_evaluate_alone(again, ready):
     found = again.json("summary.json")["pareto"]
     assert [one["budget"] for one in found] == limits
     assert all(one["flops"] <= one["budget"] for one in found)
-    results = {"winners.csv", "search.json", "detectors.json", "summary.json", "pareto.csv", "pareto.png"}
+    results = {"winners.csv", "search.json", "detectors.json", "resampled.npy"}
+    results |= {"summary.json", "pareto.csv", "pareto.png"}
     after, aside = again.results(), again.folder / "previous" / "1"
     assert {name for name in before if after[name] != before[name]} == results | {"stages.json"}
     assert {file.name for file in aside.iterdir()} == results | {"stages.json"}

@@ -45,7 +45,18 @@ def test_a_run_under_latency(command, tiny):
     summary = command.json("summary.json")
     assert summary["cost"] == {"name": "latency", "unit": "ns", "prediction": command.json("latency_check.json")}
     found = command.rows("pareto.csv")
-    assert list(found[0]) == ["budget", "flops", "cost", "unit", "score", "ap", "genotype"]
+    assert list(found[0]) == [
+        "budget",
+        "flops",
+        "cost",
+        "unit",
+        "score",
+        "ap",
+        "ap_low",
+        "ap_high",
+        "on_front",
+        "genotype",
+    ]
     for row, one, parts in zip(found, summary["pareto"], summary["parts"]["pareto"], strict=True):
         path = network.space.from_genotype(json.loads(row["genotype"]))[None]
         assert (int(row["cost"]), int(row["flops"]), row["unit"]) == (cost(path)[0], flops(path)[0], "ns")

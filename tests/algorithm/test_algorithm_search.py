@@ -2,14 +2,15 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from small_runs import changed
 
 from nnabla_detofa.errors import SpaceError
 from nnabla_detofa.report.lines import quality_lines
-from nnabla_detofa.search_stages import require_affordable, search
+from nnabla_detofa.search_stages import Detector, rated, require_affordable, search
 from nnabla_detofa.storage import PathTable
-from nnabla_detofa.training import measured_stages
+from nnabla_detofa.training import Assessed, measured_stages
 
 
 class Untouched:
@@ -148,3 +149,22 @@ def test_a_budget_that_pruning_leaves_no_path_for_is_refused_before_fine_tuning(
     require_affordable(ready, space)
     with pytest.raises(SpaceError, match=f"search.budgets has {cheapest:,.12g}; .* prune less"):
         require_affordable(ready, pruned)
+
+
+def test_detectors_are_rated_by_dominance_and_by_pairs():
+    """Two budgets of one path are both on the front and equal; noise that all share tells no one from another."""
+    noise = np.random.default_rng(0).normal(0, 0.1, 1000)
+    figures, costs = np.array([0.3, 0.3, 0.2, 0.5]), np.array([1, 1, 2, 3])
+    own = np.random.default_rng(1).normal(0, 0.05, (4, 1000)) * [[0], [0], [0], [1]]
+    per_class = np.array([[0.3, np.nan]] * 4)
+    detectors = [Detector(path=(i,), flops=1) for i in range(4)]
+    found = rated(detectors, costs, Assessed(figures, per_class, figures[:, None] + noise + own))
+    assert [one.ap for one in found] == figures.tolist()
+    assert [one.on_front for one in found] == [True, True, False, True]
+    assert [one.equal_to for one in found] == [(2,), (1,), (), ()]
+    assert {one.ap_per_class for one in found} == {(0.3, None)}
+    for one in found[:3]:
+        np.testing.assert_allclose(one.ap_interval, [one.ap - 0.196, one.ap + 0.196], atol=0.02)
+    own[3] *= 6
+    found = rated(detectors, costs, Assessed(figures, per_class, figures[:, None] + noise + own))
+    assert [one.equal_to for one in found] == [(2, 4), (1, 4), (4,), (1, 2, 3)]

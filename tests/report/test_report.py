@@ -1,5 +1,7 @@
 """Tables, picture and plan of a run: amounts that are readable, and what is not known is not made up."""
 
+import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,19 +15,21 @@ from nnabla_detofa.search_stages import Detector
 from nnabla_detofa.storage import Work
 
 FOUND = {"budget": 12.5e6, "flops": 12_345_678, "cost": 2_500_000, "score": 0.25, "ap": 0.4567}
+FOUND |= {"ap_interval": [0.4, 0.51234], "equal_to": [2]}
 LARGEST = {"name": "largest path of the pruned space", "flops": 98e6, "cost": 3e6, "ap": 0.5}
 
 
 @pytest.mark.parametrize(
     ("cost", "titles", "cells"),
     [
-        ("flops", "budget (MMAC) MMAC score AP (%)", ["12.5 12.3 0.250 45.67", "98.0 50.00"]),
-        ("latency", "budget (ms) ms MMAC score AP (%)", ["12.5 2.5 12.3 0.250 45.67", "3 98.0 50.00"]),
+        ("flops", "budget (MMAC) MMAC score", ["12.5 12.3 0.250 45.67 40.00 – 51.23 1 2", "98.0 50.00 2"]),
+        ("latency", "budget (ms) ms MMAC score", ["12.5 2.5 12.3 0.250 45.67 40.00 – 51.23 1 2", "3 98.0 50.00 2"]),
     ],
 )
 def test_a_table_of_detectors(cost, titles, cells):
     lines = list(pareto_lines({"cost": {"name": cost}, "pareto": [FOUND], "largest": LARGEST}))
     assert len({len(line) for line in lines}) == 1  # columns are below each other
+    titles += " AP (%) 95 % interval row equal to"
     assert [" ".join(line.split()) for line in lines] == [titles, cells[0], f"{LARGEST['name']} {cells[1]}"]
 
 
@@ -47,7 +51,10 @@ def test_figures_that_are_not_defined_are_said():
 def test_a_detector_is_stored_and_read_back():
     found = Detector(path=(0, -1), flops=3, cost=4, budget=5.0, score=0.5, bucket=1, held_out_ap=None, ap=0.25)
     largest = Detector(path=(0, -1), flops=3, name="largest path")
-    assert [Detector.from_dict(one.to_dict()) for one in (found, largest)] == [found, largest]
+    rated = {"ap": 0.5, "ap_interval": (0.4, 0.6), "ap_per_class": (None, 0.5), "on_front": False, "equal_to": ()}
+    for one in (found, largest, replace(found, **rated), replace(largest, **rated)):
+        assert Detector.from_dict(json.loads(json.dumps(one.to_dict()))) == one
+    assert set(replace(largest, **rated).to_dict()) == {"path", "flops", "name", *rated}
     assert set(found.to_dict()) == {"path", "flops", "cost", "budget", "score", "bucket", "held_out_ap", "ap"}
     assert set(largest.to_dict()) == {"path", "flops", "name"}
 
@@ -62,6 +69,8 @@ def test_a_picture_shows_all_detectors_and_the_front_as_a_line(monkeypatch, cost
         Detector(
             path=(0,), flops=i * 10**6, cost=cost and i * cost, ap=ap, budget=None if i == 3 else 1e6 * i, name="abc"
         )
+        if i > 1
+        else Detector(path=(0,), flops=10**6, cost=cost, ap=ap, budget=1e6, name="abc", ap_interval=(0.05, 0.2))
         for i, ap in ((1, 0.1), (2, 0.05), (3, 0.3))
     ]
     png = picture(detectors, np.array([0, 2]), "voc07", "latency" if cost else "flops")
@@ -72,6 +81,8 @@ def test_a_picture_shows_all_detectors_and_the_front_as_a_line(monkeypatch, cost
     assert front.get_xydata().tolist() == [[unit, 10], [3 * unit, 30]]
     assert dominated.get_xydata().tolist() == [[2 * unit, 5]]
     assert largest.get_xydata().tolist() == [[3 * unit, 30]] and largest.get_label() == "abc"
+    (intervals,) = drawn[0].collections  # of those that have one
+    np.testing.assert_allclose(intervals.get_segments(), [[[unit, 5], [unit, 20]]])
     assert ("ms" in drawn[0].get_xlabel()) is bool(cost) and "voc07" in drawn[0].get_ylabel()
 
 

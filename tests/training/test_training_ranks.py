@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nnabla_detofa.errors import NumericError
-from nnabla_detofa.training.measured_stages import fill, path_table
+from nnabla_detofa.training.measured_stages import fill, path_table, shared
 from nnabla_detofa.training.step import NotFiniteError
 
 BIAS = "heads/size/output/conv/_b"
@@ -53,6 +53,18 @@ def test_paths_are_shared_by_the_processes_and_a_table_goes_on(run, second_proce
     assert len(mine) == (3 - n + 1) // 2
     fill(run, table, "some", paths[::-1], value)  # a table of other paths is begun anew
     np.testing.assert_array_equal(table.read().paths, paths[::-1])
+
+
+def test_a_path_may_have_several_values(run, second_process):
+    second_process(0.5)
+    run.session.pause = lambda: None
+    paths = run.space.sample(3, np.random.default_rng(0))
+    found = dict(enumerate(shared(run, "some", paths, lambda path: np.array([path.sum(), 1 / 3]), shape=(2,))))
+    assert [(some.start, some.stop) for some, _ in found.values()] == [(0, 2), (2, 3)]
+    (first, second), (last,) = (values for _, values in found.values())
+    third = np.float32(1 / 3) + np.float32(0.5)
+    np.testing.assert_array_equal([first, last], [[paths[i].sum() + 0.5, third] for i in (0, 2)])
+    np.testing.assert_array_equal(second, [0.5, 0.5])
 
 
 def test_sums_are_the_same_for_one_process_and_two(run, second_process):
