@@ -53,6 +53,7 @@ class DetectionDataset:
     findings: tuple[Finding, ...] = ()
     category_ids: tuple[Id | None, ...] = ()  # COCO: of each class; None for one that the file does not define
     annotation_file: Path | None = None  # COCO: the instances json
+    validation: DetectionDataset | None = None  # of a training split that brings its own held-out images
 
     def __len__(self) -> int:
         return len(self.images)
@@ -82,6 +83,8 @@ class DetectionDataset:
                 found.update(array.tobytes())
             if image.ignored.any():  # sets without any keep the digest that they had before these were known
                 found.update(image.ignored.tobytes())
+        if self.validation is not None:
+            found.update(self.validation.digest.encode())
         return found.hexdigest()[:16]
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> DetectionDataset:
@@ -103,6 +106,11 @@ def _flat(arrays: list[np.ndarray], dtype: type) -> np.ndarray:
     return np.concatenate(arrays).astype(dtype) if arrays else np.zeros(0, dtype)
 
 
+def validation_of(dataset: Any) -> Any:
+    """The images for validation that a training split brings; None where some of its own are held out."""
+    return getattr(dataset, "validation", None)
+
+
 def n_held_out(n: int, held_out: float | int) -> int:
     """How many of `n` images a share in [0, 1) takes, or a number of images, of which half of them are the most."""
     return max(1, round(n * held_out)) if 0 < held_out < 1 else min(int(held_out), n // 2)
@@ -111,19 +119,24 @@ def n_held_out(n: int, held_out: float | int) -> int:
 def hold_out(dataset: Any, held_out: float | int, seed: int) -> tuple[Any, Any]:
     """A random partition into the part that is trained on and the part held out for validation.
 
-    Depends on `seed` alone. Both parts are in random order, so that the first n images of a part are a fair sample of
-    it. A data set has `name`, a length and `subset(indices)`. Raises DataError if nothing is left to train on.
+    Where the data set brings the latter, all of it is trained on. Depends on `seed` alone. Both parts are in random
+    order, so that the first n images of a part are a fair sample of it. A data set has `name`, a length and
+    `subset(indices)`. Raises DataError if nothing is left to train on.
     """
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(HELD_OUT,)))
+    if (own := validation_of(dataset)) is not None:
+        return dataset.subset(rng.permutation(len(dataset))), own.subset(rng.permutation(len(own)))
     n, share = len(dataset), n_held_out(len(dataset), held_out)
     if share >= n:
         raise DataError(f"held_out takes {share} of the {n} images of {dataset.name}; none is left to train on")
-    order = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(HELD_OUT,))).permutation(n)
+    order = rng.permutation(n)
     return dataset.subset(order[share:]), dataset.subset(order[:share])
 
 
 def to_train_on(dataset: Any, findings: Findings, *, held_out: float | int = 0, max_objects: int = 0) -> None:
     """The flaws of a training split: nothing to learn, of a class or at all, too much held out, too many objects."""
     place, counts, n = Path(dataset.name), dataset.class_counts, len(dataset)
+    held_out = 0 if validation_of(dataset) is not None else held_out
     if held_out >= 1 and held_out > n // 2:
         findings.add(Flaw.HELD_OUT_MORE, place, f"held_out is {held_out} of {n} images")
     if n_held_out(n, held_out) >= n:

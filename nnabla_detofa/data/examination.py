@@ -15,7 +15,7 @@ import cv2
 from tqdm import tqdm
 
 from ..errors import ConfigError, DataError
-from .dataset import to_test_on, to_train_on
+from .dataset import to_test_on, to_train_on, validation_of
 from .flaws import Findings, Flaw, Severity, by_flaw, count_lines, tell
 from .images import examine_image
 from .stream import in_order
@@ -55,6 +55,7 @@ def examine(options: Any, *, threads: int | None = None, show: bool = True) -> l
     classes = options.classes
     for split in ("train", "test"):
         part = Part(split, split, {}, Findings(strict=False), [], [], [])
+        own = None
         try:
             dataset = options.read(split, classes, strict=False)
         except ConfigError:
@@ -62,10 +63,7 @@ def examine(options: Any, *, threads: int | None = None, show: bool = True) -> l
         except DataError as error:
             part.findings.add(Flaw.SPLIT_UNREADABLE, Path(split), str(error))
         else:
-            counts = dict(zip(dataset.classes, dataset.class_counts.tolist(), strict=True))
-            part = part._replace(name=dataset.name, counts=counts)
-            part.findings.extend(dataset.findings)
-            _look_at_all(part, dataset, threads or len(os.sched_getaffinity(0)), show=show)
+            part, own = _looked_at(split, dataset, threads, show=show), validation_of(dataset)
             if len(dataset) and not any(one.flaw.severity is Severity.UNUSABLE for one in dataset.findings):
                 most = getattr(options, "max_objects", 0)
                 if split == "train":
@@ -75,6 +73,10 @@ def examine(options: Any, *, threads: int | None = None, show: bool = True) -> l
             _same_pictures(parts, part)
             classes = classes or dataset.classes or None  # of a training split that is unusable there may be none
         parts.append(part)
+        if own is not None:
+            part = _looked_at("val", own, threads, show=show)
+            _same_pictures(parts, part, Flaw.SAME_IMAGE_IN_SPLIT)
+            parts.append(part)
     return parts
 
 
@@ -83,7 +85,12 @@ def severity(parts: Iterable[Part]) -> Severity:
     return max((finding.flaw.severity for part in parts for finding in part.findings), default=Severity.NOTED)
 
 
-def _look_at_all(part: Part, dataset: Any, threads: int, *, show: bool) -> None:
+def _looked_at(split: str, dataset: Any, threads: int | None, *, show: bool) -> Part:
+    """A split with the flaws of its annotations and of its images."""
+    counts = dict(zip(dataset.classes, dataset.class_counts.tolist(), strict=True))
+    part = Part(split, dataset.name, counts, Findings(strict=False), [], [], [])
+    part.findings.extend(dataset.findings)
+    threads = threads or len(os.sched_getaffinity(0))
     with ThreadPoolExecutor(threads, "images") as pool:
         looked = in_order(lambda i: _look(*dataset.picture(i)), range(len(dataset)), pool, AHEAD * threads)
         bar = tqdm(looked, part.split, len(dataset), unit="image", disable=not show, dynamic_ncols=True)
@@ -92,6 +99,7 @@ def _look_at_all(part: Part, dataset: Any, threads: int, *, show: bool) -> None:
             part.files.append(dataset.picture(number)[0])
             part.sizes.append(size)
             part.digests.append(digest)
+    return part
 
 
 def _look(file: Path, size: tuple[int, int] | None) -> tuple[Findings, tuple[int, int] | None, bytes | None]:
@@ -104,15 +112,16 @@ def _look(file: Path, size: tuple[int, int] | None) -> tuple[Findings, tuple[int
     return findings, (pixels.shape[1], pixels.shape[0]), digest
 
 
-def _same_pictures(before: Sequence[Part], part: Part) -> None:
-    """The flaws of pictures that are in a split twice, or in one `before` too: by their pixels, or as the very file."""
+def _same_pictures(before: Sequence[Part], part: Part, flaw: Flaw = Flaw.SAME_IMAGE_IN_TEST) -> None:
+    """The flaws of pictures that are in a split twice, or in one `before` too, which is a `flaw` of its own: by their
+    pixels, or as the very file."""
     trained: dict[Any, Path] = {}
     for one in before:
         trained.update(zip([*one.files, *one.digests], one.files * 2, strict=True))
     first: dict[bytes, Path] = {}
     for file, digest in zip(part.files, part.digests, strict=True):
         if other := trained.get(file) or (digest and trained.get(digest)):
-            part.findings.add(Flaw.SAME_IMAGE_IN_TEST, file, f"as {other}")
+            part.findings.add(flaw, file, f"as {other}")
         if digest and first.setdefault(digest, file) != file:
             part.findings.add(Flaw.SAME_IMAGE_IN_SPLIT, file, f"as {first[digest]}")
 

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from ..errors import DataError, require_whole
-from .dataset import ORDER, SAMPLE, hold_out, to_test_on, to_train_on
+from .dataset import ORDER, SAMPLE, hold_out, to_test_on, to_train_on, validation_of
 from .dataset_options import StreamOptions
 from .flaws import Finding, Findings, count_lines, tell
 from .images import ImageCache
@@ -85,7 +85,10 @@ class BatchStream(ABC):
         cv2.setLogLevel(0)  # what it would say of a damaged image is in our error
         findings = self._findings(dataset, searching)
         if self._rank == 0:
-            for line in count_lines(dataset.name, [*dataset.findings, *findings]):
+            lines = count_lines(dataset.name, [*dataset.findings, *findings])
+            if (own := validation_of(dataset)) is not None:
+                lines += count_lines(own.name, own.findings)
+            for line in lines:
                 tell(line)
 
     def _part(self, dataset: Any, searching: bool) -> Any:
