@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -83,7 +83,8 @@ def dataset_of(
     wanted: Wanted,
     *,
     origin: float,
-    sides: bool,
+    sides: bool = False,
+    shares: bool = False,
     place: Path,
     findings: Findings,
     **more: Any,
@@ -91,8 +92,8 @@ def dataset_of(
     """The images with the objects of wanted classes that have an area and touch their image, each once.
 
     A box that only sticks out is kept: the part inside is what is trained on, the whole is what AP compares. `origin`
-    is as in `DetectionDataset`, where `more` goes too. With `sides` the boxes of the split's files, which are at
-    `place`, are x, y, width, height, else corners.
+    is as in `DetectionDataset`, where `more` goes too. The boxes of the split's files, which are at `place`,
+    are x, y, width, height with `sides`, centre, width, height as `shares` of the image with that, else corners.
     """
     wanted.require_some((one.name for sample in samples for one in sample.objects), place, name, findings)
     objects: list[Object] = []  # of all images
@@ -130,7 +131,8 @@ def dataset_of(
         for i in np.flatnonzero(each):
             corners = f"({', '.join(f'{corner:.6g}' for corner in boxes[i])})" if flaw.name.startswith("BOX") else ""
             findings.add(flaw, samples[image[i]].place, corners, object=objects[i].key)
-    _require_usual_form(exact, size, {flaw: int(each.sum()) for flaw, each in found.items()}, place, findings, sides)
+    form = "shares" if shares else "sides" if sides else "corners"
+    _require_usual_form(exact, size, {flaw: int(each.sum()) for flaw, each in found.items()}, place, findings, form)
     counts = np.bincount(image[sound], minlength=len(samples))
     ends = np.cumsum(counts)
     columns = [column[sound] for column in (boxes, kinds, difficult, crowd, ignored)]
@@ -143,25 +145,50 @@ def dataset_of(
 
 
 def _require_usual_form(
-    boxes: np.ndarray, size: np.ndarray, counts: dict[Flaw, int], place: Path, findings: Findings, sides: bool
+    boxes: np.ndarray, size: np.ndarray, counts: dict[Flaw, int], place: Path, findings: Findings, form: str
 ) -> None:
     """The flaw of a split whose boxes (n, 4) in images of `size` (n, 2) are well-formed and of another form.
 
     A few such numbers are mistakes of their own, which leave as flawed boxes; a whole split of them is a converter's
-    mistake. They are in shares of the image where more than half of them lie within 0 to 1, and x, y, width, height for
-    corners, or the reverse, where many do not fit into their image, and all would in the other form.
+    mistake. They are in shares of the image where more than half of them lie within 0 to 1, and of another form than
+    their own where many do not fit into their image, and all would in the other form.
     """
     n, shares = len(boxes), counts[Flaw.BOX_IN_SHARES]
+    wants, others = FORMS[form]
     if 2 * shares > n:
         reason = f"{shares} of {n} boxes lie within 0 to 1, as shares of the image do; boxes must be in pixels"
+        if form == "shares":
+            reason = f"{shares} of {n} boxes are no pixel large, as if they were divided by the image's size twice"
         findings.add(Flaw.BOXES_IN_ANOTHER_FORM, place, f"{place}: {reason}")
         return
-    unfit = counts[Flaw.BOX_STICKS_OUT] + counts[Flaw.BOX_OUTSIDE] if sides else counts[Flaw.BOX_INVERTED]
+    unfit = counts[Flaw.BOX_INVERTED] if form == "corners" else counts[Flaw.BOX_STICKS_OUT] + counts[Flaw.BOX_OUTSIDE]
     if n < FEWEST or unfit < SUSPICIOUS * n:
         return
-    low, high = boxes[:, :2], boxes[:, 2:]
-    other = high - low if sides else low + high  # the corner that the last two numbers would be, or would lead to
-    if (other <= size + FEW_PIXELS).all() and (other > low).all():
-        has, wants = ("corners x1, y1, x2, y2", "x, y, width, height") if sides else ("x, y, width, height", "corners")
-        reason = f"{unfit} of {n} boxes do not fit into their image, and all would if they were {has}"
-        findings.add(Flaw.BOXES_IN_ANOTHER_FORM, place, f"{place}: {reason}; boxes must be {wants}")
+    for has, low, high in others(boxes[:, :2], boxes[:, 2:], size):
+        if (high <= size + FEW_PIXELS).all() and (high > low).all():
+            reason = f"{unfit} of {n} boxes do not fit into their image, and all would if they were {has}"
+            findings.add(Flaw.BOXES_IN_ANOTHER_FORM, place, f"{place}: {reason}; boxes must be {wants}")
+            return
+
+
+def _instead_of_shares(low: np.ndarray, high: np.ndarray, size: np.ndarray) -> Iterator[tuple[str, Any, Any]]:
+    """The corners that shares of the image, centre and size, would be if they were meant in other ways."""
+    first, second = (low + high) / 2 / size, (high - low) / size  # the numbers as they were written
+    forms = {
+        "x1, y1, x2, y2": (first, second),
+        "x, y of a corner, width, height": (first, first + second),
+        "centre x, y, width, height": (first - second / 2, first + second / 2),
+    }
+    for form, corners in list(forms.items())[:2]:
+        yield f"{form} as shares of the image", *(one * size for one in corners)
+    if (second >= 1).all():  # a pixel large; shares are less
+        for form, corners in forms.items():
+            yield f"{form} in pixels", *corners
+
+
+# what boxes must be, and what else they may turn out to be: in words, with both corners
+FORMS: dict[str, tuple[str, Callable[[Any, Any, Any], Iterable[tuple[str, Any, Any]]]]] = {
+    "corners": ("corners", lambda low, high, _: [("x, y, width, height", low, low + high)]),
+    "sides": ("x, y, width, height", lambda low, high, _: [("corners x1, y1, x2, y2", low, high - low)]),
+    "shares": ("centre x, y, width, height as shares of the image, from 0 to 1", _instead_of_shares),
+}
