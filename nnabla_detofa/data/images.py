@@ -7,6 +7,7 @@ import stat
 import warnings
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 
@@ -15,7 +16,7 @@ import numpy as np
 from PIL import Image as Pillow
 
 from ..errors import DataError
-from .flaws import Findings, Flaw
+from .flaws import Finding, Findings, Flaw
 
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "JPEG2000", "PPM")
 # what files of these formats are called, in the order of preference where one name has several, whatever the case
@@ -24,6 +25,8 @@ MAX_PIXELS = 2**27  # a few kilobytes can declare an image that fills the memory
 MAX_BYTES = 2**30
 DAMAGED = "cannot decode the image {}: it is damaged, cut off or of no known kind; `nnabla_detofa check` finds all such"
 ORIENTATION = 0x0112  # EXIF's tag
+# names of the parts of a PNG that may hold it; Pillow decodes the picture to look for them
+TAGS = (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")
 # what an orientation tag asks for, on rows and columns of (h, w, 3) pixels
 TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     2: lambda pixels: pixels[:, ::-1],
@@ -74,14 +77,26 @@ def examine_image(file: Path, size: tuple[int, int] | None, findings: Findings) 
 def image_size(file: Path, findings: Findings) -> tuple[int, int] | None:
     """Width and height, turned as its orientation tag says, from the header alone; None, and the reason in `findings`,
     for an unusable image."""
-    data = read_bytes(file, "image", Flaw.IMAGE_MISSING, findings)
-    own = Findings(strict=findings.strict)  # what is only unusual about it is found when it is examined
-    header = None if data is None else _read_header(file, data, own)
+    try:
+        status = os.stat(file)  # noqa: PTH116
+        size, found = _size_of(file, (status.st_mtime_ns, status.st_size))
+    except (OSError, ValueError):
+        size, found = _size_of.__wrapped__(file, None)
+    for one in found:
+        findings.add(one.flaw, one.file, one.detail)
+    return size
+
+
+@lru_cache(maxsize=2**18)  # the loaders of all splits ask again
+def _size_of(file: Path, stamp: object) -> tuple[tuple[int, int] | None, list[Finding]]:  # noqa: ARG001
+    """The size, or what makes the image unusable; what is only unusual about it is found when it is examined."""
+    found = Findings(strict=False)
+    data = read_bytes(file, "image", Flaw.IMAGE_MISSING, found)
+    header = None if data is None else _read_header(file, data, found)
     if header is None:
-        findings.extend(own)
-        return None
+        return None, found.unusable
     _, size, orientation = header
-    return size[::-1] if orientation >= 5 else size
+    return (size[::-1] if orientation >= 5 else size), []
 
 
 def read_bytes(file: Path, what: str, missing: Flaw, findings: Findings, *, limit: int = MAX_BYTES) -> bytes | None:
@@ -101,10 +116,15 @@ def read_list(file: Path, what: str) -> list[str]:
     """The lines of a list of names, without the empty ones; DataError for what is none."""
     data = read_bytes(file, what, Flaw.SPLIT_UNREADABLE, Findings()) or b""
     try:
-        text = data.decode("utf-16" if data[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else "utf-8-sig")
+        return [line for line in lines_of(data) if line]
     except ValueError as error:
         raise DataError(f"cannot read the {what} {file}: {error}") from error
-    return [line for line in map(str.strip, LINE_END.split(text)) if line]
+
+
+def lines_of(data: bytes) -> list[str]:
+    """The lines of a text of any system, empty ones too; ValueError for what is none."""
+    text = data.decode("utf-16" if data[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else "utf-8-sig")
+    return [line.strip() for line in LINE_END.split(text)]
 
 
 def _read_header(file: Path, data: bytes, findings: Findings) -> tuple[str | None, tuple[int, int], int] | None:
@@ -113,7 +133,9 @@ def _read_header(file: Path, data: bytes, findings: Findings) -> tuple[str | Non
     try:
         with Pillow.open(io.BytesIO(data), formats=FORMATS) as picture:
             width, height = picture.size
-            deep, orientation = ";16" in f"{picture.mode}{picture.tile}", picture.getexif().get(ORIENTATION)
+            deep, orientation = ";16" in f"{picture.mode}{picture.tile}", None
+            if picture.format != "PNG" or any(tag in data for tag in TAGS):
+                orientation = picture.getexif().get(ORIENTATION)
             frames = getattr(picture, "is_animated", False)
     except Pillow.DecompressionBombError:
         width, height = MAX_PIXELS, 2  # or more: Pillow does not say
