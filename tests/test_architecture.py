@@ -29,7 +29,7 @@ GRANTS = {
     "search": "numpy options space",
     "path_filter": "numpy nnabla h5py hdf5 precision threads options space storage",
     "detection": "numpy pycocotools options",
-    "data": "numpy cv2 PIL sklearn tqdm options detection storage",
+    "data": "numpy cv2 PIL sklearn tqdm yaml options detection storage",
     "kernels": "numpy nnabla threads",
     "tasks": "numpy nnabla precision options space detection",
     "supernet": "numpy nnabla h5py hdf5 pydantic precision options host space kernels tasks",

@@ -1,12 +1,13 @@
-"""VOC, COCO, image folders and the generated digits: data sets, augmentation and batches (4.1). Without NNabla."""
+"""VOC, COCO, YOLO, image folders, generated digits: data sets, augmentation and batches (4.1). Without NNabla."""
 
-from . import coco, digits, image_folder, voc
+from . import coco, digits, image_folder, voc, yolo
 from .augment import Augmentation
 from .coco import read_coco
 from .dataset import DetectionDataset, Image, hold_out
 from .loader import DetectionLoader, LoaderOptions
 from .stream import Batch
 from .voc import read_voc
+from .yolo import read_yolo
 
 __all__ = [
     "Augmentation",
@@ -21,5 +22,7 @@ __all__ = [
     "image_folder",
     "read_coco",
     "read_voc",
+    "read_yolo",
     "voc",
+    "yolo",
 ]

@@ -11,7 +11,7 @@ from ..errors import DataError, is_number
 from ..options import Listed, Text
 from .dataset import DetectionDataset
 from .dataset_loader import DatasetLoader
-from .dataset_options import DatasetOptions
+from .dataset_options import RootOptions
 from .flaws import Findings, Flaw
 from .images import MAX_PIXELS, SUFFIXES, image_size
 from .listing import Listing, composed
@@ -69,7 +69,7 @@ def _read(
     ]
     wanted = Wanted(dict.fromkeys(categories.values()) if classes is None else classes, listed_by)
     ids = {name: key for key, name in reversed(categories.items())}
-    more = {"category_ids": tuple(ids.get(name) for name in wanted.names), "annotation_file": file}
+    more: dict[str, Any] = {"category_ids": tuple(ids.get(name) for name in wanted.names), "annotation_file": file}
     return dataset_of(file.stem, samples, wanted, origin=ORIGIN, sides=True, place=file, findings=findings, **more)
 
 
@@ -185,7 +185,7 @@ def _object(row: dict, key: Id, name: str, file: Path, findings: Findings) -> Ob
 PAIR = Listed(Text("the name of the image folder or of the instances json"), n=2)
 
 
-class CocoOptions(LoaderOptions, DatasetOptions):
+class CocoOptions(LoaderOptions, RootOptions):
     """`train` and `test` are pairs of image folder and instances json in `root`."""
 
     where = "dataloader.coco"

@@ -13,8 +13,14 @@ from .examination import Part, as_json, examine, severity
 from .flaws import Finding, Flaw, Severity, by_flaw
 from .image_folder import FolderOptions
 from .voc import VocOptions
+from .yolo import YoloOptions
 
-DECLARED: dict[str, Any] = {"voc": VocOptions, "coco": CocoOptions, "image_folder": FolderOptions}
+DECLARED: dict[str, Any] = {
+    "voc": VocOptions,
+    "coco": CocoOptions,
+    "yolo": YoloOptions,
+    "image_folder": FolderOptions,
+}
 SHOWN = 20  # places of a flaw on the terminal; the JSON file has them all
 VERDICTS = {
     Severity.NOTED: "clean",

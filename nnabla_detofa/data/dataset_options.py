@@ -62,12 +62,11 @@ class StreamOptions(Options):
 class DatasetOptions(Options):
     """Options of a data set on disk, beside those of its task.
 
-    `root` is the folder that holds the data set. `classes` selects, and gives the labels their order: objects of other
-    classes are left out; null means those that the training split has.
+    `classes` selects, and gives the labels their order: objects of other classes are left out; null means those that
+    the training split has.
     """
 
     where: ClassVar[str]  # the key of a configuration that holds these options
-    root: Annotated[str | Path, PLACE]
     classes: Annotated[Sequence[Any] | None, CLASSES] = None
 
     def listed_by(self, split: str) -> str | None:
@@ -77,3 +76,12 @@ class DatasetOptions(Options):
     def read(self, split: str, classes: Sequence[Any] | None, *, strict: bool = True) -> Any:
         """The data set of the `split`, "train" or "test"; one that is not `strict` holds what could be read of it."""
         raise NotImplementedError(f"{type(self).__name__} has to read its splits")
+
+
+class RootOptions(DatasetOptions):
+    """Those of a data set in one folder.
+
+    `root` is the folder that holds the data set.
+    """
+
+    root: Annotated[str | Path, PLACE]

@@ -105,7 +105,8 @@ class Flaw(Enum):
 
 
 class Finding(NamedTuple):
-    """A flaw at a place: `object` is its number in a VOC file, from 0, or its annotation id in COCO."""
+    """A flaw at a place: `object` is its number in a VOC file, from 0, its annotation id in COCO, or its row in a YOLO
+    file, from 1."""
 
     flaw: Flaw
     file: Path

@@ -16,7 +16,7 @@ from ..options import Value
 from . import digits
 from .classification import ClassificationLoader, ClassificationOptions
 from .dataset_loader import DatasetLoader
-from .dataset_options import PLACE, DatasetOptions
+from .dataset_options import PLACE, RootOptions
 from .flaws import Finding, Findings, Flaw
 from .images import SUFFIXES, read_list
 from .listing import Listing, composed
@@ -156,7 +156,7 @@ def _in_order(classes: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(names, key=int) if all(name.isascii() and name.isdigit() for name in names) else names)
 
 
-class FolderOptions(ClassificationOptions, DatasetOptions):
+class FolderOptions(ClassificationOptions, RootOptions):
     """`root` holds the folders `train` and `val`; `train_list` and `val_list` are files that name the images to use.
 
     `generate` has a set of digits made below `root` first.

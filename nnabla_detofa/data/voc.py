@@ -9,7 +9,7 @@ from ..options import Listed
 from . import digits
 from .dataset import DetectionDataset
 from .dataset_loader import DatasetLoader
-from .dataset_options import NAME, DatasetOptions
+from .dataset_options import NAME, RootOptions
 from .flaws import Findings, Flaw, what_was_lost
 from .images import image_size
 from .listing import split_suffix
@@ -100,7 +100,7 @@ def _sample(part: Part, found: str, findings: Findings) -> Sample | None:
     return Sample(image, name, size, objects, place) if size else None
 
 
-class VocOptions(LoaderOptions, DatasetOptions):
+class VocOptions(LoaderOptions, RootOptions):
     """`root` holds VOCdevkit (or is it, or holds images with their xml), `train` and `test` list (year, split).
 
     `generate` has the digits set made below `root` first.

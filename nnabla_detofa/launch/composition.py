@@ -27,7 +27,7 @@ from .overrides import ambiguous, is_missing_key, unreadable, with_known_keys
 
 SHIPPED = Path(str(files("nnabla_detofa.conf")))
 # values that name a file or folder, relative to where the command was started
-PATH_KEYS = ("root", "pretrained", "table", "train_list", "val_list")
+PATH_KEYS = ("root", "data", "pretrained", "table", "train_list", "val_list")
 INPUT_ERRORS = (DetOFAError, HydraException, OmegaConfBaseException, YAMLError)
 # what Hydra raises bare about overrides
 BARE = (ValueError, TypeError, AttributeError, RecursionError, FileNotFoundError)

@@ -7,7 +7,7 @@ nnabla-nas has no registry: its launcher takes `contrib.__dict__[name]`, `runner
 from types import ModuleType
 from typing import Any
 
-from ..data import coco, image_folder, voc
+from ..data import coco, image_folder, voc, yolo
 from ..data.blank_data import blank_loader
 from ..data.digits import generated_aside
 from ..errors import HostError
@@ -28,6 +28,7 @@ COMPONENTS: tuple[tuple[ModuleType, str, Any], ...] = (
     (runner, "OFAPretrainer", OFAPretrainer),
     (dataset, "voc", voc),
     (dataset, "coco", coco),
+    (dataset, "yolo", yolo),
     (dataset, "image_folder", image_folder),
 )
 

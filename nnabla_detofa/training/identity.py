@@ -7,7 +7,7 @@ from .run import Run
 
 # options of a data set that change no figure, or that its own digest tells better
 IRRELEVANT = {
-    *("workers", "prefetch", "cache_megabytes", "examine", "root", "images_expected", "classes_expected"),
+    *("workers", "prefetch", "cache_megabytes", "examine", "root", "data", "images_expected", "classes_expected"),
 }
 
 

@@ -1,0 +1,71 @@
+"""YOLO's label files: a row an object, its class and its box, or its outline, as shares of the image (4.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from .flaws import Findings, Flaw
+from .images import lines_of, read_bytes
+from .objects import Box, Object, are_corners
+
+LONGEST = 2**24  # bytes of a label file; outlines are long
+BOX, TRIANGLE = 5, 7  # numbers of a row with a box, and with the shortest outline
+ROW = "a class id, then centre x, centre y, width, height, or x and y of three points or more"
+
+
+def read_labels(file: Path, size: tuple[int, int], names: Mapping[int, str], findings: Findings) -> list[Object]:
+    """The objects of an image of `size` (width, height), in pixels from its corner; `names` are those of the class ids.
+
+    An object's key is the number of its row, from 1. What is wrong with a row goes into the findings, and the others
+    are read. An empty file has no objects.
+    """
+    data = read_bytes(file, "labels", Flaw.ANNOTATION_UNREADABLE, findings, limit=LONGEST)
+    try:
+        lines = lines_of(data or b"")
+    except ValueError as error:
+        findings.add(Flaw.ANNOTATION_BROKEN, file, f"cannot read the labels {file}: {error}")
+        return []
+    found = []
+    for number, line in enumerate(lines, 1):
+        if line and (one := _object(number, line.split(), size, names, file, findings)):
+            found.append(one)
+    return found
+
+
+def _object(
+    number: int, row: list[str], size: tuple[int, int], names: Mapping[int, str], file: Path, findings: Findings
+) -> Object | None:
+    """A row's object; None, and the flaw in `findings`, where it has none."""
+    outlined = len(row) >= TRIANGLE and len(row) % 2 == 1
+    try:
+        numbers = [float(one) for one in row]
+    except ValueError:
+        numbers = []
+    if not numbers or not (len(row) == BOX or outlined):
+        given = f"{len(row)} values" if numbers else "what is no number"
+        findings.add(Flaw.ANNOTATION_BROKEN, file, f"{file}: row {number} has {given}; it must be {ROW}", object=number)
+        return None
+    if (name := names.get(int(numbers[0])) if numbers[0].is_integer() else None) is None:
+        known = ", ".join(map(str, names)) if len(names) <= 20 else f"{min(names)} to {max(names)}"
+        reason = f"{file}: row {number} is of class {row[0]}; known: {known}"
+        findings.add(Flaw.CATEGORY_UNKNOWN, file, reason, object=number)
+        return None
+    box = _around(numbers[1:], size) if outlined else _box(*numbers[1:], size=size)
+    if not are_corners(box):
+        reason = f"{file}: row {number} has {' '.join(row[1:BOX])}; these are shares of the image, from 0 to 1"
+        findings.add(Flaw.ANNOTATION_BROKEN, file, reason, object=number)
+        return None
+    if outlined:
+        findings.add(Flaw.BOX_FROM_OUTLINE, file, object=number)
+    return Object(number, name, box)
+
+
+def _box(x: float, y: float, width: float, height: float, *, size: tuple[int, int]) -> Box:
+    w, h = size
+    return (x - width / 2) * w, (y - height / 2) * h, (x + width / 2) * w, (y + height / 2) * h
+
+
+def _around(points: list[float], size: tuple[int, int]) -> Box:
+    xs, ys = [size[0] * x for x in points[::2]], [size[1] * y for y in points[1::2]]
+    return min(xs), min(ys), max(xs), max(ys)
