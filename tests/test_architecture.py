@@ -35,6 +35,7 @@ GRANTS = {
     "supernet": "numpy nnabla h5py hdf5 pydantic precision options host space kernels tasks",
     "convert_mit": "numpy torch supernet",
     "storage": "numpy pydantic",
+    "deploy": "numpy nnabla onnx onnxruntime data detection space supernet",
     "run_options": "pydantic options host path_filter pruning search space",
     "training": "numpy nnabla h5py hdf5 tqdm precision signals run_options space storage supernet detection",
     "filter_stages": "numpy path_filter space storage training",

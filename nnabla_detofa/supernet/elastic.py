@@ -37,7 +37,7 @@ class ElasticConv(Mo.Module):
 
     def __init__(self, n_in, n_out, window: Window, rng: np.random.Generator, *, weight=None, bias=None):
         super().__init__()
-        self._window = window
+        self.window = window
         self.conv = Mo.Conv(
             n_in,
             n_out,
@@ -48,9 +48,9 @@ class ElasticConv(Mo.Module):
         )
 
     def call(self, x, n_out: int):
-        weight, bias, (_, stride, pad) = self.conv._W, self.conv._b, self._window
+        weight, bias, (_, stride, pad) = self.conv._W, self.conv._b, self.window
         if self.channel_major:
-            return Convolution(n_out, self._window)(x, weight, *([] if bias is None else [bias]))
+            return Convolution(n_out, self.window)(x, weight, *([] if bias is None else [bias]))
         return F.convolution(x, corner(weight, n_out, x.shape[1]), bias, pad=(pad, pad), stride=(stride, stride))
 
 
@@ -150,12 +150,12 @@ class ConvNorm(Mo.Module):
 
     def __init__(self, n_in, n_out, window, rng, *, ceiling=RELU, gamma=1.0):
         super().__init__()
-        self._ceiling = ceiling
+        self.ceiling = ceiling
         self.conv = ElasticConv(n_in, n_out, window, rng)
         self.bn = ElasticBatchNorm(n_out, gamma)
 
     def call(self, x, n_out: int, shortcut=None):
-        return self.bn(self.conv(x, n_out=n_out), ceiling=self._ceiling, shortcut=shortcut)
+        return self.bn(self.conv(x, n_out=n_out), ceiling=self.ceiling, shortcut=shortcut)
 
 
 def _exact_sums():

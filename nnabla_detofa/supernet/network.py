@@ -210,9 +210,10 @@ class Supernet(Model):
         return OrderedDict()
 
 
-def extract(supernet: Supernet, path: np.ndarray) -> Supernet:
-    """The path as a network of its own: the supernet's weights, statistics and function, to float noise."""
-    network, shared = supernet.alone(path), supernet.get_parameters()
+def extract(supernet: Supernet, path: np.ndarray, **changed: Any) -> Supernet:
+    """The path as a network of its own: the supernet's weights, statistics and function, to float noise; `changed` are
+    options of the network."""
+    network, shared = supernet.alone(path, **changed), supernet.get_parameters()
     for name, parameter in network.get_parameters().items():
         parameter.d = shared[name].d[tuple(slice(n) for n in parameter.shape)]
     return network
