@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from .deploy.export import export
 from .filter_stages import assess_path_filter, fit_path_filter, measure_paths
 from .pruning_stages import accepted_paths, prune
 from .report import report
-from .search_stages import evaluate, only_detector, require_affordable, search
+from .search_stages import Detector, evaluate, only_detector, require_affordable, search
 from .shrinking import shrink
 from .space import SearchSpace
 from .training import FINETUNE, WARMUP, WEIGHTS, Run, drawn_paths, run_identity, train
@@ -17,12 +18,19 @@ def train_and_search(run: Run) -> dict[str, Any]:
     """A supernet trained as the method says, and the best detector under each budget; returns the run's summary."""
     space = train_pruned(run) if run.options.pruning.prunes else train_whole(run)
     if run.options.trains_one:
-        return report(run, space, None, evaluate(run, space, [only_detector(run)], largest=run.space.largest()))
+        return deliver(run, space, None, evaluate(run, space, [only_detector(run)], largest=run.space.largest()))
     measured = measure_paths(run, "paths_final", space)
     score = fit_path_filter(run, "path_filter_final", measured)
     quality = assess_path_filter(run, "paths_final", measured)
     found = search(run, space, score)  # Equation 2
-    return report(run, space, quality, evaluate(run, space, found, largest=run.flops.argmax(space)))
+    return deliver(run, space, quality, evaluate(run, space, found, largest=run.flops.argmax(space)))
+
+
+def deliver(run: Run, space: SearchSpace, quality: dict[str, Any] | None, detectors: list[Detector]) -> dict[str, Any]:
+    """The run's report, and a folder of each detector; returns the summary."""
+    summary = report(run, space, quality, detectors)
+    export(run, detectors)
+    return summary
 
 
 def train_pruned(run: Run) -> SearchSpace:

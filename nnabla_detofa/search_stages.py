@@ -13,13 +13,24 @@ from .filter_stages import Score
 from .search import Best, best_measured, contested, evolve, pareto_front
 from .space import SearchSpace
 from .storage.files import write_bytes
-from .training import HELD_OUT, Assessed, Run, assessed, evaluation_work, figure_inputs, held_out_figures
+from .training import (
+    HELD_OUT,
+    STATISTICS,
+    Assessed,
+    Run,
+    Taken,
+    assessed,
+    evaluation_work,
+    figure_inputs,
+    held_out_figures,
+)
 
+EVALUATED = "detectors.json"
 WINNERS = "winners"  # the table of those that were measured
 RESAMPLED = "resampled.npy"  # (detectors, resamples) float32: AP on the same resampled test images
 LARGEST, LARGEST_LEFT = "largest path", "largest path of the pruned space"
 
-EVALUATED = ("ap", "ap_interval", "ap_per_class", "on_front", "equal_to")
+BY_EVALUATION = ("ap", "ap_interval", "ap_per_class", "on_front", "equal_to")
 
 
 @dataclass(frozen=True)
@@ -54,7 +65,7 @@ class Detector:
         says; what is not known yet is left out."""
         given = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
         found = {"budget", "score", "bucket", "held_out_ap"} if self.name is None else {"name"}
-        known = {key for key in ("cost", *EVALUATED) if given[key] is not None}
+        known = {key for key in ("cost", *BY_EVALUATION) if given[key] is not None}
         return {key: value for key, value in given.items() if key in {"path", "flops", *found, *known}}
 
     @classmethod
@@ -62,6 +73,11 @@ class Detector:
         """What `to_dict` gave."""
         read: dict[str, Any] = {key: tuple(one) if isinstance(one, list) else one for key, one in given.items()}
         return cls(**read)
+
+    @property
+    def own_cost(self) -> int:
+        """What budgets are of."""
+        return self.flops if self.cost is None else self.cost
 
     @property
     def genes(self) -> np.ndarray:
@@ -160,22 +176,18 @@ def evaluate(run: Run, space: SearchSpace, found: list[Detector], *, largest: np
 
     def work() -> list[Detector]:
         distinct, place = np.unique([one.genes for one in detectors], axis=0, return_inverse=True)
-        found = Assessed(*(column[place] for column in assessed(run, "evaluate", distinct)))
+        statistics = Taken(run)
+        found = assessed(run, "evaluate", distinct, behind=statistics.take)
+        statistics.write(distinct)
+        found = Assessed(*(column[place] for column in found))
         if run.folder.writes:
             write_bytes(run.folder / RESAMPLED, _npy(found.resampled.astype(np.float32)))
         return rated(detectors, run.cost(np.array([one.path for one in detectors], np.int8)), found)
 
-    def encode(rows: list[Detector]) -> dict:
-        *pareto, last = [one.to_dict() for one in rows]
-        return {"pareto": pareto, "largest": last}
-
-    def decode(given: dict) -> list[Detector]:
-        return [Detector.from_dict(one) for one in (*given["pareto"], given["largest"])]
-
     return run.stages.run(
         "evaluate",
         {**figure_inputs(run, "test"), "cost": run.cost_inputs},
-        run.folder.json("detectors.json", encode, decode, RESAMPLED),
+        run.folder.json(EVALUATED, _as_rows, evaluated, RESAMPLED, STATISTICS),
         work,
         rehearsed=lambda: detectors,
         takes=evaluation_work(run, len(detectors)),
@@ -208,3 +220,13 @@ def _npy(array: np.ndarray) -> bytes:
     content = BytesIO()
     np.save(content, array, allow_pickle=False)
     return content.getvalue()
+
+
+def _as_rows(detectors: list[Detector]) -> dict[str, Any]:
+    *pareto, last = [one.to_dict() for one in detectors]
+    return {"pareto": pareto, "largest": last}
+
+
+def evaluated(given: dict[str, Any]) -> list[Detector]:
+    """The detectors of EVALUATED: those found, and behind them the largest path."""
+    return [Detector.from_dict(one) for one in (*given["pareto"], given["largest"])]

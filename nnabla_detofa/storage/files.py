@@ -49,8 +49,9 @@ def read_json(file: Path) -> Any:
         raise RunFolderError(f"{file} cannot be read ({error}); delete it to redo its stage") from error
 
 
-def write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """A new folder of files and their checksums: written beside, flushed to the disk, and renamed into place."""
+def write_folder(folder: Path, contents: Mapping[str, bytes], *, replaces: bool = False) -> None:
+    """A new folder of files and their checksums: written beside, flushed to the disk, and renamed into place, where
+    none may be unless the new one `replaces` it."""
     beside = folder.with_name(f".{folder.name}.writing")
     sums = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     with refused(folder):
@@ -60,6 +61,8 @@ def write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
             for name, content in {**contents, SUMS: as_json(sums).encode()}.items():
                 _write(beside / name, content)
             flush(beside)
+            if replaces:
+                shutil.rmtree(folder, ignore_errors=True)
             beside.rename(folder)
         finally:
             shutil.rmtree(beside, ignore_errors=True)  # what a full disk refused gives back its room

@@ -4,7 +4,7 @@ from .channel_order import sort_channels
 from .mit import from_mit, write_mit_weights
 from .network import Supernet, extract
 from .networks import NETWORKS
-from .statistics import reestimate
+from .statistics import reestimate, statistics_of
 from .weights import Transfer, load_weights, save_weights, transfer_weights, weights_as_bytes
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "reestimate",
     "save_weights",
     "sort_channels",
+    "statistics_of",
     "transfer_weights",
     "weights_as_bytes",
     "write_mit_weights",

@@ -6,7 +6,9 @@ import nnabla as nn
 import numpy as np
 
 from .elastic import ElasticBatchNorm
-from .network import Supernet
+from .network import Supernet, extract
+
+STATISTICS = ("_mean", "_var")  # what their parameters are called
 
 
 def reestimate(network: Supernet, batches: Iterable[np.ndarray]) -> int:
@@ -44,6 +46,12 @@ def reestimate(network: Supernet, batches: Iterable[np.ndarray]) -> int:
             layer.records.clear()
         network.apply(recording=False, pending=None)
     return sum(sizes)
+
+
+def statistics_of(network: Supernet, path: np.ndarray) -> dict[str, np.ndarray]:
+    """The running statistics of the path's layers, by the names that their parameters have where it is alone."""
+    alone = extract(network, path).get_parameters()
+    return {name: one.d.copy() for name, one in alone.items() if name.rpartition("/")[2] in STATISTICS}
 
 
 def _write(layer: ElasticBatchNorm, sizes: np.ndarray) -> None:

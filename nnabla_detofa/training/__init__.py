@@ -14,6 +14,7 @@ from .measured_stages import (
     measurer,
     say_fewer_images,
 )
+from .path_statistics import STATISTICS, Taken
 from .run import Run
 from .samplers import DrawnPaths, PathSampler, path_sampler
 from .schedule import Schedule, learning_rate
@@ -23,6 +24,7 @@ from .trainer import sampler_state
 __all__ = [
     "FINETUNE",
     "HELD_OUT",
+    "STATISTICS",
     "WARMUP",
     "WEIGHTS",
     "Assessed",
@@ -30,6 +32,7 @@ __all__ = [
     "PathSampler",
     "Run",
     "Schedule",
+    "Taken",
     "assessed",
     "cost_summary",
     "drawn_paths",

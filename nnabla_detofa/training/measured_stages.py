@@ -199,8 +199,11 @@ class Assessed(NamedTuple):
     resampled: np.ndarray
 
 
-def assessed(run: Run, name: str, paths: np.ndarray) -> Assessed:
-    """The metric of each path on the test split, with what tells how certain it is.
+def assessed(
+    run: Run, name: str, paths: np.ndarray, *, behind: Callable[[np.ndarray], None] = lambda _: None
+) -> Assessed:
+    """The metric of each path on the test split, with what tells how certain it is; `behind` is called with each path
+    that this process measured, while the network's statistics are the path's.
 
     The images decide which resamples are drawn, so that those of other runs on the same images are the same.
     """
@@ -210,7 +213,9 @@ def assessed(run: Run, name: str, paths: np.ndarray) -> Assessed:
     def value(path: np.ndarray) -> np.ndarray:
         measure.prepare(path)
         rng = np.random.default_rng(zlib.crc32(loader.split_digest.encode()))
-        return np.hstack(run.model.task.assess(run.options.metric, run.model, loader, rng=rng))
+        one = np.hstack(run.model.task.assess(run.options.metric, run.model, loader, rng=rng))
+        behind(path)
+        return one
 
     found = np.zeros((len(paths), bounds[-1] + N_RESAMPLES))
     for some, values in shared(run, name, paths, value, shape=found.shape[1:]):

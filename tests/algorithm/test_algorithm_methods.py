@@ -13,7 +13,7 @@ from nnabla_detofa.space import SearchSpace
 from nnabla_detofa.training.measuring import PathMeasurer
 from nnabla_detofa.training.step import PathStep
 
-SEARCH = ["paths_final", "path_filter_final", "filter_quality", "search", "evaluate", "report"]
+SEARCH = ["paths_final", "path_filter_final", "filter_quality", "search", "evaluate", "report", "export"]
 QUICK = ("path_filter.second_measurement=false", "hparams.finetune=1")
 
 

@@ -1,0 +1,158 @@
+"""The detectors that a run found, ready to leave it (Section 4.2)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..data.augment import DEVIATION, MEAN
+from ..errors import RunFolderError, SpaceError
+from ..search_stages import EVALUATED, Detector, evaluated
+from ..space import layers
+from ..storage.files import read_json
+from ..storage.stages import MANIFEST
+from ..supernet import NETWORKS, Supernet, extract, load_weights
+from ..training import STATISTICS, WEIGHTS, Run
+from ..training.path_statistics import Statistics, read
+
+LAST = "evaluate"  # the stage that has the figures
+NEEDED = (MANIFEST, WEIGHTS, EVALUATED)
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """One of the distinct detectors: its place by cost, from 1 on, its folder's name, and the budgets that it meets."""
+
+    rank: int
+    folder: str
+    budgets: tuple[float, ...]
+    detector: Detector
+
+
+def ranked(detectors: Sequence[Detector]) -> list[Ranked]:
+    """The distinct detectors by cost; what millions they cost is part of their folders' names."""
+    distinct = {one.path: one for one in reversed(detectors)}  # the first row of each, the largest path's last
+    order = sorted(distinct.values(), key=lambda one: (one.own_cost, one.path))
+    found = []
+    for rank, one in enumerate(order, start=1):
+        budgets = tuple(row.budget for row in detectors if row.path == one.path and row.budget is not None)
+        name = f"{rank:0{len(str(len(order)))}d}-{one.own_cost / 1e6:.4g}M"
+        found.append(Ranked(rank, name, budgets, one))
+    return found
+
+
+class Front:
+    """The detectors of a run with all that their files are made of.
+
+    Args:
+        network: the supernet with its trained weights.
+        statistics: of each detector's normalisations, and what else is known of the run.
+        detectors: as the evaluation left them.
+        digest: of that stage, and so of all that led to it.
+    """
+
+    def __init__(self, network: Supernet, statistics: Statistics, detectors: Sequence[Detector], digest: str) -> None:
+        self._network, self._statistics, self._digest = network, statistics, digest
+        self.rows = ranked(detectors)
+
+    @classmethod
+    def of(cls, run: Run, detectors: Sequence[Detector]) -> "Front":
+        """Of a run whose evaluation is done."""
+        return cls(run.model, read(run.folder / STATISTICS), detectors, run.folder.digest(LAST))
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Height and width of the images."""
+        side = self._statistics.about["image_size"]
+        return side, side
+
+    def network_of(self, one: Ranked) -> Supernet:
+        """The detector alone, with the statistics that it was evaluated with, of NNabla's functions."""
+        network = extract(self._network, one.detector.genes, kernels="nnabla")
+        parameters = network.get_parameters()
+        for name, value in self._statistics.arrays[one.detector.genes.tobytes()].items():
+            parameters[name].d = value
+        return network
+
+    def described(self, one: Ranked) -> dict[str, Any]:
+        """What `detector.json` holds."""
+        about, detector = self._statistics.about, one.detector
+        own = {} if detector.cost is None else {about["cost"]["name"]: detector.cost}
+        ((name, options),) = about["network"].items()
+        genotype = self._network.space.genotype(detector.genes)
+        return {
+            "rank": one.rank,
+            "name": detector.name or one.folder,
+            "classes": about["classes"],
+            "image_size": about["image_size"],
+            "stride": about["stride"],
+            "mean": MEAN.tolist(),
+            "deviation": DEVIATION.tolist(),
+            "genotype": genotype,
+            "path": list(detector.path),
+            "budgets": list(one.budgets),
+            "costs": {"flops": detector.flops, **self._sizes(detector.genes), **own},
+            "metric": about["metric"],
+            "ap": detector.ap,
+            "dataset": about["dataset"],
+            "seed": about["seed"],
+            "digest": self._digest,
+            "network": {name: {**options, "genotype": genotype}},
+            "version": version("nnabla-detofa"),
+        }
+
+    def _sizes(self, path: np.ndarray) -> dict[str, int]:
+        """Parameters, and the bytes of the maps of one image at the worst moment."""
+        scale = self.sides[0] // 32
+        steps = [layer._replace(side=layer.side * scale) for _, layer in self._network.steps(path)]
+        return {"parameters": sum(map(layers.parameters, steps)), "memory": layers.peak_memory(steps)}
+
+
+def front_of_folder(folder: Path) -> Front:
+    """The detectors of a finished run's folder; RunFolderError, with what is missing, where the run is not finished."""
+    missing = lacks(folder)
+    if missing:
+        raise RunFolderError(f"{folder} is not a finished run, it lacks {', '.join(missing)}: finish it first")
+    statistics = read(folder / STATISTICS)
+    ((name, options),) = statistics.about["network"].items()
+    network = NETWORKS[name].SearchNet(**options)
+    load_weights(network, folder / WEIGHTS)
+    return Front(
+        network, statistics, evaluated(read_json(folder / EVALUATED)), read_json(folder / MANIFEST)[LAST]["digest"]
+    )
+
+
+def lacks(folder: Path, needed: Sequence[str] = (*NEEDED, STATISTICS)) -> list[str]:
+    """The files of a finished run that a folder has not; RunFolderError for what is no run's folder."""
+    if not (folder / MANIFEST).is_file():
+        raise RunFolderError(f"{folder} is no run's folder: it has no {MANIFEST}; give log/NAME of a run")
+    missing = [name for name in needed if not (folder / name).is_file()]
+    if not missing and not _done(read_json(folder / MANIFEST)):
+        missing = [f"the end of its stage {LAST}"]
+    return missing
+
+
+def _done(records: Any) -> bool:
+    return isinstance(records, Mapping) and bool(records.get(LAST, {}).get("done"))
+
+
+def chosen(rows: Sequence[Ranked], *, budget: float | None = None, rank: int | None = None) -> list[Ranked]:
+    """The detector of that rank, or the best of at most that cost; all where neither is given.
+
+    SpaceError for a budget below the cheapest detector, or a rank that there is not.
+    """
+    if rank is not None:
+        found = [one for one in rows if one.rank == rank]
+        if not found:
+            raise SpaceError(key="--rank", given=rank, allowed=f"from 1 to {len(rows)}")
+        return found
+    if budget is None:
+        return list(rows)
+    within = [one for one in rows if one.detector.own_cost <= budget]
+    if not within:
+        cheapest = rows[0].detector.own_cost
+        raise SpaceError(f"no detector costs at most {budget:,.12g}; the cheapest costs {cheapest:,}: raise --budget")
+    return [max(within, key=lambda one: (one.detector.ap or 0.0, -one.rank))]

@@ -1,0 +1,86 @@
+"""The BN statistics of evaluated detectors, in a file with what else their use needs (Section 4.1)."""
+
+import json
+from io import BytesIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+
+from ..errors import WeightsError
+from ..hdf5 import opened, read_arrays
+from ..storage.files import write_bytes
+from ..supernet import statistics_of
+from .run import Run
+
+STATISTICS = "statistics.h5"
+ABOUT = "about"  # an attribute: JSON
+PATH = "path"  # a dataset of each group
+
+
+class Statistics(NamedTuple):
+    """`about`: what `about` says of the run. `arrays`: for the bytes of each path its statistics by name."""
+
+    about: dict[str, Any]
+    arrays: dict[bytes, dict[str, np.ndarray]]
+
+
+class Taken:
+    """Statistics that are taken from a run's network, path by path, and then those of all its processes."""
+
+    def __init__(self, run: Run):
+        self._run = run
+        self._own: dict[bytes, dict[str, np.ndarray]] = {}
+
+    def take(self, path: np.ndarray) -> None:
+        """Take those of a path that the network has now."""
+        self._own[path.tobytes()] = statistics_of(self._run.model, path)
+
+    def write(self, paths: np.ndarray) -> None:
+        """The file of these paths, which any process has taken."""
+        arrays = {path.tobytes(): self._gathered(path) for path in paths}
+        if self._run.folder.writes:
+            write(self._run.folder / STATISTICS, Statistics(about(self._run), arrays))
+
+    def _gathered(self, path: np.ndarray) -> dict[str, np.ndarray]:
+        own = self._own.get(path.tobytes())
+        if self._run.processes.n == 1 and own is not None:
+            return own
+        shapes = statistics_of(self._run.model, path)
+        values = own or {name: np.zeros_like(value) for name, value in shapes.items()}
+        return {name: self._run.processes.sum(value) for name, value in values.items()}
+
+
+def about(run: Run) -> dict[str, Any]:
+    """What a detector has to know of its run beside its own path and weights."""
+    ((name, options),) = run.options.identity["network"].items()
+    return {
+        "classes": list(run.data["train"].classes),
+        "image_size": run.image_size,
+        "stride": run.model.output_stride,
+        "network": {name: {key: value for key, value in options.items() if key not in ("pretrained", "seed")}},
+        "cost": {"name": run.cost.name, "unit": run.cost.unit},
+        "metric": run.options.metric,
+        "dataset": run.data["train"].dataset.name,
+        "seed": run.options.seed,
+    }
+
+
+def write(file: Path, statistics: Statistics) -> None:
+    """The file, whole or not at all; made in memory, as HDF5 fails badly on a full disk."""
+    content = BytesIO()
+    with h5py.File(content, "w") as out:
+        out.attrs[ABOUT] = json.dumps(statistics.about)
+        for number, (path, arrays) in enumerate(statistics.arrays.items()):
+            for name, value in {PATH: np.frombuffer(path, np.int8), **arrays}.items():
+                out.create_dataset(f"{number}/{name}", data=value)
+    write_bytes(file, content.getvalue())
+
+
+def read(file: Path) -> Statistics:
+    """What `write` wrote; WeightsError where the file is damaged."""
+    with opened(file, lambda reason: WeightsError(f"{file} cannot be read: {reason}")) as source:
+        about = json.loads(source.attrs[ABOUT])
+        groups = [read_arrays(source[name]) for name in sorted(source, key=int)]
+        return Statistics(about, {arrays.pop(PATH).tobytes(): arrays for arrays in groups})

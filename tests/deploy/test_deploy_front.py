@@ -1,0 +1,98 @@
+"""Detectors of a finished run: each once, ranked by cost, with the weights and statistics that were evaluated."""
+
+import json
+
+import numpy as np
+import pytest
+from small_runs import arrays
+
+from nnabla_detofa.deploy.front import chosen, front_of_folder, ranked
+from nnabla_detofa.deploy.nnp import maps_of
+from nnabla_detofa.errors import SpaceError
+from nnabla_detofa.search_stages import Detector
+from nnabla_detofa.supernet import NETWORKS
+from nnabla_detofa.tasks.centernet import average_precision, detect
+
+
+def found(path, flops, ap=0.5, **known):
+    return Detector(path=path, flops=flops, ap=ap, **known)
+
+
+ROWS = [
+    found((0, 1), 3_000_000, 0.2, budget=4e6),
+    found((0, 0), 1_250_000, 0.3, budget=2e6),
+    found((0, 1), 3_000_000, 0.2, budget=8e6),
+    found((1, 1), 9_000_000, 0.1, name="largest path"),
+]
+
+
+def test_each_detector_has_one_folder_by_cost():
+    rows = ranked(ROWS)
+    assert [one.folder for one in rows] == ["1-1.25M", "2-3M", "3-9M"]
+    assert [one.budgets for one in rows] == [(2e6,), (4e6, 8e6), ()]
+    assert [one.rank for one in rows] == [1, 2, 3]
+    other_cost = [found((0, 0), 5, cost=8, budget=1.0), found((0, 1), 6, cost=7, budget=1.0)]
+    assert [one.detector.path for one in ranked(other_cost)] == [(0, 1), (0, 0)]
+    many = ranked([found((0, number), number) for number in range(1, 11)])
+    assert [one.folder[:3] for one in many][::9] == ["01-", "10-"]
+
+
+def test_choosing():
+    rows = ranked(ROWS)
+    assert chosen(rows) == rows
+    assert chosen(rows, rank=3) == rows[2:]
+    assert chosen(rows, budget=3_000_000) == rows[:1]  # of higher AP than what may cost more
+    for asked in ({"rank": 4}, {"rank": 0}, {"budget": 1_249_999}):
+        with pytest.raises(SpaceError):
+            chosen(rows, **asked)
+
+
+@pytest.fixture(scope="session")
+def front(finished):
+    return front_of_folder(finished[0].folder)
+
+
+def test_a_run_writes_a_folder_for_each(finished, front):
+    folder = finished[0].folder / "detectors"
+    assert sorted(one.name for one in folder.iterdir()) == [one.folder for one in front.rows]
+    table = finished[0].json("detectors.json")
+    paths = {tuple(one["path"]) for one in (*table["pareto"], table["largest"])}
+    assert {one.detector.path for one in front.rows} == paths
+    for one in front.rows:
+        names = {file.name for file in (folder / one.folder).iterdir()}
+        assert names == {*(f"detector.{kind}" for kind in ("json", "onnx", "nnp", "h5")), "sums.json"}
+
+
+def test_what_a_description_says(finished, front, ready):
+    for one in front.rows:
+        said = json.loads((finished[0].folder / "detectors" / one.folder / "detector.json").read_text())
+        path = np.array(said["path"], np.int8)
+        np.testing.assert_array_equal(ready.space.from_genotype(said["genotype"]), path)
+        assert said["costs"]["flops"] == ready.flops(path[None])[0] == one.detector.flops
+        ((name, options),) = said["network"].items()
+        network = NETWORKS[name].TrainNet(**options)
+        alone = [
+            p.d.size for key, p in network.get_parameters().items() if key.rpartition("/")[2][:5] not in STATISTICS
+        ]
+        assert said["costs"]["parameters"] == sum(alone)
+        assert (said["classes"], said["image_size"], said["stride"]) == (["0", "1", "7"], 32, 4)
+        assert (said["ap"], said["metric"], said["seed"]) == (one.detector.ap, "voc07", 0)
+        assert said["digest"] == finished[0].json("stages.json")["evaluate"]["digest"]
+
+
+def test_the_exported_detector_has_the_ap_of_the_table(front, loader):
+    test = loader(False, False)
+    for one in front.rows:
+        boxes = detect(front.network_of(one), test.batches(np.arange(len(test.dataset))))
+        assert average_precision("voc07", boxes, test.dataset) == pytest.approx(one.detector.ap, abs=1e-4)
+
+
+def test_weights_load_as_a_network_of_their_own(finished, front):
+    for one in front.rows:
+        folder = finished[0].folder / "detectors" / one.folder
+        ((name, options),) = json.loads((folder / "detector.json").read_text())["network"].items()
+        network = NETWORKS[name].TrainNet(pretrained=str(folder / "detector.h5"), **{**options, "kernels": "nnabla"})
+        images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
+        for ours, theirs in zip(maps_of(network, images), maps_of(front.network_of(one), images), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+        assert arrays(folder / "detector.h5").keys() == network.get_parameters().keys()
