@@ -115,7 +115,7 @@ def assess_path_filter(
     options, after = run.options.path_filter, [name]
     again: MeasuredPaths | None = None
     if options.second_measurement:  # on other images: an order that these do not confirm is theirs alone
-        n_paths = options.paths_per_bucket * len(run.budgets)
+        n_paths = options.paths_per_bucket * len(run.budgets.reachable(run.space, run.cost))
         after.append(f"{name}_again")
         again = measured(run, after[-1], lambda: paths.paths, {"part": 1}, n_paths=n_paths, part=1, after=[name])
 
