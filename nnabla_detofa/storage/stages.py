@@ -262,8 +262,7 @@ class Stages:
         if self.writes:
             place.mkdir(parents=True)
             for file in files:
-                unfinished = (f".{file}.*", f".{Path(file).stem}.writing.*", f"{file}.*")
-                for one in {self / file}.union(*map(self.path.glob, unfinished)):
+                for one in {self / file}.union(*map(self.path.glob, (f".{file}.*", f"{file}.*"))):
                     if one.exists():
                         one.rename(place / one.name)
         return place

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import WeightsError
 from ..hdf5 import opened, read_arrays
+from ..storage.files import write_bytes
 from .network import Supernet
 
 BACKBONE = ("input_stem", "blocks")  # the parts of a network that a transfer must find, each whole
@@ -47,9 +48,7 @@ def weights_as_bytes(network: Supernet) -> bytes:
 
 def write_parameters(parameters: Mapping[str, nn.Variable], file: Path, *, stem_activation: str) -> None:
     """`save_weights` of parameters without a network."""
-    beside = file.with_name(f".{file.stem}.writing{SUFFIX}")
-    beside.write_bytes(parameters_as_bytes(parameters, stem_activation=stem_activation))
-    beside.replace(file)
+    write_bytes(file, parameters_as_bytes(parameters, stem_activation=stem_activation))
 
 
 def parameters_as_bytes(parameters: Mapping[str, nn.Variable], *, stem_activation: str) -> bytes:
