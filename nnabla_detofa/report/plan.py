@@ -8,12 +8,12 @@ import nnabla as nn
 import numpy as np
 
 from ..space import CostModel
+from ..space.layers import FLOAT_BYTES
 from ..storage import Work
 from ..training import Run, drawn_paths, measurer
 
 TIMED_STEPS = 3
 TIMED_BYTES = 2 << 30  # of maps and gradients, at most, on a CPU: a plan must fit where the run might not
-FLOAT_BYTES = 4
 
 
 class Pace(NamedTuple):
@@ -26,7 +26,7 @@ class Pace(NamedTuple):
 
 def plan_lines(run: Run, name: str, stages: Mapping[str, Work]) -> Iterator[str]:
     """The plan of a run that was rehearsed, line by line as they are known."""
-    device = f"{nn.get_current_context().backend[0].split(':')[0]}, {run.options.args.type_config or 'float'}"
+    device = f"{nn.get_current_context().backend[0].split(':')[0]}, {run.options.args.type_config}"
     yield f"plan of {name} ({device}, {_count(run.processes.n, 'process')}); nothing is trained or kept"
     yield _row("images", _images(run))
     yield _row("paths", f"{run.space.size():,}")

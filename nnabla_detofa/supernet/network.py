@@ -162,10 +162,6 @@ class Supernet(Model):
         """Input pixels to a cell of the map that the last layer reads."""
         return self._steps[0][1].side // self._steps[-1][1].side
 
-    def image_shapes(self, image_size: int) -> list[list[int]]:
-        """Shapes of one image, for the host's placeholders."""
-        return [[3, image_size, image_size]]
-
     def target_shapes(self, image_size: int, max_objects: int = 0) -> list[list[int]]:
         """Shapes of one image's targets, in the loaders' order."""
         return self.task.target_shapes(image_size // self.output_stride, max_objects)

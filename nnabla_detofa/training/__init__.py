@@ -13,7 +13,7 @@ from .measured_stages import (
     say_fewer_images,
 )
 from .run import Run
-from .samplers import DrawnPaths, PathSampler, path_sampler
+from .samplers import PathSampler
 from .schedule import Schedule, learning_rate
 from .stages import FINETUNE, WARMUP, WEIGHTS, drawn_paths, schedule, train
 from .trainer import sampler_state
@@ -23,7 +23,6 @@ __all__ = [
     "HELD_OUT",
     "WARMUP",
     "WEIGHTS",
-    "DrawnPaths",
     "PathSampler",
     "Run",
     "Schedule",
@@ -36,7 +35,6 @@ __all__ = [
     "learning_rate",
     "measured",
     "measurer",
-    "path_sampler",
     "run_identity",
     "sampler_state",
     "say_fewer_images",
