@@ -1,4 +1,4 @@
-"""What a run would do and take, said without doing it (an addition; not in the paper)."""
+"""The plan of a run: its stages, memory and time, without doing it (an addition; not in the paper)."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -136,7 +136,7 @@ def _cut(batch: Mapping[str, Any], n: int) -> dict[str, Any]:
 
 
 def _seconds(run: Run, work: Work, pace: Pace) -> float:
-    """What a stage takes where its images are shared evenly by all processes."""
+    """Seconds of a stage whose images are shared evenly by all processes."""
     return (work.steps * work.batch * pace.training + work.images * pace.forward) / run.processes.n
 
 

@@ -42,7 +42,7 @@ def save_weights(network: Supernet, file: Path) -> None:
 
 
 def weights_as_bytes(network: Supernet) -> bytes:
-    """What `save_weights` would write."""
+    """The bytes that `save_weights` would write."""
     return parameters_as_bytes(network.get_parameters(), stem_activation=network.options.stem_activation)
 
 
@@ -121,7 +121,7 @@ def _require_same(file: Path, stored: Mapping, own: Mapping) -> None:
 
 
 def _differences(stored: Mapping, own: Mapping) -> list[str]:
-    """What keeps the stored parameters from being a network's own, a phrase each."""
+    """Differences between stored parameters and a network's own, a phrase each."""
     return [
         *(
             f"{name} is {stored[name].shape} in the file and {parameter.shape} in the network"
