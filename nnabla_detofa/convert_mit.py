@@ -47,8 +47,6 @@ def convert(checkpoint: Path, weights: Path) -> str:
         n = write_mit_weights(state, weights)
     except WeightsError as error:
         raise WeightsError(f"{checkpoint}: {error}") from error
-    except OSError as error:
-        raise WeightsError(f"{weights} cannot be written: {error}") from error
     return (
         f"{weights}: {n} of {len(state)} entries, without the counts of batches seen; use it with"
         f" network.ofa_resnet50_centernet.pretrained={weights} network.ofa_resnet50_centernet.stem_activation=relu"

@@ -5,9 +5,9 @@ DetOFAError
 ├── SpaceError      a cost range, budget or pruning that leaves no path
 ├── DataError       a data set that cannot be read as asked
 ├── WeightsError    weights, or a path filter, of another network or space
-├── RunFolderError  a run folder that belongs to another configuration
+├── RunFolderError  a run folder of another configuration, in use, damaged, or on a disk that refuses to write
 ├── HostError       something that nnabla, nnabla-nas or the device does not offer
-└── NumericError    training met a loss that is not finite
+└── NumericError    a loss, gradient or weight that is not finite
 """
 
 import errno
@@ -61,7 +61,7 @@ class WeightsError(DetOFAError, ValueError):
 
 
 class RunFolderError(DetOFAError):
-    """A run folder that belongs to another configuration."""
+    """A run folder of another configuration, in use, damaged, or on a disk that refuses to write."""
 
 
 class HostError(DetOFAError, RuntimeError):
@@ -69,7 +69,7 @@ class HostError(DetOFAError, RuntimeError):
 
 
 class NumericError(DetOFAError, ArithmeticError):
-    """Training met a loss that is not finite."""
+    """A loss, gradient or weight that is not finite."""
 
 
 def unknown(kind: str, given: object, known: Iterable[str], *, key: str | None = None) -> ConfigError:

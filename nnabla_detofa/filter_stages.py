@@ -99,7 +99,7 @@ def main_effects(run: Run, auto: tuple[bool, str]) -> MainEffects:
 
 
 def scored_space(run: Run) -> dict[str, Any]:
-    """What a filter's scores are of: the choices that paths are made of, and the cost that divides the buckets."""
+    """Description of what scores are of: the choices that paths are made of, and the cost that divides the buckets."""
     return {**run.space.family.to_dict(), "cost": run.options.cost.name}
 
 
@@ -111,11 +111,11 @@ def filter_inputs(run: Run, paths: MeasuredPaths) -> tuple[np.ndarray, np.ndarra
 def assess_path_filter(
     run: Run, name: str, paths: MeasuredPaths, *, auto: tuple[bool, str] = FEW_PATHS
 ) -> dict[str, Any]:
-    """How well filters fitted to the paths in `name`.csv rank those they have not seen, beside simpler rankers."""
+    """Quality of filters fitted to the paths in `name`.csv on those they have not seen, beside simpler rankers."""
     options, after = run.options.path_filter, [name]
     again: MeasuredPaths | None = None
     if options.second_measurement:  # on other images: an order that these do not confirm is theirs alone
-        n_paths = options.paths_per_bucket * len(run.budgets)
+        n_paths = options.paths_per_bucket * len(run.budgets.reachable(run.space, run.cost))
         after.append(f"{name}_again")
         again = measured(run, after[-1], lambda: paths.paths, {"part": 1}, n_paths=n_paths, part=1, after=[name])
 

@@ -99,7 +99,7 @@ def _own_cosine(phase: Phase) -> Schedule:
 
 
 def dropout_seed(run: Run) -> int:
-    """What the next step's dropout drops depends on: the run's seed, the step, and the process; 31 bits."""
+    """Seed of the next step's dropout, from the run's seed, the step and the process; 31 bits."""
     sequence = np.random.SeedSequence([run.options.seed, run.trainer.n_done, run.processes.rank])
     return int(sequence.generate_state(1)[0] >> 1)
 

@@ -12,6 +12,7 @@ from .pruning import (
     pruning_score,
 )
 from .space import PROPOSALS, SearchSpace
+from .storage.files import write_text
 from .storage.tables import read_column
 from .training import FINETUNE, PathSampler, Run
 
@@ -30,7 +31,7 @@ def prune(run: Run, space: SearchSpace, score: Score) -> SearchSpace:
     def left() -> SearchSpace:
         result = work()
         if run.folder.writes:
-            result.save_csv(run.folder / TABLE)
+            write_text(run.folder / TABLE, result.to_csv())
         return result.space
 
     def rehearsed() -> SearchSpace:

@@ -136,7 +136,7 @@ def _phases(kind: type[PhaseOptions]) -> BeforeValidator:
 
 
 class PruningOptions(_Operations, _Strategies):
-    """What leaves the space behind the warm-up: operations, and paths of low score."""
+    """Pruning behind the warm-up: of operations, and of paths of low score."""
 
     path_ratio: Annotated[float, ratio(), "r_path: the share of a bucket's paths that training rejects"]
     path_strategy: Annotated[str, OneOf("path strategy", lambda: PATH_STRATEGIES), "by score, or at random"]
@@ -158,7 +158,7 @@ class NetworkOptions(_Network):
 
 
 class FitOptions(_Fit):
-    """How it is fitted."""
+    """The path filter's fit."""
 
 
 class PathFilterOptions(Options):
@@ -192,7 +192,7 @@ class SearchOptions(_Search):
 
 
 class TrainingOptions(Options):
-    """What runs of a detector and of a classifier have in common."""
+    """Options that runs of a detector and of a classifier share."""
 
     seed: Annotated[int, Whole(least=0, most=2**32 - 1), "of every random stream"]
     batch_size_train: Annotated[int, Whole(), "images a step, over all processes"]

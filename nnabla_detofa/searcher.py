@@ -19,7 +19,7 @@ from .training import Run, say_fewer_images
 
 
 class Searcher(Runner):
-    """What both runners have in common; takes what the host's launchers hand to any runner."""
+    """Base of both runners; takes what the host's launchers hand to any runner."""
 
     options: ClassVar[type[TrainingOptions]]
     task: ClassVar[str]

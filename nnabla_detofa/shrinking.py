@@ -80,8 +80,8 @@ def shrink(run: Run, inputs: Mapping[str, Any]) -> None:
 
 
 def opening(run: Run, phases: list[Phase], number: int) -> Callable[[], None]:
-    """What begins a phase: where it opens smaller numbers of channels, the most important ones are sorted to the front
-    first; the solver forgets the moments of those that were there before."""
+    """The beginning of a phase: where it opens smaller numbers of channels, the most important ones are sorted to the
+    front; the solver forgets the moments of those that were there before."""
     largest = {name: [values[-1]] for name, values in run.space.family.choices.items()}
     before = phases[number - 1].space if number else run.space.only(**largest)
 

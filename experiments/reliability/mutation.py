@@ -55,6 +55,8 @@ EQUIVALENT = {
     "images_a_chunk = max(1, _CHUNK_BYTES * batch // (4 * matrix.shape[1] * n_columns))": "only the speed differs",
     'return ThreadPoolExecutor(max(1, THREADS - 1), "nnabla_detofa")': "only the speed differs",
     "self.winners(self.space, lambda paths: rng.random(len(paths)), rng, generations=0)": "a rehearsal",
+    "floats = 0": "a float of millions, which no digit of a plan shows",
+    "if claimed > there:": "a file has a header too, so that its arrays never fill it",
 }
 
 SPOKEN = re.compile(

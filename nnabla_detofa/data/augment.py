@@ -20,7 +20,7 @@ NO_COLOUR_CHANGE = np.eye(3, 4)
 
 
 class Variation(Options):
-    """How far training images of any task are varied, beyond where they are cut. Digits and letters want `flip=0`.
+    """Variation of training images of any task, beyond where they are cut. Digits and letters want `flip=0`.
 
     `flip` is a probability, `colour` the greatest relative change of brightness, contrast and saturation, `lighting`
     the standard deviation of the shift along ImageNet's colour components.

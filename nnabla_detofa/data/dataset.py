@@ -112,7 +112,7 @@ def validation_of(dataset: Any) -> Any:
 
 
 def n_held_out(n: int, held_out: float | int) -> int:
-    """How many of `n` images a share in [0, 1) takes, or a number of images, of which half of them are the most."""
+    """Number of `n` images that a share in [0, 1) takes, or a number of images, of which half of them are the most."""
     return max(1, round(n * held_out)) if 0 < held_out < 1 else min(int(held_out), n // 2)
 
 

@@ -32,7 +32,7 @@ Box = tuple[int, int, int, int]  # x1 y1 x2 y2, pixels counted from 0, x2 and y2
 
 
 class DigitsOptions(Options):
-    """What is drawn.
+    """Options of the generated pictures.
 
     `classes` are the digits, named "0" to "9" in the annotations. `image_size` is in pixels; an image has `objects`
     (least, most) digits that do not overlap, the longer side of each being `scale` (least, most) times the image's.
@@ -52,7 +52,7 @@ class DigitsOptions(Options):
 
 
 class SingleDigitsOptions(DigitsOptions):
-    """What is drawn where each picture belongs to one class, and every class has some."""
+    """Options of pictures that belong to one class each; every class has some."""
 
     objects: Annotated[Sequence[int], Value("[1, 1]: one object a picture", lambda v: list(v) == [1, 1])] = (1, 1)
 
@@ -151,7 +151,7 @@ def _xml(name: str, side: int, placed: dict[Box, int]) -> str:
 
 
 class Material(NamedTuple):
-    """What one split is drawn from; the other split has nothing of it."""
+    """Material that one split is drawn from; the other split has nothing of it."""
 
     digits: dict[int, list[np.ndarray]]  # opacities in 0..1, cut to the ink
     photographs: list[np.ndarray]

@@ -20,7 +20,7 @@ from ..errors import DataError, one_line
 
 
 class Severity(IntEnum):
-    """How bad a flaw is; the worst one found is the exit code of the check."""
+    """Severity of a flaw; the worst one found is the exit code of the check."""
 
     NOTED = 0  # no flaw, but worth knowing
     MENDED = 1  # training goes on, as the policy says

@@ -124,11 +124,6 @@ class BatchStream(ABC):
         """Samples of an epoch for each rank."""
         return len(self.dataset) // self._n_ranks
 
-    @property
-    def next_side(self) -> int:
-        """Pixels of a side of the images that `next` will give."""
-        return self._side_at(self._position)
-
     def next(self) -> dict[str, Any]:
         """The next batch, for ever: {"inputs": [images], "targets": its targets, "indices": of the images}."""
         if self._stream is None:

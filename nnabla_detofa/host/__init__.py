@@ -10,8 +10,7 @@ with quiet():
     repair()
     import nnabla_nas.module as Mo  # noqa: N812
     from nnabla_nas.contrib.model import Model
-    from nnabla_nas.optimizer import Optimizer
 
     from .runner import Runner
 
-__all__ = ["Mo", "Model", "Optimizer", "Runner", "repair"]
+__all__ = ["Mo", "Model", "Runner", "repair"]

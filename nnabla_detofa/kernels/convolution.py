@@ -204,7 +204,7 @@ def _add_to_weight(variable, y: np.ndarray, x: np.ndarray, window: Window, *, ac
 
 
 class Kernel(PythonFunction):
-    """What the kernels share: float32 maps in and out, gradients that need the inputs."""
+    """Base of the kernels: float32 maps in and out, gradients that need the inputs."""
 
     @property
     def name(self):

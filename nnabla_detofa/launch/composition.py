@@ -139,7 +139,7 @@ def plain(config: DictConfig, start: Path) -> dict[str, Any]:
 
 
 def absolute_paths(config: Any, start: Path) -> Any:
-    """`config` with every relative `root` and `pretrained` made absolute: runs change into their own folder."""
+    """`config` with the relative paths of `PATH_KEYS` made absolute: runs change into their own folder."""
     if isinstance(config, list):
         return [absolute_paths(value, start) for value in config]
     if not isinstance(config, dict):

@@ -1,4 +1,4 @@
-"""What the launcher reads of a configuration, where the host would meet it with a bare KeyError (an addition)."""
+"""Checks of a configuration before the launcher reads it, where the host has a bare KeyError (an addition)."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from inspect import Parameter, signature
@@ -36,7 +36,7 @@ class Lenient(Options):
 
 
 class Identity(Lenient):
-    """What a run is known by."""
+    """`hparams.identity`, by which a run is known."""
 
     network: Entry
     dataloader: Entry

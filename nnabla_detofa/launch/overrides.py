@@ -76,7 +76,7 @@ def ambiguous(override: str) -> str:
 
 
 def as_it_stands(override: str) -> str:
-    """How an override is written whose value holds what has a meaning in Hydra's grammar."""
+    """The spelling of an override whose value holds what has a meaning in Hydra's grammar."""
     quoted = _quoted(override)
     return "" if quoted is None else f"; quote the value if it is meant as it stands: {shlex.quote(quoted)}"
 

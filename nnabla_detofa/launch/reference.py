@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 
 from ..options import Kind, Options
 from ..run_options import ArgsOptions, PretrainingOptions, RunOptions
+from .composition import REPEATED
 from .config_check import OptimizerOptions
 from .keys import MODULES, declared, held
 
@@ -24,14 +25,13 @@ Every key, from its declaration (`make reference` writes this file). A key witho
 of [conf/](../conf) give nearly all of them, with the reasons. `null` is nothing. Keys that a file does not list are
 set in the same way: `nnabla_detofa -c detofa_voc search.mutation_ratio=0.3`.
 """
-GROUPS = ("pruning", "path_filter", "search", "sampler", "cost")  # which `hparams` repeats
-SUPPLIED = {"comm", "event", "args", "identity", *GROUPS}
+SUPPLIED = {"comm", "event", "args", "identity", *REPEATED}
 
 
 def reference() -> str:
     """The whole file."""
     sections: dict[str, Any] = {"args": ArgsOptions, "hparams": RunOptions}
-    sections |= {group: held(RunOptions.model_fields[group].annotation) for group in GROUPS}
+    sections |= {group: held(RunOptions.model_fields[group].annotation) for group in REPEATED}
     sections |= {"hparams` of `OFAPretrainer": PretrainingOptions, "optimizer.NAME": OptimizerOptions}
     for name, module in MODULES.items():
         for group, kind in (("network", "SearchNet"), ("dataloader", "DataLoader")):

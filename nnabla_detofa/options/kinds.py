@@ -14,13 +14,13 @@ from ..errors import is_number, is_whole, unknown
 
 @dataclass(frozen=True)
 class Kind:
-    """What a value may be; `null`: whether it may be None as well."""
+    """A kind of value; `null`: whether None is allowed as well."""
 
     null: bool = field(default=False, kw_only=True)
 
     @property
     def words(self) -> str:
-        """What is allowed, to follow "it must be"."""
+        """The allowed values in words, to follow "it must be"."""
         raise NotImplementedError(f"{type(self).__name__} has to say what it allows")
 
     def accept(self, value: Any) -> Any:
@@ -65,7 +65,7 @@ class _Plain(Kind):
 def Value(  # noqa: N802
     words: str, fits: Callable[[Any], bool], make: Callable[[Any], Any] = lambda value: value, *, null: bool = False
 ) -> Kind:
-    """What `fits`, and `words` say; `make` gives it its own type."""
+    """A value that `fits`; `words` say which, `make` gives it its own type."""
 
     def take(value: Any) -> Any:
         if not fits(value):

@@ -25,7 +25,7 @@ SCALES = 2.0 ** np.arange(-2, 2.5, 0.5)
 
 @dataclass(frozen=True)
 class FitReport:
-    """How a fit went."""
+    """Course and result of a fit."""
 
     train_loss: np.ndarray  # (epochs,), the objective on the paths that were fitted to
     valid_loss: np.ndarray  # (epochs,), and on those held out

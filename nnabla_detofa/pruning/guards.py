@@ -1,4 +1,4 @@
-"""What operation pruning may not destroy: complete paths in every stage, and the path buckets that were reachable."""
+"""Guards of operation pruning: a complete path in every stage, and every bucket that was reachable (Section 3.2)."""
 
 import numpy as np
 
@@ -15,7 +15,7 @@ class Guards:
         self._reachable = budgets.reachable(space, cost)
 
     def harm(self, dropped: list[Drop]) -> str | None:
-        """What would be lost without these operations; None where nothing would."""
+        """The loss if these operations went, in words; None where there is none."""
         try:
             left = self._space.restrict(self._keep(dropped))
         except SpaceError as error:

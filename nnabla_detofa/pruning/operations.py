@@ -1,9 +1,8 @@
 """Operation pruning (Section 3.2, Algorithm 1 line 5): 𝒜 in, 𝒜̃ and what happened to every operation out."""
 
 import csv
-import os
 from dataclasses import dataclass
-from pathlib import Path
+from io import StringIO
 from typing import Annotated, Any
 
 import numpy as np
@@ -42,16 +41,13 @@ class PruningResult:
         }
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
-    def save_csv(self, file: str | os.PathLike) -> None:
-        """Write `rows` to `file` in one step, so that no reader meets a half-written table."""
-        file = Path(file)
-        partial = file.with_name(f".{file.name}.{os.getpid()}")
-        with partial.open("w", newline="", encoding="utf-8") as stream:
-            rows = self.rows()
-            writer = csv.DictWriter(stream, rows[0])
-            writer.writeheader()
-            writer.writerows(rows)
-        partial.replace(file)
+    def to_csv(self) -> str:
+        """`rows` as a table."""
+        table, rows = StringIO(newline=""), self.rows()
+        writer = csv.DictWriter(table, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+        return table.getvalue()
 
 
 @checked("pruning", "flops", "rng")

@@ -123,7 +123,7 @@ class AcceptedPaths:
         )
 
     def state(self) -> dict[str, object]:
-        """What a resumed run needs to go on with the same paths, as JSON holds it."""
+        """State from which a resumed run goes on with the same paths, as JSON holds it."""
         counts = {"drawn": self.drawn.tolist(), "rejected": self.rejected.tolist(), "seconds": self.seconds}
         return {"rng": self._rng.bit_generator.state, "queue": self._queue.tolist(), **counts}
 

@@ -8,7 +8,7 @@ from ..space import Budgets, CostModel, Operations, Score, SearchSpace, draw_key
 
 
 class ScoredOperations(NamedTuple):
-    """What a strategy may look at, one entry an operation: its indices, mean FLOPs, mean score (nan where none was
+    """The view that a strategy has, one entry an operation: its indices, mean FLOPs, mean score (nan where none was
     asked for), and bucket, one of `n_buckets` of equal width over the operations' own mean costs. `cost` are those,
     (n,), None where they are FLOPs."""
 

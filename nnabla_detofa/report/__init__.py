@@ -1,4 +1,4 @@
-"""What a finished run leaves for its user, and what a plan says (an addition; not in the paper)."""
+"""The summary of a finished run, and the plan of one (an addition; not in the paper)."""
 
 from .lines import quality_lines
 from .summary import data_set, report, summary_lines

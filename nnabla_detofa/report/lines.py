@@ -38,7 +38,7 @@ def pruning_line(summary: dict[str, Any]) -> str:
 
 
 def quality_lines(quality: dict[str, Any]) -> Iterator[str]:
-    """How path filter, FLOPs alone and ridge regression rank unseen paths."""
+    """Ranking of unseen paths by path filter, FLOPs alone and ridge regression."""
     yield "ranking of held-out measured paths, inside a bucket: Kendall tau / precision on the weakest 25 %"
     for images in [key for key in quality if key != "filter"]:
         cells = [

@@ -1,4 +1,4 @@
-"""What a run would do and take, said without doing it (an addition; not in the paper)."""
+"""The plan of a run: its stages, memory and time, without doing it (an addition; not in the paper)."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -8,12 +8,12 @@ import nnabla as nn
 import numpy as np
 
 from ..space import CostModel
+from ..space.layers import FLOAT_BYTES
 from ..storage import Work
 from ..training import Run, drawn_paths, measurer
 
 TIMED_STEPS = 3
 TIMED_BYTES = 2 << 30  # of maps and gradients, at most, on a CPU: a plan must fit where the run might not
-FLOAT_BYTES = 4
 
 
 class Pace(NamedTuple):
@@ -26,7 +26,7 @@ class Pace(NamedTuple):
 
 def plan_lines(run: Run, name: str, stages: Mapping[str, Work]) -> Iterator[str]:
     """The plan of a run that was rehearsed, line by line as they are known."""
-    device = f"{nn.get_current_context().backend[0].split(':')[0]}, {run.options.args.type_config or 'float'}"
+    device = f"{nn.get_current_context().backend[0].split(':')[0]}, {run.options.args.type_config}"
     yield f"plan of {name} ({device}, {_count(run.processes.n, 'process')}); nothing is trained or kept"
     yield _row("images", _images(run))
     yield _row("paths", f"{run.space.size():,}")
@@ -136,7 +136,7 @@ def _cut(batch: Mapping[str, Any], n: int) -> dict[str, Any]:
 
 
 def _seconds(run: Run, work: Work, pace: Pace) -> float:
-    """What a stage takes where its images are shared evenly by all processes."""
+    """Seconds of a stage whose images are shared evenly by all processes."""
     return (work.steps * work.batch * pace.training + work.images * pace.forward) / run.processes.n
 
 

@@ -24,7 +24,7 @@ def report(run: Run, space: SearchSpace, quality: dict[str, Any] | None, detecto
 
 
 def summary(run: Run, space: SearchSpace, quality: dict[str, Any] | None, detectors: list[Detector]) -> dict[str, Any]:
-    """What `summary.json` holds."""
+    """Content of `summary.json`."""
     options, (*pareto, largest) = run.options, detectors
     state = sampler_state(run.folder, FINETUNE) if options.pruning.prunes else None
     return {
@@ -48,14 +48,14 @@ def summary(run: Run, space: SearchSpace, quality: dict[str, Any] | None, detect
 
 
 def data_set(run: Run) -> dict[str, Any]:
-    """What was trained and tested on."""
+    """The data sets of training and test."""
     test = run.data["test"]
     shown = {"dataset": test.dataset.name, "images": len(test.dataset), "image_size": run.image_size}
     return {"dataset": run.data["train"].dataset.name, "test": shown}
 
 
 def _parts(run: Run, one: Detector) -> dict[str, int]:
-    """What the backbone costs, and what follows it."""
+    """Cost of the backbone, and of neck and heads."""
     backbone, tail = run.cost.parts(one.genes[None])
     return {"backbone": int(backbone[0]), "neck_and_heads": int(tail[0])}
 

@@ -1,4 +1,4 @@
-"""What the search asks of a space and of a cost (Section 3.3).
+"""Interfaces of the space and the cost that a search needs (Section 3.3).
 
 `SearchSpace` and `CostModel` are one such pair, a measured table can be another.
 """

@@ -19,7 +19,7 @@ class ScoreCache:
 
     @property
     def met(self) -> list[int]:
-        """How many distinct paths each search has met."""
+        """Number of distinct paths that each search has met."""
         return [len(own) for own in self._met]
 
     def knows(self, paths: np.ndarray, search: np.ndarray) -> np.ndarray:

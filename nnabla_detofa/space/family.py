@@ -235,7 +235,7 @@ class Family(ABC):
 
     @cached_property
     def entries(self) -> tuple[int, ...]:
-        """How many codes each segment's genes have."""
+        """Number of codes of each segment's genes."""
         radix = self.upper.astype(int) - self.lower + 1
         return tuple(int(np.prod(radix[columns])) for columns in self.columns)
 

@@ -39,7 +39,7 @@ class Convolution(NamedTuple):
 
 
 def convolutions(layer: Layer) -> list[Convolution]:
-    """What the layer multiplies, in the order in which it does."""
+    """The convolutions of a layer, in their order."""
     n_in, n_middle, n_out, side = layer.n_in, layer.n_middle, layer.n_out, layer.side
     if layer.kind == STEM:
         inner = [Convolution(3, n_middle, n_middle, side // 2)] if layer.shortcut == IDENTITY else []

@@ -74,7 +74,8 @@ class ResNet50(Family):
         options = self.options
         merge = options.merge_equal_choices
         merge = self.channels != _channels(ResNet50Options()) if merge is None else merge
-        merged = options.model_copy(update={"merge_equal_choices": merge and bool(self.coinciding())})
+        some_equal = any((np.diff(np.array(table)) == 0).any() for table in self.channels)
+        merged = options.model_copy(update={"merge_equal_choices": merge and some_equal})
         object.__setattr__(self, "options", merged)
         if self.coupled and len(options.depths) != len(options.widths):
             raise ConfigError(
@@ -208,23 +209,6 @@ class ResNet50(Family):
         options = {"merge_equal_choices": False, **given}
         coupled = Flag()(options.pop("coupled", False))
         return cls(ResNet50Options.of("space", options), coupled=coupled)
-
-    def coinciding(self) -> list[str]:
-        """One line for each pair of neighbouring choices that rounding gives the same channels."""
-        widths, expands, channels = self.options.widths, self.options.expands, self.channels
-        rows = [
-            ("stem, first width", "W", widths, channels.stem_mid),
-            ("stem, second width", "W", widths, channels.stem_out),
-        ]
-        for stage, (outs, middles) in enumerate(zip(channels.stage_out, channels.middle, strict=True)):
-            rows.append((f"stage {stage}", "W", widths, outs))
-            rows += [(f"stage {stage}, W {w}", "E", expands, middle) for w, middle in zip(widths, middles, strict=True)]
-        return [
-            f"{place}: {letter} {choices[i]} and {choices[i + 1]} both give {numbers[i]} channels"
-            for place, letter, choices, numbers in rows
-            for i in range(len(numbers) - 1)
-            if numbers[i] == numbers[i + 1]
-        ]
 
     # ---- the host's genotype {"d": 5 depths, "e": an expand for each block, "w": 6 indices}
 

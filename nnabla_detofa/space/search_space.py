@@ -62,7 +62,7 @@ class SearchSpace:
 
     @property
     def n_operations(self) -> int:
-        """How many operations are allowed."""
+        """Number of allowed operations."""
         return len(self.operations().block)
 
     @property
@@ -79,7 +79,7 @@ class SearchSpace:
         return self.masks.operations()
 
     def operation_columns(self) -> dict[str, list]:
-        """What the `operations` are in words that people read: stage, layer, and the family's columns, by value."""
+        """The `operations` as people read them: stage, layer, and the family's columns, by value."""
         return self.masks.operation_columns()
 
     def restrict(self, keep: np.ndarray) -> "SearchSpace":

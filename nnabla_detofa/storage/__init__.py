@@ -1,4 +1,4 @@
-"""What a run keeps: files that are whole or not there, tables, and stages (an addition; not in the paper)."""
+"""Files of a run: whole or not there; tables, and stages (an addition; not in the paper)."""
 
 from .stages import Kept, Rehearsal, Stages, Work
 from .tables import MeasuredPaths, NumberTable, PathTable

@@ -70,7 +70,7 @@ def write_folder(folder: Path, contents: Mapping[str, bytes], *, replaces: bool 
 
 
 def damage(folder: Path, names: tuple[str, ...]) -> str | None:
-    """What is wrong with a folder that `write_folder` wrote with these files, or None."""
+    """The damage of a folder that `write_folder` wrote with these files, in words, or None."""
     try:
         sums = read_json(folder / SUMS)
     except RunFolderError:

@@ -26,7 +26,7 @@ ANEW = "delete it to run all stages again, which go on from checkpoints of the s
 
 @dataclass(frozen=True)
 class Kept(Generic[T]):
-    """What a stage leaves: the names of its files, and how its value is read from them and written to them.
+    """The files that a stage leaves, by name, and how its value is read from them and written to them.
 
     `write` is None where the stage's own work leaves the files, row by row or step by step.
     """
@@ -38,7 +38,7 @@ class Kept(Generic[T]):
 
 @dataclass(frozen=True)
 class Work:
-    """What a stage takes: `steps` updates of the weights, of `batch` images each over all processes; `images` that pass
+    """The work of a stage: `steps` updates of the weights, of `batch` images each over all processes; `images` that go
     forward through paths. `detail` says in words what makes them up."""
 
     detail: str
@@ -48,7 +48,7 @@ class Work:
 
 
 class Record(BaseModel):
-    """What `stages.json` holds of a stage."""
+    """Entry of a stage in `stages.json`."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
@@ -262,8 +262,7 @@ class Stages:
         if self.writes:
             place.mkdir(parents=True)
             for file in files:
-                unfinished = (f".{file}.*", f".{Path(file).stem}.writing.*", f"{file}.*")
-                for one in {self / file}.union(*map(self.path.glob, unfinished)):
+                for one in {self / file}.union(*map(self.path.glob, (f".{file}.*", f"{file}.*"))):
                     if one.exists():
                         one.rename(place / one.name)
         return place

@@ -77,7 +77,7 @@ class PathTable:
         self._file, self._table = file, NumberTable(file, [*self._fields[:-1], value, *genes])
 
     def read(self) -> MeasuredPaths:
-        """What is there, see `NumberTable.read`."""
+        """The paths that are there, see `NumberTable.read`."""
         values = self._table.read()
         columns = dict(zip(self._fields, values.T, strict=False))
         bucket, paths = self._whole(columns["bucket"], np.int64), self._whole(values[:, len(self._fields) :], np.int8)

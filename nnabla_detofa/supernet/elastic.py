@@ -133,7 +133,7 @@ class ElasticBatchNorm(Mo.Module):
         return np.zeros((1, n, 1, 1), np.float32) if self.recording else statistic.d[:, :n]
 
     def flush(self) -> None:
-        """Take over the statistics of the last forward pass; nothing to do on a CPU."""
+        """Take over the statistics of the last forward pass; those of the CPU kernels are there already."""
         if self.pending is None:
             return
         *statistics, count = self.pending

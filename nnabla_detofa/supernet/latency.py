@@ -1,4 +1,4 @@
-"""How long layers and whole networks take on the present device (an addition; not in the paper)."""
+"""Latency of layers and whole networks on the present device (an addition; not in the paper)."""
 
 import time
 from collections import OrderedDict

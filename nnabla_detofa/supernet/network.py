@@ -95,7 +95,7 @@ class Supernet(Model):
         at.modules[name] = module
 
     def steps(self, path: np.ndarray) -> list[tuple[str, Layer]]:
-        """What the path computes, layer by layer: the place of each among the parameters' names, and its sizes."""
+        """Layers of a path in their order: the place of each among the parameters' names, and its sizes."""
         backbone, tail = self._of(self.space, path)
         places = [*(self.places[position] for position, _ in backbone), *(place for place, _ in self.task.places())]
         return list(zip(places, [*(layer for _, layer in backbone), *tail], strict=True))
@@ -162,10 +162,6 @@ class Supernet(Model):
         """Input pixels to a cell of the map that the last layer reads."""
         return self._steps[0][1].side // self._steps[-1][1].side
 
-    def image_shapes(self, image_size: int) -> list[list[int]]:
-        """Shapes of one image, for the host's placeholders."""
-        return [[3, image_size, image_size]]
-
     def target_shapes(self, image_size: int, max_objects: int = 0) -> list[list[int]]:
         """Shapes of one image's targets, in the loaders' order."""
         return self.task.target_shapes(image_size // self.output_stride, max_objects)
@@ -179,11 +175,11 @@ class Supernet(Model):
         return CostModel.of(self.network_layers(image_size), "flops")
 
     def loss(self, outputs, targets, loss_weights=None, terms=None):
-        """What training lowers, a scalar; `terms` where `metrics` has already built them."""
+        """The loss that training lowers, a scalar; `terms` where `metrics` has already built them."""
         return self.task.loss(outputs, targets, weights=loss_weights, terms=terms, training=self.training)
 
     def metrics(self, outputs, targets):
-        """What is shown while training, by name (the host's protocol: lower is better)."""
+        """Figures that are shown while training, by name (the host's protocol: lower is better)."""
         return self.task.curves(outputs, targets)
 
     def kd_loss(self, outputs, teacher_outputs, *_):

@@ -75,7 +75,7 @@ def search_space(options: Mapping | None) -> SearchSpace:
 
 
 def networks(name: str, task: type[Task]) -> ModuleType:
-    """What the host looks for under a network's name: `SearchNet` is the supernet, `TrainNet` one path of it."""
+    """The module that the host looks up by a network's name: `SearchNet` is the supernet, `TrainNet` one path of it."""
     module = ModuleType(name, f"The spaces of SPACES under the task {task.__name__}.")
     for kind, own in (("SearchNet", SearchOptions), ("TrainNet", TrainOptions)):
         declared = create_model(kind, __base__=(own, task), __doc__=f"{task.__doc__}\n\n{own.__doc__}")

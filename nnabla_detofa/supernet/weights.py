@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import WeightsError
 from ..hdf5 import opened, read_arrays
+from ..storage.files import write_bytes
 from .network import Supernet
 
 BACKBONE = ("input_stem", "blocks")  # the parts of a network that a transfer must find, each whole
@@ -41,15 +42,13 @@ def save_weights(network: Supernet, file: Path) -> None:
 
 
 def weights_as_bytes(network: Supernet) -> bytes:
-    """What `save_weights` would write."""
+    """The bytes that `save_weights` would write."""
     return parameters_as_bytes(network.get_parameters(), stem_activation=network.options.stem_activation)
 
 
 def write_parameters(parameters: Mapping[str, nn.Variable], file: Path, *, stem_activation: str) -> None:
     """`save_weights` of parameters without a network."""
-    beside = file.with_name(f".{file.stem}.writing{SUFFIX}")
-    beside.write_bytes(parameters_as_bytes(parameters, stem_activation=stem_activation))
-    beside.replace(file)
+    write_bytes(file, parameters_as_bytes(parameters, stem_activation=stem_activation))
 
 
 def parameters_as_bytes(parameters: Mapping[str, nn.Variable], *, stem_activation: str) -> bytes:
@@ -122,7 +121,7 @@ def _require_same(file: Path, stored: Mapping, own: Mapping) -> None:
 
 
 def _differences(stored: Mapping, own: Mapping) -> list[str]:
-    """What keeps the stored parameters from being a network's own, a phrase each."""
+    """Differences between stored parameters and a network's own, a phrase each."""
     return [
         *(
             f"{name} is {stored[name].shape} in the file and {parameter.shape} in the network"

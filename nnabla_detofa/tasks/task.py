@@ -42,11 +42,11 @@ class Task(Options):
 
     @abstractmethod
     def loss(self, outputs, targets, *, weights=None, terms=None, training: bool):
-        """What training lowers, a scalar; `terms` where `curves` has already built them."""
+        """The loss that training lowers, a scalar; `terms` where `curves` has already built them."""
 
     @abstractmethod
     def curves(self, outputs, targets) -> dict[str, nn.Variable]:
-        """What is shown while training, by name; lower is better."""
+        """Figures that are shown while training, by name; lower is better."""
 
     @abstractmethod
     def answers(self, network, loader) -> Any:

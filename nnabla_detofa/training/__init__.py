@@ -16,7 +16,7 @@ from .measured_stages import (
 )
 from .path_statistics import STATISTICS, Taken
 from .run import Run
-from .samplers import DrawnPaths, PathSampler, path_sampler
+from .samplers import PathSampler
 from .schedule import Schedule, learning_rate
 from .stages import FINETUNE, WARMUP, WEIGHTS, drawn_paths, schedule, train
 from .trainer import sampler_state
@@ -28,7 +28,6 @@ __all__ = [
     "WARMUP",
     "WEIGHTS",
     "Assessed",
-    "DrawnPaths",
     "PathSampler",
     "Run",
     "Schedule",
@@ -43,7 +42,6 @@ __all__ = [
     "learning_rate",
     "measured",
     "measurer",
-    "path_sampler",
     "run_identity",
     "sampler_state",
     "say_fewer_images",

@@ -20,7 +20,7 @@ def cost_model(model: Any, flops: CostModel, image_size: int, options: CostOptio
 
 
 def cost_inputs(cost: CostModel, folder: Stages) -> dict[str, str]:
-    """What tells a cost from others: its name and, since clocks differ, the table of a latency."""
+    """Identity of a cost: its name and, since clocks differ, the table of a latency."""
     timed = {"table": checksum(folder / TABLE)} if cost.name == "latency" else {}
     return {"name": cost.name, **timed}
 

@@ -1,4 +1,4 @@
-"""What decides a run's first stage, and so whether a run folder is this run's (an addition; not in the paper)."""
+"""Identity of a run: inputs of its first stage, by which a run folder is known (an addition; not in the paper)."""
 
 from typing import Any
 

@@ -154,7 +154,7 @@ def _time_networks(
 
 
 def agreement(predicted: np.ndarray, measured: np.ndarray) -> dict[str, float | int | None]:
-    """How well predictions (n,) meet what was measured (n,); a correlation is None where all values are equal."""
+    """Agreement of predictions (n,) with measured values (n,); a correlation is None where all values are equal."""
     return {
         "paths": len(measured),
         "pearson": _correlation(predicted, measured),

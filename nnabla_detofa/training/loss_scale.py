@@ -13,7 +13,7 @@ SCALED = ("half", "mixed_half")  # values of args.type_config whose gradients ne
 
 
 class Gradients(Protocol):
-    """What is asked of a solver of NNabla."""
+    """The part of NNabla's solvers that is needed here."""
 
     def check_inf_or_nan_grad(self) -> bool:
         """Whether a gradient is not finite."""
@@ -63,7 +63,7 @@ class LossScale:
         return True
 
     def state(self) -> dict[str, float]:
-        """What a resumed run needs, as JSON holds it."""
+        """State for a resumed run, as JSON holds it."""
         return {"value": self.value, "good": self._good, "skipped": self.skipped}
 
     def restore(self, state: Mapping[str, Any]) -> None:

@@ -75,14 +75,14 @@ class Run:
 
     @cached_property
     def cost(self) -> CostModel:
-        """What buckets, pruning and search go by; layers are timed here where it is latency."""
+        """The cost that buckets, pruning and search go by; layers are timed here where it is latency."""
         own = {"stages": self.folder, "session": self.session, "network": self.options.identity["network"]}
         synchronise = self.event.default_stream_synchronize
         return cost_model(self.model, self.flops, self.image_size, self.options.cost, synchronise=synchronise, **own)
 
     @cached_property
     def cost_inputs(self) -> dict[str, str]:
-        """What tells the cost from others in the inputs of a stage."""
+        """Identity of the cost among the inputs of a stage."""
         return cost_inputs(self.cost, self.folder)
 
     @cached_property

@@ -1,4 +1,4 @@
-"""What all stages of a run share beside data and network: lines, bars and curves, random streams, other processes."""
+"""Session of a run: lines, bars and curves, random streams, and the other processes (an addition; not in the paper)."""
 
 import copy
 import zlib

@@ -73,6 +73,6 @@ def schedule(run: Run) -> Schedule:
 
 
 def sampler_inputs(run: Run) -> dict:
-    """What decides the drawn paths beside space and seed."""
+    """Inputs that decide the drawn paths, beside space and seed."""
     sampler = dict(run.options.sampler)
     return {"sampler": sampler, **({"cost": run.cost_inputs} if sampler["name"] == BALANCED else {})}

@@ -132,7 +132,7 @@ class Trainer:
         self._saved = time.monotonic()
 
     def _state(self) -> dict:
-        """What beside weights and solver decides how training goes on, as JSON holds it."""
+        """State beside weights and solver that decides how training goes on, as JSON holds it."""
         sampler, scale = self._sampler.state(), self.step.loss_scale.state()
         return {"loss_scale": scale, "sampler": sampler, "losses": self._losses}
 

@@ -3,7 +3,15 @@
 import pytest
 from small_runs import ABSENT, changed
 
-from nnabla_detofa.filter_stages import FEW_PATHS, MANY_PATHS, main_effects, new_path_filter
+from nnabla_detofa.filter_stages import (
+    FEW_PATHS,
+    MANY_PATHS,
+    assess_path_filter,
+    main_effects,
+    measure_paths,
+    new_path_filter,
+)
+from nnabla_detofa.space import Budgets
 
 EFFECTS = "path_filter.network.main_effects"
 
@@ -18,3 +26,12 @@ def test_the_ablation_of_table_2_is_of_the_papers_filter(ready, switch, given):
         expected = given if isinstance(given, bool) else auto[0] and switch is None
         assert new_path_filter(ready, auto).design.main_effects is expected
         assert bool(main_effects(ready, auto)[1]) == (not isinstance(given, bool))
+
+
+def test_as_many_paths_are_measured_again_as_at_first(ready, monkeypatch):
+    monkeypatch.setattr(Budgets, "reachable", lambda *_: [0, 3])
+    run = ready.rehearsal()
+    assess_path_filter(run, "paths", measure_paths(run, "paths", run.space))
+    planned = run.stages.planned
+    assert planned["paths"] == planned["paths_again"]
+    assert planned["paths"].detail.startswith(f"{2 * run.options.path_filter.paths_per_bucket} paths")

@@ -235,9 +235,8 @@ def test_the_size_of_a_step_is_the_loaders_and_dropout_is_the_steps_own(ready):
             for name, p in ready.model.get_parameters().items():
                 p.d = weights[name]
             ready.trainer.n_done = n_done
-            sides.add(loader.next_side)
             losses.append(ready.step(ready.space.largest())["loss"])
-            assert ready.step._inputs[0].shape[-1] in sides
+            sides.add(ready.step._inputs[0].shape[-1])
     assert sides == {32, 48}
     assert losses[:6] == losses[6:]
     assert len(set(losses)) == 6

@@ -84,13 +84,6 @@ def test_one_size_a_step_the_same_on_all_ranks(root):
     assert set(by_step[:, 0]) == set(SIZES)
 
 
-def test_next_side_foretells_the_size(root):
-    loader = make(root, steps=2, workers=2)
-    foretold = [(loader.next_side, loader.next()["inputs"][0].shape[2]) for _ in range(12)]
-    assert all(one == other for one, other in foretold)
-    loader.close()
-
-
 def test_sizes_come_up_equally_often(root):
     loader = make(root)
     drawn = [loader._side_at(position) for position in range(3000)]

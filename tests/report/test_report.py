@@ -1,5 +1,6 @@
 """Tables, picture and plan of a run: amounts that are readable, and what is not known is not made up."""
 
+import csv
 import json
 from dataclasses import replace
 from types import SimpleNamespace
@@ -9,9 +10,10 @@ import pytest
 
 from nnabla_detofa.report import plan, quality_lines
 from nnabla_detofa.report.lines import pareto_lines, pruning_line
-from nnabla_detofa.report.pareto import picture
+from nnabla_detofa.report.pareto import picture, write_pareto
 from nnabla_detofa.report.plan import FewImages, Pace
 from nnabla_detofa.search_stages import Detector
+from nnabla_detofa.space import CostModel, SearchSpace
 from nnabla_detofa.storage import Work
 
 FOUND = {"budget": 12.5e6, "flops": 12_345_678, "cost": 2_500_000, "score": 0.25, "ap": 0.4567}
@@ -31,6 +33,20 @@ def test_a_table_of_detectors(cost, titles, cells):
     assert len({len(line) for line in lines}) == 1  # columns are below each other
     titles += " AP (%) 95 % interval row equal to"
     assert [" ".join(line.split()) for line in lines] == [titles, cells[0], f"{LARGEST['name']} {cells[1]}"]
+
+
+@pytest.mark.parametrize("name", ["flops", "memory"])
+def test_a_csv_of_detectors_has_the_cost_where_it_is_another(tmp_path, name):
+    space = SearchSpace.ofa_resnet50(base_depths=(1, 1, 1, 1))
+    cost = getattr(CostModel, name)(space, image_size=32, n_classes=2)
+    path, own = tuple(space.largest().tolist()), None if name == "flops" else 7
+    rows = [Detector(path, 12, own, budget=15.0, ap=0.5), Detector(path, 12, own, name="largest", ap=0.5)]
+    write_pareto(tmp_path, space, rows, cost, "voc07")
+    with (tmp_path / "pareto.csv").open() as stream:
+        (row,) = csv.DictReader(stream)
+    assert set(row) >= {"budget", "flops", "score", "ap", "genotype"}
+    assert {"cost", "unit"} <= set(row) if own else not {"cost", "unit"} & set(row)
+    assert json.loads(row["genotype"]) == space.genotype(space.largest())
 
 
 def test_shares_that_are_not_defined_are_dashes():

@@ -377,3 +377,9 @@ def test_a_space_that_couples_nothing_is_whole():
     cost = CostModel.flops(pinned, image_size=384, n_classes=20)
     assert cost.whole() is cost
     assert tuple(Budgets.equal_width(cost).edges[[0, -1]]) == cost.range(pinned)
+
+
+def test_edges_of_buckets_do_not_change():
+    budgets = Budgets([1.0, 2.0, 3.0])
+    with pytest.raises(ValueError, match="read-only"):
+        budgets.edges[0] = 0

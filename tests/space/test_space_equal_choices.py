@@ -40,7 +40,7 @@ def test_every_row_is_another_network_and_none_is_lost(build, options):
     assert len(set(networks)) == len(networks) == space.size()
     spelled = apart.sample(3000, np.random.default_rng(0))
     assert {layers(apart, path) for path in spelled} <= set(networks)
-    assert (space.size() < apart.size()) == bool(space.family.coinciding()) == (options is not FINE)
+    assert (space.size() < apart.size()) == space.family.options.merge_equal_choices == (options is not FINE)
 
 
 @pytest.mark.parametrize(("build", "options"), BUILT)

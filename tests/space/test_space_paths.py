@@ -195,15 +195,6 @@ def test_make_divisible_is_near_and_never_loses_a_tenth(value: float, divisor: i
     assert abs(rounded - value) <= divisor
 
 
-def test_coinciding_choices_are_named() -> None:
-    assert SearchSpace.ofa_resnet50().family.coinciding() == ["stem, first width: W 0.65 and 0.8 both give 24 channels"]
-    small = SearchSpace.ofa_resnet50(width_scale=0.125)
-    assert "stage 0, W 0.65: E 0.2 and 0.25 both give 8 channels" in small.family.coinciding()
-    assert len(SearchSpace.ofa_resnet50(width_scale=0.125, channel_divisor=4).family.coinciding()) < len(
-        small.family.coinciding()
-    )
-
-
 def test_names_of_genes() -> None:
     names = SearchSpace.ofa_resnet50().family.gene_names
     assert len(names) == len(set(names)) == 29

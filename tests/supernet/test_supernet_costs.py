@@ -114,7 +114,6 @@ def test_the_networks_cost_model_takes_its_own_sizes(small):
     paths = small.paths(network, 20)
     np.testing.assert_array_equal(network.flops(96)(paths), expected(paths))
     assert (network.output_stride, small.net().output_stride) == (4, 2)
-    assert network.image_shapes(96) == [[3, 96, 96]]
     maps = network(nn.Variable((1, 3, 96, 96)))
     assert [y.shape for y in maps] == [(1, 3, 24, 24), (1, 2, 24, 24), (1, 2, 24, 24)]
     assert network.target_shapes(96, 7) == [[3, 24, 24], [7, 2], [7, 2], [7], [7]]

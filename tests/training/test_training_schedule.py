@@ -7,8 +7,7 @@ import pytest
 
 from nnabla_detofa.errors import ConfigError
 from nnabla_detofa.space import Budgets, CostModel, SearchSpace
-from nnabla_detofa.training import path_sampler
-from nnabla_detofa.training.samplers import SAMPLERS
+from nnabla_detofa.training.samplers import SAMPLERS, path_sampler
 from nnabla_detofa.training.schedule import SCHEDULES, learning_rate
 
 SPACE = SearchSpace.ofa_resnet50(base_depths=(1, 1, 1, 1), depths=(0, 1))
