@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from nnabla_detofa.detection import Detections
 from nnabla_detofa.errors import NumericError
-from nnabla_detofa.training.measured_stages import fill, path_table, shared
+from nnabla_detofa.training.measured_stages import assessed, figures, fill, path_table, shared
 from nnabla_detofa.training.step import NotFiniteError
 
 BIAS = "heads/size/output/conv/_b"
@@ -65,6 +66,22 @@ def test_a_path_may_have_several_values(run, second_process):
     third = np.float32(1 / 3) + np.float32(0.5)
     np.testing.assert_array_equal([first, last], [[paths[i].sum() + 0.5, third] for i in (0, 2)])
     np.testing.assert_array_equal(second, [0.5, 0.5])
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_what_tells_how_certain_a_figure_is_leaves_it_as_it_was(run, second_process, monkeypatch, processes):
+    """Every second object is found: 0.5 in single precision, whatever goes over the processes with it."""
+    if processes == 2:
+        second_process(0.0)
+    truth = run.data["test"].dataset.ground_truth()
+    found = Detections(*(column[::2] for column in (*truth[:3], np.linspace(1, 0.5, len(truth.label)))))
+    monkeypatch.setattr(type(run.model.task), "answers", lambda *_: found)
+    path = run.space.largest()[None]
+    theirs, ours = figures(run, "some", path), assessed(run, "some", path)
+    assert 0 < theirs[0] < 1 and theirs == ours.figure == np.float32(theirs)
+    assert np.nanmean(ours.per_class[0]) == pytest.approx(theirs[0], abs=1e-6)
+    assert ours.resampled.shape == (1, 1000) and np.unique(ours.resampled).size > 10
+    np.testing.assert_array_equal(assessed(run, "some", path).resampled, ours.resampled)
 
 
 def test_sums_are_the_same_for_one_process_and_two(run, second_process):
