@@ -63,9 +63,9 @@ def picture(detectors: Sequence[Detector], front: np.ndarray, metric: str, cost:
     axes = figure.subplots()
     for budget in np.array([one.budget for one in detectors[:-1]], float):
         axes.axvline(budget / 1e6, color="0.85", linewidth=1)
-    known = np.array([one.ap_interval is not None for one in detectors])
-    low, high = 100 * np.array([one.ap_interval for one in detectors if one.ap_interval], float).reshape(-1, 2).T
-    axes.vlines(points[known, 0], low, high, color="C0", alpha=0.5, label="95 % intervals" if known.any() else None)
+    if spans := [(x, *one.ap_interval) for x, one in zip(points[:, 0], detectors, strict=True) if one.ap_interval]:
+        at, low, high = np.array(spans).T
+        axes.vlines(at, 100 * low, 100 * high, color="C0", alpha=0.5, label="95 % intervals")
     axes.plot(*points[front].T, "o-", color="C0", label="Pareto front")
     axes.plot(*np.delete(points, front, axis=0).T, "o", color="C0", alpha=0.3, label="dominated")
     axes.plot(*points[-1], "s", color="C1", fillstyle="none", markersize=10, label=detectors[-1].name)
