@@ -30,7 +30,7 @@ class DatasetLoader:
     def _read(self, options: Any, *, testing: bool) -> Any:
         classes = options.classes
         if testing and classes is None:
-            classes = options.read("train", None).classes
+            classes = options.trained_classes()
         return options.read("test" if testing else "train", classes)
 
     def examined(self, known: Any, digests: Sequence[str] = ()) -> dict[str, Any]:

@@ -73,6 +73,10 @@ class DatasetOptions(Options):
         """The option that adds a class to those of the training split, for whoever reads another `split` by them."""
         return f"{self.where}.classes" if split != "train" and self.classes is None else None
 
+    def trained_classes(self) -> Sequence[Any]:
+        """The classes where `classes` gives none."""
+        return self.read("train", None).classes
+
     def read(self, split: str, classes: Sequence[Any] | None, *, strict: bool = True) -> Any:
         """The data set of the `split`, "train" or "test"; one that is not `strict` holds what could be read of it."""
         raise NotImplementedError(f"{type(self).__name__} has to read its splits")

@@ -39,14 +39,13 @@ def read_yolo(
     findings.
     """
     findings = Findings(strict=strict)
-    source = read_data_file(Path(file).expanduser().absolute(), findings)
-    names = source.names.values() if classes is None else classes
+    source = read_data_file(file, findings)
     tested, val = source.has("test"), source.places["val"]
     if split == "test" and val and not tested:
         missing = f", as {', '.join(places)} is not there" if (places := source.places["test"]) else ""
         findings.add(Flaw.SPLIT_STANDS_IN, source.file, f"for test{missing}", object="val")
         split = "val"
-    dataset = _read(source, split, Wanted(dict.fromkeys(names), listed_by), findings)
+    dataset = _read(source, split, Wanted(source.classes if classes is None else classes, listed_by), findings)
     if split != "train" or not tested or not val:
         return dataset
     return replace(dataset, validation=_read(source, "val", Wanted(dataset.classes), Findings(strict=strict)))
@@ -83,6 +82,10 @@ class YoloOptions(LoaderOptions, DatasetOptions):
 
     where = "dataloader.yolo"
     data: Annotated[str | Path, PLACE]
+
+    def trained_classes(self) -> Sequence[Any]:
+        """The names of data.yaml, each once."""
+        return read_data_file(self.data, Findings()).classes
 
     def read(self, split: str, classes: Sequence[Any] | None, *, strict: bool = True) -> DetectionDataset:
         """As `read_yolo`."""

@@ -40,6 +40,11 @@ class DataFile:
     names: dict[int, str]
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """The names by ascending id, each once."""
+        return tuple(dict.fromkeys(self.names.values()))
+
+    @property
     def base(self) -> Path:
         """What the names of images are relative to: `root`, or the file's folder where that is of another machine."""
         return self.root if os.path.isdir(self.root) else self.file.parent  # noqa: PTH112 - any name
@@ -117,9 +122,10 @@ def _is_image(name: str) -> bool:
     return split_suffix(name)[1] in SUFFIXES and not name.startswith(".")
 
 
-def read_data_file(file: Path, findings: Findings) -> DataFile:
+def read_data_file(place: str | Path, findings: Findings) -> DataFile:
     """The file, or data.yaml in a folder; DataError for what is none. Repeated names are among the findings."""
-    file = file / "data.yaml" if os.path.isdir(file) else file  # noqa: PTH112 - any name
+    place = Path(place).expanduser().absolute()
+    file = place / "data.yaml" if os.path.isdir(place) else place  # noqa: PTH112 - any name
     data = read_bytes(file, "description of a YOLO data set", Flaw.SPLIT_UNREADABLE, Findings(), limit=LARGEST)
     try:
         content = yaml.load(data or b"", Loader=yaml.BaseLoader)  # makes texts alone: `no` stays a name

@@ -49,7 +49,7 @@ def plan_lines(run: Run, name: str, stages: Mapping[str, Work]) -> Iterator[str]
 def _images(run: Run) -> str:
     train, valid, test = (run.data[split].dataset for split in ("train", "valid", "test"))
     return (
-        f"{len(train):,} to train on and {len(valid):,} held out of {train.name};"
+        f"{len(train):,} to train on and {len(valid):,} held out of {valid.name};"
         f" {len(test):,} to test on of {test.name}"
     )
 
