@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from .deploy import Detector as Detector
+
 __version__ = "0.1.0"
 
 
@@ -36,3 +38,12 @@ def run(config: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -
     from .launch.notebook import run as run_once
 
     return run_once(config, overrides)
+
+
+def __getattr__(name: str) -> Any:
+    """`Detector`, imported late: it needs OpenCV, which registering does not."""
+    if name == "Detector":
+        from .deploy import Detector
+
+        return Detector
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

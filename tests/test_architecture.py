@@ -50,7 +50,8 @@ GRANTS = {
     "launch/keys": "options run_options space supernet",
     "launch/run": "numpy nnabla nnabla_nas host",
     "launch/plugin": "nnabla_nas host data supernet searcher",
-    "__init__ cli host/launch host/__main__": "launch",
+    "__init__": "deploy launch",
+    "cli host/launch host/__main__": "launch",
 }
 MAY_IMPORT = {name: set(granted.split()) for names, granted in GRANTS.items() for name in names.split()}
 ROOF, ABOVE = {"cli", "launch"}, {"__init__", "cli", "launch", "host/launch", "host/__main__"}  # the last two: shims

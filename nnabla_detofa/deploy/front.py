@@ -87,6 +87,7 @@ class Front:
             "rank": one.rank,
             "name": detector.name or one.folder,
             "classes": about["classes"],
+            "category_ids": about["category_ids"],
             "image_size": about["image_size"],
             "stride": about["stride"],
             "mean": MEAN.tolist(),

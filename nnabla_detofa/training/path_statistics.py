@@ -55,14 +55,17 @@ class Taken:
 def about(run: Run) -> dict[str, Any]:
     """What a detector has to know of its run beside its own path and weights."""
     ((name, options),) = run.options.identity["network"].items()
+    loader = run.data["train"]
+    ids = getattr(loader.dataset, "category_ids", ())
     return {
-        "classes": list(run.data["train"].classes),
+        "classes": list(loader.classes),
+        "category_ids": list(ids or range(1, len(loader.classes) + 1)),
         "image_size": run.image_size,
         "stride": run.model.output_stride,
         "network": {name: {key: value for key, value in options.items() if key not in ("pretrained", "seed")}},
         "cost": {"name": run.cost.name, "unit": run.cost.unit},
         "metric": run.options.metric,
-        "dataset": run.data["train"].dataset.name,
+        "dataset": loader.dataset.name,
         "seed": run.options.seed,
     }
 

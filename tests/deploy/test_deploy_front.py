@@ -10,8 +10,8 @@ from nnabla_detofa.deploy.front import chosen, front_of_folder, ranked
 from nnabla_detofa.deploy.nnp import maps_of
 from nnabla_detofa.errors import SpaceError
 from nnabla_detofa.search_stages import Detector
-from nnabla_detofa.supernet import NETWORKS
-from nnabla_detofa.tasks.centernet import average_precision, detect
+from nnabla_detofa.supernet import NETWORKS, extract, load_weights
+from nnabla_detofa.training import measurer
 
 
 def found(path, flops, ap=0.5, **known):
@@ -78,11 +78,15 @@ def test_what_a_description_says(finished, front, ready):
         assert said["digest"] == finished[0].json("stages.json")["evaluate"]["digest"]
 
 
-def test_the_exported_detector_has_the_ap_of_the_table(front, loader):
-    test = loader(False, False)
+def test_statistics_are_those_that_a_path_is_evaluated_with(finished, front, ready):
+    load_weights(ready.model, finished[0].folder / "weights.h5")
+    measure = measurer(ready, bn="evaluation_bn_images")
     for one in front.rows:
-        boxes = detect(front.network_of(one), test.batches(np.arange(len(test.dataset))))
-        assert average_precision("voc07", boxes, test.dataset) == pytest.approx(one.detector.ap, abs=1e-4)
+        measure.prepare(one.detector.genes)
+        wanted, own = extract(ready.model, one.detector.genes).get_parameters(), front.network_of(one).get_parameters()
+        assert own.keys() == wanted.keys()
+        for name, parameter in own.items():
+            np.testing.assert_allclose(parameter.d, wanted[name].d, rtol=1e-4, atol=1e-5)
 
 
 def test_weights_load_as_a_network_of_their_own(finished, front):
