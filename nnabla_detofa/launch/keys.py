@@ -72,7 +72,7 @@ def _at(config: Any, *place: str) -> Any:
 def _family(config: Any) -> Family | None:
     """That of the search space that a configuration names, where there is one of that name."""
     name = _at(config, "space", "name") or "ofa_resnet50"
-    return SPACES[name]().family if name in SPACES else None
+    return SPACES[name]().family if name in list(SPACES) else None
 
 
 def declared(component: Any) -> type[Options] | None:

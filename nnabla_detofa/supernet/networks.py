@@ -69,7 +69,7 @@ def search_space(options: Mapping | None) -> SearchSpace:
     if not isinstance(options or {}, Mapping):
         raise ConfigError(key="space", given=options, allowed="a name and options, as {name: ofa_resnet50}")
     options = {"name": "ofa_resnet50", **(options or {})}
-    if (name := options.pop("name")) not in SPACES:
+    if (name := options.pop("name")) not in list(SPACES):  # a list may be given, which no dictionary looks up
         raise unknown("search space", name, SPACES)
     return SPACES[name](**options)
 

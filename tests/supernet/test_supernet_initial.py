@@ -125,6 +125,7 @@ REFUSED = {
     "kernels": {"kernels": "numba"},
     "an activation": {"stem_activation": "gelu"},
     "a space": {"space": {"name": "mobile"}},
+    "a list of spaces": {"space": {"name": ["comp_ofa"]}},
     "a space's option": {"space": {"width": 1}},
     "coupling": {"space": {"coupled": True}},
     "a space's name alone": {"space": "comp_ofa"},
