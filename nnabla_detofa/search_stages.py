@@ -12,10 +12,12 @@ from .errors import SpaceError
 from .filter_stages import Score
 from .search import Best, best_measured, contested, evolve, pareto_front
 from .space import SearchSpace
-from .storage.files import write_bytes
+from .storage.files import read_json, write_bytes
+from .supernet import load_weights
 from .training import (
     HELD_OUT,
     STATISTICS,
+    WEIGHTS,
     Assessed,
     Run,
     Taken,
@@ -23,7 +25,9 @@ from .training import (
     evaluation_work,
     figure_inputs,
     held_out_figures,
+    measurer,
 )
+from .training.measured_stages import EVALUATION
 
 EVALUATED = "detectors.json"
 WINNERS = "winners"  # the table of those that were measured
@@ -230,3 +234,14 @@ def _as_rows(detectors: list[Detector]) -> dict[str, Any]:
 def evaluated(given: dict[str, Any]) -> list[Detector]:
     """The detectors of EVALUATED: those found, and behind them the largest path."""
     return [Detector.from_dict(one) for one in (*given["pareto"], given["largest"])]
+
+
+def estimate_statistics(run: Run) -> None:
+    """STATISTICS of a finished run whose evaluation did not keep them, from the images that it took."""
+    load_weights(run.model, run.folder / WEIGHTS)
+    distinct = np.unique([one.genes for one in evaluated(read_json(run.folder / EVALUATED))], axis=0)
+    measure, statistics = measurer(run, bn=EVALUATION), Taken(run)
+    for path in run.session.progress(distinct[run.processes.rank :: run.processes.n], "statistics"):
+        measure.prepare(path)
+        statistics.take(path)
+    statistics.write(distinct)

@@ -13,6 +13,7 @@ from .pretraining import pretrain, pretraining_lines
 from .report import summary_lines
 from .report.plan import plan_lines
 from .run_options import PretrainingOptions, RunOptions, TrainingOptions
+from .search_stages import estimate_statistics
 from .storage.files import refused
 from .threads import one_blas_thread
 from .training import Run, say_fewer_images
@@ -69,6 +70,12 @@ class Searcher(Runner):
             run = self._run(check_paths=0)
             for line in plan_lines(run, type(self).__name__, run.rehearse(self.algorithm)):
                 run.say(line)
+
+    @one_blas_thread()
+    def estimate(self) -> None:
+        """The BN statistics of the detectors of a finished run, whose evaluation did not keep them."""
+        with refused(Path(self._abs_output_path)), closing(self.monitor):
+            estimate_statistics(self._run())
 
     def _run(self, **cost: int) -> Run:
         """The run whose settings are good as far as they can be known; ConfigError otherwise."""

@@ -18,8 +18,9 @@ from omegaconf import DictConfig, OmegaConf, read_write
 
 
 @contextmanager
-def live_job(config: dict[str, Any], *, kept: bool = True) -> Iterator[None]:
-    """The job that is live, or one that writes into log/NAME below the current folder; as before afterwards.
+def live_job(config: dict[str, Any], *, kept: bool = True, folder: Path | None = None) -> Iterator[None]:
+    """The job that is live, or one that writes into the `folder`, else log/NAME below the current one; as before
+    afterwards.
 
     What the latter writes is not `kept` where a folder that is gone afterwards will do.
     """
@@ -27,7 +28,9 @@ def live_job(config: dict[str, Any], *, kept: bool = True) -> Iterator[None]:
     before = state.cfg
     with TemporaryDirectory(prefix="nnabla_detofa_") as elsewhere:
         if before is None:
-            state.set_config(_job(Path("log", str(config.get("name", "detofa"))) if kept else Path(elsewhere)))
+            state.set_config(
+                _job(folder or Path("log", str(config.get("name", "detofa"))) if kept else Path(elsewhere))
+            )
         hydra = state.cfg.hydra
         subdir = hydra.output_subdir
         try:

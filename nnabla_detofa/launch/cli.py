@@ -38,6 +38,7 @@ from .overrides import with_known_keys
 DONE, WRONG_INPUT, INTERRUPTED = 0, 2, 75
 CONFIG_OPTIONS = ("-c", "--config")
 HYDRA_CONFIG_OPTIONS = ("--config-name", "-cn")
+DETECTORS = (["export"], ["detect"])
 PLAN = "plan"  # an override of ours, which no configuration holds
 
 USAGE = """usage: nnabla_detofa -c FILE [OVERRIDE ...] [HYDRA OPTION ...]    (nnabla_nas is the same command)
@@ -51,6 +52,15 @@ USAGE = """usage: nnabla_detofa -c FILE [OVERRIDE ...] [HYDRA OPTION ...]    (nn
 
 usage: nnabla_detofa check -c FILE [OVERRIDE ...] [--json FILE]    reads the whole data set and trains nothing
        nnabla_detofa check --policy                                says what is done about each flaw
+
+usage: nnabla_detofa export RUN [--budget B | --rank N | --all] [--format onnx,nnp,h5] [--raw] [--out DIR]
+       nnabla_detofa detect DETECTOR IMAGE|FOLDER ... [--out DIR] [--threshold T] [--json FILE]
+
+  RUN                 the folder of a finished run, log/NAME; files go to its detectors/RANK-COST unless --out is given
+  --budget B          the best detector of at most that cost; --rank N the N-th by cost; otherwise all
+  --raw               ONNX with heat map, sizes and offsets as outputs instead of boxes, scores and labels
+  DETECTOR            a folder detectors/RANK-COST, or a file in it; drawings go to detections/ unless --out is given
+  --threshold T       only scores above it; without it 0.3 for drawings, and everything in FILE (COCO's results)
 
 Exit codes of check: 0 clean, 1 flaws that training mends, 2 unusable.
 
@@ -70,10 +80,7 @@ def main(arguments: list[str] | None = None) -> int:
         with handled_by(signal.default_int_handler, afterwards), as_before():
             if arguments[:1] == ["check"]:
                 return check(arguments[1:])
-            file, hydra_arguments = split_arguments(arguments)
-            plan, hydra_arguments = split_plan(hydra_arguments)
-            with output_folder(kept=not plan) as where:
-                failures = run_hydra(file, [*hydra_arguments, *where], plan=plan)
+            failures = of_detectors(arguments) if arguments[:1] in DETECTORS else run_or_plan(arguments)
     except INPUT_ERRORS as error:
         failures = [error]
     except KeyboardInterrupt:
@@ -82,6 +89,25 @@ def main(arguments: list[str] | None = None) -> int:
     for failure in failures:
         tell(message_of(failure))
     return WRONG_INPUT if failures else DONE
+
+
+def run_or_plan(arguments: list[str]) -> list[Exception]:
+    """A run, or several, or a plan; returns the input errors of the jobs."""
+    file, hydra_arguments = split_arguments(arguments)
+    plan, hydra_arguments = split_plan(hydra_arguments)
+    with output_folder(kept=not plan) as where:
+        return run_hydra(file, [*hydra_arguments, *where], plan=plan)
+
+
+def of_detectors(arguments: list[str]) -> list[Exception]:
+    """`export` or `detect`; returns what was wrong with some of what was given."""
+    from . import detectors
+
+    command, *rest = arguments
+    if command == "detect":
+        return detectors.detect(rest)
+    detectors.export(rest)
+    return []
 
 
 @contextmanager

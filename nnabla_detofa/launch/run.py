@@ -33,8 +33,10 @@ with quiet():
 LOADER_KEYS = ("searching", "training", "batch_size", "communicator")  # the host's Configuration gives these
 
 
-def launch(config: dict[str, Any], *, plan: bool = False) -> Path:
+def launch(config: dict[str, Any], *, plan: bool = False, action: str = "run", folder: Path | None = None) -> Path:
     """Open the device, build data, optimizers and network, and run `args.algorithm`, or only say its `plan`.
+
+    `action`: the method of the runner that is called, of one of ours. `folder`: of the run, where no Hydra job is live.
 
     `config` is plain data with the host's groups `args`, `hparams`, `network`, `dataloader` and `optimizer`; it is not
     changed. Returns the run's folder: that of the Hydra job that is live, else log/NAME below the current folder.
@@ -61,7 +63,7 @@ def launch(config: dict[str, Any], *, plan: bool = False) -> Path:
     settle_batches(hparams, args["comm"].n_procs, validates=not hasattr(algorithm, "plan"))
     _seed(hparams.get("seed"))
     with ExitStack() as held:
-        held.enter_context(live_job(config, kept=not plan))
+        held.enter_context(live_job(config, kept=not plan, folder=folder))
         folder = Path(get_output_path()) / args["output_path"]
         if args["comm"].rank == 0:
             held.enter_context(sole_session(folder))
@@ -80,7 +82,7 @@ def launch(config: dict[str, Any], *, plan: bool = False) -> Path:
         if hasattr(run, "say"):  # one of ours
             for key in without_effect(config):
                 run.say(f"{key} has no effect: {args['algorithm']} does not read it")
-        run.plan() if plan else run.run()
+        getattr(run, "plan" if plan else action)()
         if missing is not None:
             raise missing
     return folder

@@ -1,0 +1,127 @@
+"""Boxes in many pictures: drawn, and as COCO's results (an addition; not in the paper)."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ..data.images import SUFFIXES
+from ..detection import Detections, to_coco
+from ..errors import DataError
+from ..storage.files import as_json, write_bytes, write_text
+from .detector import Detector, rgb_of
+
+SHOWN = 0.3  # the least score of a box that is drawn, where none is given
+# a colour a class, RGB, in turn
+COLOURS = (
+    (31, 119, 180),
+    (214, 39, 40),
+    (44, 160, 44),
+    (255, 127, 14),
+    (148, 103, 189),
+    (23, 190, 207),
+    (227, 119, 194),
+)
+
+
+def pictures_in(places: Iterable[str | Path]) -> list[Path]:
+    """The files that are given, and the pictures below the folders that are; DataError where there is none."""
+    found: list[Path] = []
+    for place in (Path(one).expanduser() for one in places):
+        if place.is_dir():
+            inside = sorted(one for one in place.rglob("*") if one.suffix.lower() in SUFFIXES and one.is_file())
+            if not inside:
+                raise DataError(f"{place} holds no picture: {', '.join(SUFFIXES)}")
+            found += inside
+        else:
+            found.append(place)
+    return list(dict.fromkeys(found))
+
+
+def detect_in(
+    detector: Detector,
+    files: Sequence[Path],
+    *,
+    out: Path | None = None,
+    json: Path | None = None,
+    threshold: float | None = None,
+    progress: Callable[[Iterable], Iterable] = iter,
+) -> list[DataError]:
+    """Draw boxes into files of the folder `out`, and write all of them into the file `json`.
+
+    Of the scores above the `threshold`; without one, those above SHOWN are drawn, and all are in `json`. Returns what
+    was wrong with the pictures that cannot be read.
+    """
+    failures: list[DataError] = []
+    rows: list[dict[str, Any]] = []
+    ids, names = ids_of(files), drawn_names(files)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+    for number in progress(range(len(files))):
+        pixels = _read(files[number], failures)
+        if pixels is None:
+            continue
+        found = detector.detect(pixels, threshold=threshold or 0.0)
+        rows += coco_rows(found, ids[number], detector.category_ids)
+        if out is not None:
+            shown = found.score > (SHOWN if threshold is None else threshold)
+            content = drawn(pixels, Detections(*(column[shown] for column in found)), detector.classes)
+            write_bytes(out / names[number], content)
+    if json is not None:
+        write_text(json, as_json(rows))
+    return failures
+
+
+def _read(file: Path, failures: list[DataError]) -> np.ndarray | None:
+    try:
+        return rgb_of(file)
+    except DataError as error:
+        failures.append(error)
+        return None
+
+
+def ids_of(files: Sequence[Path]) -> list[int | str]:
+    """COCO's ids of pictures: their names without the suffix, as numbers where all are; whole names where two agree."""
+    names = [file.stem for file in files]
+    if len(set(names)) < len(names):
+        return [str(file) for file in files]
+    numbers = all(name.isascii() and name.isdecimal() for name in names) and len({*map(int, names)}) == len(names)
+    return [int(name) for name in names] if numbers else [*names]
+
+
+def drawn_names(files: Sequence[Path]) -> list[str]:
+    """What their drawings are called, each otherwise."""
+    found: dict[str, None] = {}
+    for file in files:
+        name, number = f"{file.stem}.jpg", 1
+        while name in found:
+            number += 1
+            name = f"{file.stem}-{number}.jpg"
+        found[name] = None
+    return [*found]
+
+
+def coco_rows(found: Detections, image_id: int | str, category_ids: Sequence) -> list[dict[str, Any]]:
+    """COCO's results of one picture; its coordinates begin at the first pixel's corner."""
+    return to_coco(found._replace(box=found.box + 0.5), [image_id], category_ids)
+
+
+def drawn(pixels: np.ndarray, found: Detections, classes: Sequence[str]) -> bytes:
+    """The picture (h, w, 3) RGB with boxes, names and scores, as JPEG; the best box lies on top."""
+    canvas = np.ascontiguousarray(pixels[..., ::-1])
+    height, width = canvas.shape[:2]
+    line = max(1, round(max(height, width) / 400))
+    scale = max(0.35, max(height, width) / 1200)
+    font, limit = cv2.FONT_HERSHEY_SIMPLEX, np.array([width, height, width, height]) - 1
+    for label, box, score in zip(found.label[::-1], found.box[::-1], found.score[::-1], strict=True):
+        x1, y1, x2, y2 = np.clip(np.rint(box), 0, limit).astype(int).tolist()
+        colour = COLOURS[int(label) % len(COLOURS)][::-1]
+        cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, line, cv2.LINE_AA)
+        text = f"{classes[int(label)]} {score:.2f}".encode("ascii", "replace").decode()  # the font has no more
+        (wide, high), under = cv2.getTextSize(text, font, scale, 1)
+        left, top = max(0, min(x1, width - wide)), max(y1, high + under)
+        cv2.rectangle(canvas, (left, top - high - under), (left + wide, top), colour, cv2.FILLED)
+        cv2.putText(canvas, text, (left, top - under // 2 - 1), font, scale, (255, 255, 255), 1, cv2.LINE_AA)
+    return cv2.imencode(".jpg", canvas, [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes()
