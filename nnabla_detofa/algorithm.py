@@ -5,7 +5,7 @@ from typing import Any
 from .deploy.export import export
 from .filter_stages import assess_path_filter, fit_path_filter, measure_paths
 from .pruning_stages import accepted_paths, prune
-from .report import report
+from .report import report, write_page
 from .search_stages import Detector, evaluate, only_detector, require_affordable, search
 from .shrinking import shrink
 from .space import SearchSpace
@@ -27,9 +27,10 @@ def train_and_search(run: Run) -> dict[str, Any]:
 
 
 def deliver(run: Run, space: SearchSpace, quality: dict[str, Any] | None, detectors: list[Detector]) -> dict[str, Any]:
-    """The run's report, and a folder of each detector; returns the summary."""
+    """The run's report, a folder of each detector, and the page of all that it left; returns the summary."""
     summary = report(run, space, quality, detectors)
     export(run, detectors)
+    write_page(run, summary)
     return summary
 
 

@@ -10,7 +10,7 @@ from .algorithm import train_and_search
 from .errors import ConfigError
 from .host import Runner
 from .pretraining import pretrain, pretraining_lines
-from .report import summary_lines
+from .report import explain, summary_lines
 from .report.plan import plan_lines
 from .run_options import PretrainingOptions, RunOptions, TrainingOptions
 from .search_stages import estimate_statistics
@@ -59,7 +59,7 @@ class Searcher(Runner):
                 run.say(f"pretrained: {self.model.transfer}")
             with run.session.stop:  # until here there is nothing to save, and a signal ends the run at once
                 found = self.algorithm(run)
-            for line in self.lines(found):
+            for line in (*self.lines(found), *explain(run.folder)):
                 run.say(line)
         return self
 

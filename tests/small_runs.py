@@ -56,7 +56,7 @@ TINY = {
 
 BEFORE_PRUNING = ["warmup", "paths_warmup", "path_filter_warmup"]
 PRUNING = ["operations", "thresholds"]
-SEARCH = ["search", "evaluate", "report", "export"]
+SEARCH = ["search", "evaluate", "report", "export", "page"]
 STAGES = [*BEFORE_PRUNING, *PRUNING, "finetune", "paths_final", "path_filter_final"]
 STAGES += ["paths_final_again", "filter_quality", *SEARCH]
 CHECKPOINTS = [f"checkpoint_warmup/{step:09d}" for step in (0, 2)] + [f"checkpoint_finetune/{n:09d}" for n in (4, 6)]

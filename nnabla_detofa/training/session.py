@@ -97,6 +97,11 @@ class Session:
         if self.processes.is_first:
             self._monitor.tb.add_scalar(name, float(value), step)
 
+    def flush_curves(self) -> None:
+        """All points so far are on the disk, where the page of a run reads them."""
+        if self.processes.is_first:
+            self._monitor.tb.flush()
+
     def rng(self, purpose: str) -> np.random.Generator:
         """A stream of its own for each purpose, from the run's one seed; the same on all ranks."""
         return np.random.default_rng([self._seed, zlib.crc32(purpose.encode())])

@@ -20,6 +20,7 @@ FILES = {
     *("winners.csv", "search.json", "detectors.json", "filter_quality.json", "summary.json", "stages.json"),
     "resampled.npy",
     "statistics.h5",
+    "report.html",
     *(f"{checkpoint}/{file}" for checkpoint in CHECKPOINTS for file in ("weights.h5", "solver.h5", "state.json")),
 }
 OPERATION = ("stage", "layer", "depth", "width", "expand")
@@ -43,7 +44,8 @@ def test_a_run_tells_its_stages_and_leaves_its_files(finished):
     assert {Path(file).name for file in detectors} == {f"detector.{kind}" for kind in ("json", "onnx", "nnp", "h5")}
     assert any(line.startswith("  same images: path filter") for line in answer.out)
     assert any(line.startswith("  other images: path filter") for line in answer.out)
-    assert answer.out[-1].startswith("largest path of the pruned space ")
+    assert answer.out[-2].startswith("largest path of the pruned space ")
+    assert answer.out[-1] == f"report: {command.folder / 'report.html'}"
     waited = [re.fullmatch(r"(\w+): (\d+\.\d)% of the time went by in waiting for images", line) for line in answer.out]
     shares = {match[1]: float(match[2]) for match in waited if match}
     assert list(shares) == ["warmup", "finetune"]
@@ -121,7 +123,7 @@ def test_summary(finished, ready, pruned):
     summary = finished[0].json("summary.json")
     assert (summary["seed"], summary["dataset"], summary["strategy"]) == (0, "VOC2007 trainval", "flops_score_all")
     assert (summary["space_size"], summary["pruned_space_size"]) == (ready.space.size(), pruned.size())
-    assert list(summary["seconds"]) == STAGES[:-2]
+    assert list(summary["seconds"]) == STAGES[: STAGES.index("report")]
     assert all(seconds >= 0 for seconds in summary["seconds"].values())
     assert 0 < summary["path_pruning_share"] < 1
     assert set(summary["filter"]) >= {"precision", "accuracy", "recall", "recall_over_all", "kendall_tau"}

@@ -49,7 +49,7 @@ def test_other_budgets_search_and_evaluate_alone(again, ready):
     assert [one["budget"] for one in found] == limits
     assert all(one["flops"] <= one["budget"] for one in found)
     results = {"winners.csv", "search.json", "detectors.json", "resampled.npy"}
-    results |= {"summary.json", "pareto.csv", "pareto.png"}
+    results |= {"summary.json", "pareto.csv", "pareto.png", "report.html"}
     after, aside = again.results(), again.folder / "previous" / "1"
     assert {name for name in before if after[name] != before[name]} == results | {"stages.json"}
     assert {file.name for file in aside.iterdir()} == results | {"stages.json"}
@@ -61,17 +61,17 @@ def test_another_assessment_of_the_filter_searches_nothing_again(again, finished
     is tested, so that no ranking is defined."""
     theirs = finished[0].json("summary.json")
     answer = again("path_filter.folds=4", "path_filter.second_measurement=false")
-    assert (answer.code, answer.ran) == (0, ["filter_quality", "report"])
+    assert (answer.code, answer.ran) == (0, ["filter_quality", "report", "page"])
     ours = again.json("summary.json")
     assert ours["pareto"] == theirs["pareto"]
     assert set(ours["filter_quality"]) == {"filter", "same_images"} < set(theirs["filter_quality"])
-    assert set(ours["seconds"]) == {*STAGES[:-2]} - {"paths_final_again"}
+    assert set(ours["seconds"]) == {*STAGES[: STAGES.index("report")]} - {"paths_final_again"}
     assert ours["filter"]["kendall_tau"] is None and "NaN" not in (again.folder / "summary.json").read_text()
     assert any(line.startswith("  same images: path filter undefined / undefined, ") for line in answer.out)
     name = "paths_final_again.csv"
     assert again.results()[name] == finished[0].results()[name]
     answer = again()
-    assert (answer.code, answer.ran) == (0, ["filter_quality", "report"])
+    assert (answer.code, answer.ran) == (0, ["filter_quality", "report", "page"])
     assert digest_of(again.folder) == digest_of(finished[0].folder)
 
 
@@ -108,7 +108,7 @@ def test_what_decides_the_pruned_space_keeps_what_came_before(
     assert any(reason.startswith(expected) for reason in reasons)
     assert not any(absent in reason for reason in reasons)
     aside = again.folder / "previous" / "1"
-    lost = {"weights.h5", "pareto.csv", "pareto.png", "summary.json", f"{CHECKPOINTS[-1]}/weights.h5"}
+    lost = {"weights.h5", "pareto.csv", "pareto.png", "summary.json", "report.html", f"{CHECKPOINTS[-1]}/weights.h5"}
     lost |= {"operations.csv", "thresholds.json"} if "operations" in ran else set()
     assert all((aside / name).read_bytes() == before[name] for name in lost)
     scores = again.json("thresholds.json")[2]  # of the bucket with most paths: of the filter, or uniform ones
@@ -133,7 +133,7 @@ def test_another_cost_keeps_the_warm_up_alone(again, interrupt):
 
 def test_other_annotations_to_test_on_are_evaluated_anew(again, relabelled):
     answer = again(relabelled("test"))
-    assert (answer.code, answer.ran) == (0, ["evaluate", "report"])
+    assert (answer.code, answer.ran) == (0, ["evaluate", "report", "page"])
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from nnabla_detofa.space import SearchSpace
 from nnabla_detofa.training.measuring import PathMeasurer
 from nnabla_detofa.training.step import PathStep
 
-SEARCH = ["paths_final", "path_filter_final", "filter_quality", "search", "evaluate", "report", "export"]
+SEARCH = ["paths_final", "path_filter_final", "filter_quality", "search", "evaluate", "report", "export", "page"]
 QUICK = ("path_filter.second_measurement=false", "hparams.finetune=1")
 
 
@@ -63,7 +63,7 @@ def test_comp_ofa_trains_its_space_under_the_budgets_of_ofas(command, finished, 
 
 def test_full_network_training_leaves_one_detector(command, finished, ready, trained, tmp_path):
     answer = command("method=fullnet", *QUICK)
-    assert (answer.code, answer.ran) == (0, ["warmup", "finetune", "evaluate", "report"])
+    assert (answer.code, answer.ran) == (0, ["warmup", "finetune", "evaluate", "report", "page"])
     largest = ready.space.largest()
     assert len(trained()) == 4 and (trained() == largest).all()
     summary = command.json("summary.json")

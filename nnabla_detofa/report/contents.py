@@ -1,0 +1,171 @@
+"""What the page of a run shows: its sections' values, from the run's summary and the files beside it."""
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import RunFolderError
+from ..search import pareto_front
+from ..storage.files import read_json
+from .curves import read_curves
+from .pareto import millions
+
+FORMATS = (".onnx", ".nnp", ".h5", ".json")
+MEASURED = {"paths_warmup": "after warm-up", "paths_final": "after training"}
+DATA = "data.json"
+
+
+def contents(folder: Path, summary: Mapping[str, Any], *, edges: Sequence[float]) -> dict[str, Any]:
+    """Values by the names that the template knows; None or empty where the run has no such thing."""
+    from . import figures  # Matplotlib takes a while to import
+
+    unit, label = millions(summary["cost"]["name"])
+    rows = detector_rows(folder, summary)
+    draw = {"cost": label}
+    stages = summary["seconds"]
+    operations = _table(folder / "operations.csv") if "operations" in stages else []
+    losses = {MEASURED[name]: _losses(folder / f"{name}.csv") for name in MEASURED if name in stages}
+    curves = by_name(read_curves(folder), stages)
+    quality = {name: ranks for name, ranks in (summary["filter_quality"] or {}).items() if name != "filter"}
+    budgets = [row["budget"] / 1e6 for row in rows if row["budget"] is not None]
+    return {
+        "unit": unit,
+        "summary": summary,
+        "rows": rows,
+        "classes": class_rows(summary, rows),
+        "reasons": Counter((row["kept"] == "True", row["reason"]) for row in operations if row["reason"]).most_common(),
+        "operations": operations,
+        "quality": quality,
+        "stages": stage_rows(stages),
+        "data": data_parts(folder / DATA),
+        "figures": {
+            "front": figures.as_uri(figures.front(rows, budgets=budgets, metric=summary["metric"], **draw)),
+            "operations": _drawn(operations, lambda: figures.operation_scores(operations)),
+            "losses": _drawn(losses, lambda: figures.path_losses(losses, edges=[e / 1e6 for e in edges], **draw)),
+            "curves": _drawn(curves, lambda: figures.training_curves(curves)),
+            "quality": _drawn(quality, lambda: figures.ranking_quality(quality)),
+        },
+    }
+
+
+def _drawn(data: Any, draw: Callable[[], Any]) -> str | None:
+    from .figures import as_uri
+
+    return as_uri(draw()) if data else None
+
+
+def detector_rows(folder: Path, summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The found detectors and behind them the largest path: costs in millions, and links to the files of each."""
+    rows = [*summary["pareto"], summary["largest"]]
+    costs = np.array([row.get("cost", row["flops"]) for row in rows], float)
+    best = pareto_front(costs, np.array([row["ap"] for row in rows], float))
+    places = _folders(folder)
+    return [
+        {
+            **{
+                key: row.get(key)
+                for key in ("name", "budget", "score", "ap", "ap_interval", "ap_per_class", "equal_to")
+            },
+            "number": number + 1,
+            "path": row["path"],
+            "cost": costs[number] / 1e6,
+            "flops": row["flops"] / 1e6,
+            "on_front": number in best,
+            "files": _files(folder, places.get(tuple(row["path"])) or _named(folder, row.get("file"))),
+        }
+        for number, row in enumerate(rows)
+    ]
+
+
+def _folders(folder: Path) -> dict[tuple[int, ...], Path]:
+    """The folder of each exported detector by its path."""
+    return {_path_of(file): file.parent for file in sorted((folder / "detectors").glob("*/detector.json"))}
+
+
+def _path_of(file: Path) -> tuple[int, ...]:
+    """Of an exported detector; empty where the file does not say."""
+    try:
+        return tuple(read_json(file)["path"])
+    except (RunFolderError, KeyError, TypeError):
+        return ()
+
+
+def _named(folder: Path, file: str | None) -> Path | None:
+    """The folder that a row names, if it is one inside the run's."""
+    place = folder / file if file else None
+    if place is not None and place.is_file():
+        place = place.parent
+    return place if place is not None and place.is_dir() and place.resolve().is_relative_to(folder.resolve()) else None
+
+
+def _files(folder: Path, place: Path | None) -> list[tuple[str, str]]:
+    """What is offered of a detector: the kind of each file, and where it is below the run's folder."""
+    there = [] if place is None else [one for one in place.iterdir() if one.suffix in FORMATS]
+    there.sort(key=lambda one: FORMATS.index(one.suffix))
+    return [(one.suffix[1:], one.relative_to(folder).as_posix()) for one in there]
+
+
+def class_rows(summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[float | None]]]:
+    """Each class with its AP by detector; empty where it was not measured."""
+    known = [row["ap_per_class"] for row in rows if row["ap_per_class"]]
+    if not known or len(known) < len(rows):
+        return []
+    names = summary.get("classes") or [f"class {number}" for number in range(len(known[0]))]
+    return [(name, list(aps)) for name, *aps in zip(names, *known, strict=False)]
+
+
+def by_name(curves: Mapping[str, Any], stages: Mapping[str, float]) -> dict[str, dict[str, Any]]:
+    """Curves of these stages, tagged STAGE/NAME, by name and then by stage."""
+    found: dict[str, dict[str, Any]] = {}
+    for stage in stages:
+        for tag, points in curves.items():
+            of, _, name = tag.partition("/")
+            if of == stage and points:
+                found.setdefault(name, {})[stage] = points
+    return found
+
+
+def stage_rows(stages: Mapping[str, float]) -> list[tuple[str, float, float]]:
+    """Each stage with its seconds and its share of all."""
+    total = sum(stages.values()) or 1.0
+    return [(name, seconds, seconds / total) for name, seconds in stages.items()]
+
+
+def data_parts(file: Path) -> list[dict[str, Any]]:
+    """Splits of an examined data set: name, images, objects by class, and flaws with what was done about each."""
+    if not file.is_file():
+        return []
+    found = read_json(file)
+    policy = found.get("policy", {})
+    return [
+        {**part, "split": split, "flaws": [(policy.get(flaw, flaw), n) for flaw, n in part["counts"].items()]}
+        for split, part in found.get("splits", {}).items()
+    ]
+
+
+def _table(file: Path) -> list[dict[str, str]]:
+    with file.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def _losses(file: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Costs in millions and losses of measured paths."""
+    rows = _table(file)
+    column = "cost" if rows and "cost" in rows[0] else "flops"
+    return np.array([float(row[column]) / 1e6 for row in rows]), np.array([float(row["loss"]) for row in rows])
+
+
+def flat(options: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Each option by its key with dots, as JSON writes it."""
+    found = []
+    for key, value in options.items():
+        if isinstance(value, Mapping) and value:
+            found += flat(value, f"{prefix}{key}.")
+        else:
+            found.append((f"{prefix}{key}", json.dumps(value, ensure_ascii=False, default=str)))
+    return found

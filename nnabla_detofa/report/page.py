@@ -1,0 +1,93 @@
+"""The page of a run: one file for a browser, which asks for nothing from elsewhere (an addition; not in the paper)."""
+
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+import nnabla as nn
+
+from ..storage import Kept
+from ..storage.files import write_text
+from ..training import Run
+from .contents import contents, flat
+
+PAGE, TEMPLATE = "report.html", "report.html.j2"
+PACKAGES = (
+    "nnabla-detofa",
+    "nnabla",
+    "nnabla-nas",
+    "numpy",
+    "opencv-python-headless",
+    "pycocotools",
+    "onnx",
+    "onnxruntime",
+)
+
+
+def write_page(run: Run, summary: Mapping[str, Any]) -> None:
+    """`report.html`, of what the run's folder holds; a stage, so that it is written again when it is missing."""
+
+    def work() -> None:
+        if run.folder.writes:
+            run.session.flush_curves()
+            options = run.options.model_dump(mode="json", exclude={"args": {"comm", "event"}})
+            settings = flat({**options.pop("identity"), **options})
+            versions = {**installed(), "context": " ".join(map(str, nn.get_current_context().backend))}
+            text = page(
+                run.folder.path, summary, edges=run.budgets.edges.tolist(), settings=settings, versions=versions
+            )
+            write_text(run.folder / PAGE, text)
+
+    run.stages.run("page", {}, Kept([PAGE], lambda: None), work, rehearsed=lambda: None)
+
+
+def page(
+    folder: Path,
+    summary: Mapping[str, Any],
+    *,
+    edges: Sequence[float],
+    settings: Sequence[tuple[str, str]],
+    versions: Mapping[str, str],
+) -> str:
+    """The page's HTML, whose every text from data is escaped.
+
+    Args:
+        folder: of the run.
+        summary: as `summary.json`.
+        edges: of the buckets, in the cost's unit.
+        settings: keys of the configuration and their values.
+        versions: of what ran.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("nnabla_detofa", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"figures": _figures, "duration": _duration}
+    given = {"name": folder.name, "settings": settings, "versions": versions, "now": f"{datetime.now():%Y-%m-%d %H:%M}"}
+    return environment.get_template(TEMPLATE).render(**contents(folder, summary, edges=edges), **given)
+
+
+def installed() -> dict[str, str]:
+    """Versions of the packages that decide results, and of Python."""
+    there = {one.metadata["Name"]: one.version for one in distributions()}
+    return {"Python": platform.python_version(), **{name: there[name] for name in PACKAGES if name in there}}
+
+
+def _figures(value: float | None, form: str = ",.4g") -> str:
+    """A number as it is read; a dash where it is not known."""
+    return "–" if value is None else format(value, form)
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:,.1f} {unit}"
+    return f"{seconds:,.1f} s"
