@@ -42,7 +42,8 @@ GRANTS = {
     "pruning_stages": "numpy filter_stages pruning space storage training",
     "search_stages": "numpy detection filter_stages search space storage supernet training",
     "shrinking": "space supernet training",
-    "report": "numpy nnabla jinja2 matplotlib tensorboard pruning_stages search_stages search space storage training",
+    "report": "numpy nnabla cv2 jinja2 matplotlib tensorboard "
+    "data pruning_stages search_stages search space storage tasks training",
     "algorithm": "deploy filter_stages pruning_stages search_stages shrinking report space training",
     "pretraining": "numpy nnabla filter_stages shrinking report space supernet training",
     "searcher": "algorithm pretraining report run_options host search_stages storage threads training",

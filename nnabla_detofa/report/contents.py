@@ -29,7 +29,8 @@ def contents(folder: Path, summary: Mapping[str, Any], *, edges: Sequence[float]
     draw = {"cost": label}
     stages = summary["seconds"]
     operations = _table(folder / "operations.csv") if "operations" in stages else []
-    losses = {MEASURED[name]: _losses(folder / f"{name}.csv") for name in MEASURED if name in stages}
+    measured = {title: _table(folder / f"{name}.csv") for name, title in MEASURED.items() if name in stages}
+    losses = {title: costs_and_losses(rows) for title, rows in measured.items() if rows}
     curves = by_name(read_curves(folder), stages)
     quality = {name: ranks for name, ranks in (summary["filter_quality"] or {}).items() if name != "filter"}
     budgets = [row["budget"] / 1e6 for row in rows if row["budget"] is not None]
@@ -38,7 +39,7 @@ def contents(folder: Path, summary: Mapping[str, Any], *, edges: Sequence[float]
         "summary": summary,
         "rows": rows,
         "classes": class_rows(summary, rows),
-        "reasons": Counter((row["kept"] == "True", row["reason"]) for row in operations if row["reason"]).most_common(),
+        "reasons": reasons(operations),
         "operations": operations,
         "quality": quality,
         "stages": stage_rows(stages),
@@ -57,6 +58,12 @@ def _drawn(data: Any, draw: Callable[[], Any]) -> str | None:
     from .figures import as_uri
 
     return as_uri(draw()) if data else None
+
+
+def reasons(operations: Sequence[Mapping[str, str]]) -> list[tuple[str, str, int]]:
+    """What happened to operations, why, and to how many of them."""
+    why = Counter((row["kept"] == "True", row["reason"].removeprefix("kept: ")) for row in operations if row["reason"])
+    return [("kept by a guard" if kept else "pruned", reason, n) for (kept, reason), n in why.most_common()]
 
 
 def detector_rows(folder: Path, summary: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -149,14 +156,16 @@ def data_parts(file: Path) -> list[dict[str, Any]]:
 
 
 def _table(file: Path) -> list[dict[str, str]]:
+    """All rows; none where there is no such file."""
+    if not file.is_file():
+        return []
     with file.open(newline="") as stream:
         return list(csv.DictReader(stream))
 
 
-def _losses(file: Path) -> tuple[np.ndarray, np.ndarray]:
+def costs_and_losses(rows: Sequence[Mapping[str, str]]) -> tuple[np.ndarray, np.ndarray]:
     """Costs in millions and losses of measured paths."""
-    rows = _table(file)
-    column = "cost" if rows and "cost" in rows[0] else "flops"
+    column = "cost" if "cost" in rows[0] else "flops"
     return np.array([float(row[column]) / 1e6 for row in rows]), np.array([float(row["loss"]) for row in rows])
 
 

@@ -13,6 +13,7 @@ from ..storage import Kept
 from ..storage.files import write_text
 from ..training import Run
 from .contents import contents, flat
+from .samples import sample_images
 
 PAGE, TEMPLATE = "report.html", "report.html.j2"
 PACKAGES = (
@@ -36,9 +37,9 @@ def write_page(run: Run, summary: Mapping[str, Any]) -> None:
             options = run.options.model_dump(mode="json", exclude={"args": {"comm", "event"}})
             settings = flat({**options.pop("identity"), **options})
             versions = {**installed(), "context": " ".join(map(str, nn.get_current_context().backend))}
-            text = page(
-                run.folder.path, summary, edges=run.budgets.edges.tolist(), settings=settings, versions=versions
-            )
+            shown = sample_images(run, {"the smallest": smallest(summary), "the largest": summary["largest"]["path"]})
+            own = {"edges": run.budgets.edges.tolist(), "settings": settings, "versions": versions}
+            text = page(run.folder.path, summary, samples=shown, **own)
             write_text(run.folder / PAGE, text)
 
     run.stages.run("page", {}, Kept([PAGE], lambda: None), work, rehearsed=lambda: None)
@@ -51,6 +52,7 @@ def page(
     edges: Sequence[float],
     settings: Sequence[tuple[str, str]],
     versions: Mapping[str, str],
+    samples: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """The page's HTML, whose every text from data is escaped.
 
@@ -60,6 +62,7 @@ def page(
         edges: of the buckets, in the cost's unit.
         settings: keys of the configuration and their values.
         versions: of what ran.
+        samples: as `sample_images` gives them.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -71,8 +74,14 @@ def page(
         lstrip_blocks=True,
     )
     environment.filters |= {"figures": _figures, "duration": _duration}
-    given = {"name": folder.name, "settings": settings, "versions": versions, "now": f"{datetime.now():%Y-%m-%d %H:%M}"}
+    given = {"name": folder.name, "settings": settings, "versions": versions, "samples": samples}
+    given["now"] = f"{datetime.now():%Y-%m-%d %H:%M}"
     return environment.get_template(TEMPLATE).render(**contents(folder, summary, edges=edges), **given)
+
+
+def smallest(summary: Mapping[str, Any]) -> list[int]:
+    """The path of the cheapest detector that was found."""
+    return min(summary["pareto"], key=lambda row: row.get("cost", row["flops"]))["path"]
 
 
 def installed() -> dict[str, str]:

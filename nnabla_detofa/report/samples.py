@@ -1,0 +1,71 @@
+"""Images of the test split with the boxes that detectors find in them (an addition; not in the paper)."""
+
+import base64
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ..data.images import read_image
+from ..errors import DataError
+from ..tasks.centernet import detect
+from ..training import Run, measurer
+
+N_IMAGES = 3
+MOST_BOXES, LEAST_SCORE = 10, 0.3
+SIDE = 480  # pixels at most
+
+
+def sample_images(run: Run, paths: Mapping[str, Iterable[int]]) -> list[dict[str, Any]]:
+    """A few test images that show something, spread over the split, for each of the named paths: `name` and `pictures`.
+
+    Normalisation is as where paths are ranked, so that this takes no longer than measuring as many paths.
+    """
+    dataset = run.data["test"].dataset
+    shown = [number for number, image in enumerate(dataset.images) if len(image.trained)]
+    chosen = np.unique(np.array(shown, int)[np.linspace(0, len(shown) - 1, N_IMAGES).astype(int)] if shown else shown)
+    measure, found = measurer(run), []
+    for name, path in paths.items():
+        measure.prepare(np.array(path, np.int8))
+        batches = run.data["test"].batches(chosen.astype(int))
+        answers = detect(run.model, batches, on_device=not run.model.works_channel_major())
+        pictures = []
+        for number in chosen.tolist():
+            image, of = dataset.images[number], np.flatnonzero(answers.image == number)
+            of = of[answers.score[of] >= LEAST_SCORE]
+            best = of[np.argsort(-answers.score[of], kind="stable")][:MOST_BOXES]
+            place = {"size": image.size, "origin": dataset.origin}
+            labels = [f"{dataset.classes[answers.label[one]]} {answers.score[one]:.2f}" for one in best]
+            truth = [dataset.classes[image.labels[one]] for one in image.trained]
+            picture = {
+                "name": image.file.name,
+                "uri": thumbnail(image.file, image.size),
+                "found": [shares(box, text, **place) for box, text in zip(answers.box[best], labels, strict=True)],
+                "truth": [shares(image.boxes[i], text, **place) for i, text in zip(image.trained, truth, strict=True)],
+            }
+            pictures += [picture] if picture["uri"] else []
+        found.append({"name": name, "pictures": pictures})
+    return found
+
+
+def shares(box: np.ndarray, text: str, *, size: tuple[int, int], origin: float) -> dict[str, Any]:
+    """A box x1 y1 x2 y2 as annotated, cut to the image, as percent of its `size` (width, height), with its `text`."""
+    ends = np.clip((box.reshape(2, 2).astype(float) - origin + 0.5) / size, 0, 1) * 100
+    (left, top), (width, height) = ends[0].round(2).tolist(), (ends[1] - ends[0]).round(2).tolist()
+    return {"left": left, "top": top, "width": width, "height": height, "text": text}
+
+
+def thumbnail(file: Path, size: tuple[int, int]) -> str | None:
+    """The image, made smaller where it is large, as a `data:` URI; None where it can no longer be read."""
+    try:
+        pixels = read_image(file, size)
+    except DataError:
+        return None
+    scale = SIDE / max(pixels.shape[:2])
+    if scale < 1:
+        sides = [max(1, round(side * scale)) for side in pixels.shape[1::-1]]
+        pixels = cv2.resize(pixels, sides, interpolation=cv2.INTER_AREA)
+    _, content = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 85])
+    return "data:image/jpeg;base64," + base64.b64encode(content.tobytes()).decode()
