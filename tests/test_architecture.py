@@ -42,12 +42,12 @@ GRANTS = {
     "pruning_stages": "numpy filter_stages pruning space storage training",
     "search_stages": "numpy detection filter_stages search space storage supernet training",
     "shrinking": "space supernet training",
-    "report": "numpy nnabla cv2 jinja2 matplotlib tensorboard "
+    "report": "numpy nnabla cv2 jinja2 matplotlib scipy tensorboard "
     "data pruning_stages search_stages search space storage tasks training",
     "algorithm": "deploy filter_stages pruning_stages search_stages shrinking report space training",
     "pretraining": "numpy nnabla filter_stages shrinking report space supernet training",
     "searcher": "algorithm pretraining report run_options host search_stages storage threads training",
-    "launch": "hydra omegaconf yaml pydantic nnabla signals options run_options data",
+    "launch": "hydra omegaconf yaml pydantic nnabla signals options run_options data report",
     "launch/detectors": "omegaconf tqdm signals deploy training",
     "launch/keys": "options run_options space supernet",
     "launch/run": "numpy nnabla nnabla_nas host",

@@ -62,6 +62,10 @@ usage: nnabla_detofa export RUN [--budget B | --rank N | --all] [--format onnx,n
   DETECTOR            a folder detectors/RANK-COST, or a file in it; drawings go to detections/ unless --out is given
   --threshold T       only scores above it; without it 0.3 for drawings, and everything in FILE (COCO's results)
 
+usage: nnabla_detofa compare RUN|NAME=RUN,RUN,...|MULTIRUN ... [--out DIR]    finished runs side by side
+       RUN: a run's folder. NAME=RUN,RUN: runs of one method, with other seeds. MULTIRUN: a folder of runs, or log/NAME
+       of log/NAME-0, log/NAME-1, ... Without --out the page, table and picture are in log/compared.
+
 Exit codes of check: 0 clean, 1 flaws that training mends, 2 unusable.
 
 Results go to log/NAME in the folder where the command is started. Exit codes: 0 done, 2 wrong input,
@@ -80,6 +84,8 @@ def main(arguments: list[str] | None = None) -> int:
         with handled_by(signal.default_int_handler, afterwards), as_before():
             if arguments[:1] == ["check"]:
                 return check(arguments[1:])
+            if arguments[:1] == ["compare"]:
+                return compare(arguments[1:])
             failures = of_detectors(arguments) if arguments[:1] in DETECTORS else run_or_plan(arguments)
     except INPUT_ERRORS as error:
         failures = [error]
@@ -232,6 +238,19 @@ def check(arguments: list[str]) -> int:
     with composing():
         dataloader = OmegaConf.to_container(config.dataloader, resolve=True, throw_on_missing=True)
     return data_check.check(absolute_paths(dataloader, Path.cwd()), Path(given[0]) if given else None)
+
+
+def compare(arguments: list[str]) -> int:
+    """Finished runs side by side."""
+    given, runs = taken(arguments, "--out")
+    if len(given) > 1 or given == [""]:
+        raise ConfigError("--out must be given once, with a folder", key="--out", given=given)
+    if not runs or any(one.startswith("-") for one in runs):
+        raise ConfigError("compare takes folders of runs, or NAME=FOLDER, and --out FOLDER; -h shows how")
+    from ..report.comparison_files import compare as compare_runs
+
+    print("\n".join(compare_runs(runs, Path(given[0] if given else "log/compared"))))
+    return DONE
 
 
 def launch(config: dict[str, Any], *, plan: bool = False) -> Path:

@@ -1,12 +1,12 @@
 """The methods that DetOFA is compared with: what each trains, and one search, evaluation and report for all."""
 
+import csv
 import re
 
 import numpy as np
 import pytest
 from small_runs import arrays, changed
 
-from experiments import compare_runs
 from nnabla_detofa import shrinking
 from nnabla_detofa.pruning_stages import accepted_paths
 from nnabla_detofa.space import SearchSpace
@@ -76,9 +76,14 @@ def test_full_network_training_leaves_one_detector(command, finished, ready, tra
     (row,) = command.rows("pareto.csv")
     assert (row["score"], float(row["ap"])) == ("", found["ap"])
     assert (command.folder / "pareto.png").read_bytes().startswith(b"\x89PNG")
-    runs = [f"DetOFA={finished[0].folder}", f"Fullnet={command.folder}", f"--out={tmp_path}/compared"]
-    assert compare_runs.main(runs) == 0
-    assert f"| Fullnet | 1 |{' – |' * 5} {100 * found['ap']:.2f} |" in (tmp_path / "compared/comparison.md").read_text()
+    compared = command.run("compare", f"DetOFA={finished[0].folder}", str(command.folder), f"--out={tmp_path}/compared")
+    assert (compared.code, compared.err) == (0, [])
+    rows = [*csv.DictReader((tmp_path / "compared/comparison.csv").read_text().splitlines())]
+    theirs = finished[0].json("summary.json")
+    aps = [*(row["ap"] for row in (*theirs["pareto"], theirs["largest"])), found["ap"]]
+    assert [row["method"] for row in rows] == ["DetOFA"] * 6 + ["detofa_demo"]
+    assert [float(row["ap"]) for row in rows] == aps
+    assert [row["budget"] for row in rows] == [*(str(row["budget"]) for row in theirs["pareto"]), "", ""]
 
 
 def test_progressive_shrinking_opens_depth_then_expand_then_width(command, ready, trained, interrupt, monkeypatch):
