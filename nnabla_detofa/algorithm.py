@@ -5,7 +5,8 @@ from typing import Any
 from .deploy.export import export
 from .filter_stages import assess_path_filter, fit_path_filter, measure_paths
 from .pruning_stages import accepted_paths, prune
-from .report import report, write_page
+from .report.page import write_page
+from .report.summary import report
 from .search_stages import Detector, evaluate, only_detector, require_affordable, search
 from .shrinking import shrink
 from .space import SearchSpace

@@ -16,7 +16,8 @@ import numpy as np
 
 from .errors import ConfigError, SpaceError
 from .filter_stages import MANY_PATHS, assess_path_filter, fit_path_filter, measure_paths
-from .report import data_set, quality_lines
+from .report.lines import quality_lines
+from .report.summary import data_set
 from .shrinking import Phase, opening, read_phases
 from .space import SearchSpace
 from .supernet import load_weights

@@ -10,8 +10,9 @@ from .algorithm import train_and_search
 from .errors import ConfigError
 from .host import Runner
 from .pretraining import pretrain, pretraining_lines
-from .report import explain, summary_lines
+from .report.folder import explain
 from .report.plan import plan_lines
+from .report.summary import summary_lines
 from .run_options import PretrainingOptions, RunOptions, TrainingOptions
 from .search_stages import estimate_statistics
 from .storage.files import refused

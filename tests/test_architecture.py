@@ -162,6 +162,7 @@ def heavy_after(statements: str) -> list[str]:
 def test_numpy_rooms_do_without_nnabla():
     modules = [f"nnabla_detofa.{name.replace('/', '.')}" for name in MODULES if name.split("/")[0] in NUMPY_ROOMS]
     assert heavy_after("import nnabla_detofa, nnabla_detofa.errors, " + ", ".join(modules)) == []
+    assert heavy_after("import nnabla_detofa.report.comparison_files") == []
     assert heavy_after("import nnabla_detofa.cli") == ["hydra", "omegaconf"]  # the probe catches
 
 

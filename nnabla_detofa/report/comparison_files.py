@@ -14,7 +14,7 @@ import numpy as np
 from ..search import pareto_front
 from ..storage.files import refused, write_bytes, write_text
 from .compared_methods import read_methods
-from .comparison import Comparison
+from .comparison import NOTHING, Comparison
 
 FILES = ("comparison.html", "comparison.csv", "comparison.png")
 STYLE = """body { font: 16px/1.5 sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; color: #222 }
@@ -116,5 +116,5 @@ def picture(comparison: Comparison) -> bytes:
 def _label(comparison: Comparison, i: int) -> str:
     """A method's name with what it has of its own, a line each."""
     name, n = comparison.methods[i].name, len(comparison.methods[i].runs)
-    own = [f"{setting}: {values[i]}" for setting, values in comparison.settings[:2]]
+    own = [f"{setting}: {values[i]}" for setting, values in comparison.settings[:2] if values[i] != NOTHING]
     return "\n".join([name + (f" ({n} runs)" if n > 1 else ""), *own]).replace("$", r"\$")

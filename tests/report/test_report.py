@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from nnabla_detofa.report import plan, quality_lines
-from nnabla_detofa.report.lines import pareto_lines, pruning_line
+from nnabla_detofa.report import plan
+from nnabla_detofa.report.lines import pareto_lines, pruning_line, quality_lines
 from nnabla_detofa.report.pareto import picture, write_pareto
 from nnabla_detofa.report.plan import FewImages, Pace
 from nnabla_detofa.search_stages import Detector
