@@ -112,7 +112,7 @@ def _named(folder: Path, file: str | None) -> Path | None:
 
 def _files(folder: Path, place: Path | None) -> list[tuple[str, str]]:
     """What is offered of a detector: the kind of each file, and where it is below the run's folder."""
-    there = [] if place is None else [one for one in place.iterdir() if one.suffix in FORMATS]
+    there = [] if place is None else [one for one in place.glob("detector.*") if one.suffix in FORMATS]
     there.sort(key=lambda one: FORMATS.index(one.suffix))
     return [(one.suffix[1:], one.relative_to(folder).as_posix()) for one in there]
 

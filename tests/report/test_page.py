@@ -90,7 +90,8 @@ def write(tmp_path):
     exported = folder / "detectors" / "1-<&>M"
     exported.mkdir(parents=True)
     (exported / "detector.json").write_text(json.dumps({"path": [1, -1]}))
-    (exported / "detector.onnx").write_text("")
+    for name in ("detector.onnx", "sums.json", "detector.tmp"):
+        (exported / name).write_text("")
 
     def written(summary):
         own = {"settings": [(NASTY, NASTY)], "versions": {NASTY: NASTY}}
