@@ -2,6 +2,7 @@
 
 import csv
 import logging
+import warnings
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from html import escape
@@ -78,7 +79,7 @@ def page(comparison: Comparison, png: bytes) -> str:
 def _rows(rows: Sequence[Sequence[str]]) -> str:
     kinds = ["th", *["td"] * (len(rows) - 1)]
     return "\n".join(
-        "<tr>" + "".join(f"<{kind}>{escape(cell)}</{kind}>" for cell in row) + "</tr>"
+        "<tr>" + "".join(f"<{kind}>{escape(cell).replace(' [', '<br>[')}</{kind}>" for cell in row) + "</tr>"
         for kind, row in zip(kinds, rows, strict=True)
     )
 
@@ -105,11 +106,13 @@ def picture(comparison: Comparison) -> bytes:
         axes.vlines(cost, low, high, color=style["color"], alpha=0.4)
     task = comparison.task
     axes.set(xlabel=f"millions of {task['unit']}; budgets in grey", ylabel=f"AP (%), {task['metric']}")
-    axes.set_title(f"trained on {task['dataset']}")
+    axes.set_title(_unmarked(f"trained on {task['dataset']}"))
     figure.legend(loc="outside right upper", frameon=False, title="method")
     axes.spines[["top", "right"]].set_visible(False)
     content = BytesIO()
-    figure.savefig(content, format="png", dpi=150)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a name that the font cannot write is in the page
+        figure.savefig(content, format="png", dpi=150)
     return content.getvalue()
 
 
@@ -117,4 +120,9 @@ def _label(comparison: Comparison, i: int) -> str:
     """A method's name with what it has of its own, a line each."""
     name, n = comparison.methods[i].name, len(comparison.methods[i].runs)
     own = [f"{setting}: {values[i]}" for setting, values in comparison.settings[:2] if values[i] != NOTHING]
-    return "\n".join([name + (f" ({n} runs)" if n > 1 else ""), *own]).replace("$", r"\$")
+    return _unmarked("\n".join([name + (f" ({n} runs)" if n > 1 else ""), *own]))
+
+
+def _unmarked(text: str) -> str:
+    """Without mathematics in it."""
+    return text.replace("$", r"\$")

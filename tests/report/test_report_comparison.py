@@ -113,19 +113,21 @@ def test_tables_page_and_picture_of_several_methods(compare, run, tmp_path):
     three = [run(f"a{seed}", summary(seed, (0.5 + 0.01 * seed, 0.6))) for seed in range(3)]
     phases = {"depth": 1.0, "expand": 2.0, "width": 4.0, "path_filter_final": 8.0}
     ofa = {"strategy": "none", "seconds": {"warmup": 1.0, "finetune": 6.0, "paths_final": 9.0}, "rejected_share": None}
-    given = (f"<De$OFA>={','.join(map(str, three))}", run("OFA", summary(**ofa)))
+    given = (f"<De$OFA$検>={','.join(map(str, three))}", run("OFA", summary(**ofa)))
     out, (aps, differences, seconds), rows = compare(*given, run("PS", summary(seconds=phases)), run("Full", FULLNET))
     assert aps[""] == ["method", "runs", "strategy", "seed", "≤ 2.0 M", "≤ 3.0 M", "largest path", *aps[""][-3:]]
     ours = ["51.00 [48.52, 53.48]", "60.00 [60.00, 60.00]", "70.00 [70.00, 70.00]"]
-    assert aps["<De$OFA>"] == ["3", "flops_score_all", "0, 1, 2", *ours, "528.0", "25", "–"]
+    assert aps["<De$OFA$検>"] == ["3", "flops_score_all", "0, 1, 2", *ours, "528.0", "25", "–"]
     assert aps["OFA"] == ["1", "none", "0", "50.00 [40.00, 60.00]", "60.00 [50.00, 70.00]", "70.00", "16.0", "25", "–"]
     assert aps["Full"] == ["1", "none", "0", "–", "–", "80.00", "7.0", "0", "–"]
     assert differences["OFA"][0].startswith("-1.00 [-11.") and differences["Full"] == ["–", "–", "+10.00"]
     assert re.search("unpaired.*kept", out)
-    assert seconds["<De$OFA>"] == ["28.0", "20.0", "3.0", "5.0", "500.0"]
+    assert seconds["<De$OFA$検>"] == ["28.0", "20.0", "3.0", "5.0", "500.0"]
     assert seconds["OFA"] == ["7.0", "0.0", "0.0", "7.0", "9.0"]
     assert seconds["PS"] == ["7.0", "0.0", "0.0", "7.0", "8.0"]  # phases of progressive shrinking are training
-    searched = [(method, budget) for method in ("<De$OFA>", "OFA", "PS") for budget in ("2000000.0", "3000000.0", "")]
+    searched = [
+        (method, budget) for method in ("<De$OFA$検>", "OFA", "PS") for budget in ("2000000.0", "3000000.0", "")
+    ]
     assert [(row["method"], row["budget"]) for row in rows] == [*searched, ("Full", "")]
     first, _, _, fourth, *_, last = rows
     assert float(first["ap"]) == pytest.approx(0.51) and float(first["ap_low"]) == pytest.approx(0.4852, abs=1e-4)
@@ -134,7 +136,8 @@ def test_tables_page_and_picture_of_several_methods(compare, run, tmp_path):
     assert (last["cost"], last["space_pruned"], last["ap_low"]) == ("4000000.0", "0.0", "")
     assert (tmp_path / "out/comparison.png").read_bytes().startswith(b"\x89PNG")
     page = (tmp_path / "out/comparison.html").read_text()
-    assert "<td>&lt;De$OFA&gt;</td>" in page and "data:image/png;base64,iVBOR" in page and "http" not in page
+    assert "<td>&lt;De$OFA$検&gt;</td>" in page and "data:image/png;base64,iVBOR" in page and "http" not in page
+    assert "<td>50.00<br>[40.00, 60.00]</td>" in page
     assert page.count("<table>") == page.count("</table>") == 3
 
 
