@@ -14,6 +14,7 @@ from ..storage.files import as_json, write_bytes, write_text
 from .detector import Detector, rgb_of
 
 SHOWN = 0.3  # the least score of a box that is drawn, where none is given
+LEAST_SIDE = 384  # pixels of the longer side of a drawing, or little less
 # a colour a class, RGB, in turn
 COLOURS = (
     (31, 119, 180),
@@ -109,13 +110,18 @@ def coco_rows(found: Detections, image_id: int | str, category_ids: Sequence) ->
 
 
 def drawn(pixels: np.ndarray, found: Detections, classes: Sequence[str]) -> bytes:
-    """The picture (h, w, 3) RGB with boxes, names and scores, as JPEG; the best box lies on top."""
-    canvas = np.ascontiguousarray(pixels[..., ::-1])
+    """The picture (h, w, 3) RGB with boxes, names and scores, as JPEG; the best box lies on top.
+
+    A small picture is drawn some whole times larger, so that names can be read beside its objects.
+    """
+    times = max(1, LEAST_SIDE // max(pixels.shape[:2]))
+    canvas = cv2.resize(np.ascontiguousarray(pixels[..., ::-1]), None, fx=times, fy=times)
+    boxes = (found.box + 0.5) * times - 0.5
     height, width = canvas.shape[:2]
     line = max(1, round(max(height, width) / 400))
     scale = max(0.35, max(height, width) / 1200)
     font, limit = cv2.FONT_HERSHEY_SIMPLEX, np.array([width, height, width, height]) - 1
-    for label, box, score in zip(found.label[::-1], found.box[::-1], found.score[::-1], strict=True):
+    for label, box, score in zip(found.label[::-1], boxes[::-1], found.score[::-1], strict=True):
         x1, y1, x2, y2 = np.clip(np.rint(box), 0, limit).astype(int).tolist()
         colour = COLOURS[int(label) % len(COLOURS)][::-1]
         cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, line, cv2.LINE_AA)

@@ -138,7 +138,7 @@ def test_detect_draws_and_writes_cocos_results(run, pictures_of):
     )
     assert (answer.code, answer.err) == (0, [])
     assert sorted(one.name for one in out.iterdir()) == ["3.jpg", "7.jpg"]
-    assert cv2.imread(str(out / "3.jpg")).shape == (40, 60, 3)
+    assert cv2.imread(str(out / "3.jpg")).shape == (240, 360, 3)  # six times as large
     rows = json.loads((out.parent / "found.json").read_text())
     detector = Detector.load(folders[0])
     for name, number in (("3.png", 3), ("7.jpg", 7)):
@@ -195,13 +195,17 @@ def test_names_and_ids_of_pictures():
     assert of("01.jpg", "1.jpg")[0] == ["01", "1"]
 
 
-def test_drawing_shows_each_box_in_its_place():
-    found = Detections(np.zeros(1, int), np.array([1]), np.array([[20.0, 30, 60, 70]]), np.array([0.9]))
-    pixels = np.zeros((100, 100, 3), np.uint8)
+@pytest.mark.parametrize(("side", "times"), [(100, 3), (400, 1)])
+def test_drawing_shows_each_box_in_its_place(side, times):
+    box = np.array([[20.0, 30, 60, 70]]) * side / 100
+    found = Detections(np.zeros(1, int), np.array([1]), box, np.array([0.9]))
+    pixels = np.zeros((side, side, 3), np.uint8)
     picture = cv2.imdecode(np.frombuffer(drawn(pixels, found, ["a", "b"]), np.uint8), cv2.IMREAD_COLOR)
-    changed = picture.max(axis=2) > 60
-    assert changed[50, 20] and changed[50, 60] and changed[70, 40]
-    assert not changed[50, 40] and not changed[90].any()
+    assert picture.shape[0] == side * times
+    changed, share = picture.max(axis=2) > 60, side * times // 100
+    near = [changed[x - 3 : x + 4, y - 3 : y + 4].any() for x, y in np.array([(50, 20), (50, 60), (70, 40)]) * share]
+    assert all(near)
+    assert not changed[50 * share, 40 * share] and not changed[90 * share].any()
     assert not pixels.any()  # what was given is left alone
     beyond = found._replace(box=np.array([[-50.0, -50, 500, 500]]))
     assert len(drawn(pixels, beyond, ["a", "ü"])) > 0
