@@ -42,8 +42,8 @@ def read_yolo(
     source = read_data_file(file, findings)
     tested, val = source.has("test"), source.places["val"]
     if split == "test" and val and not tested:
-        missing = f", as {', '.join(places)} is not there" if (places := source.places["test"]) else ""
-        findings.add(Flaw.SPLIT_STANDS_IN, source.file, f"for test{missing}", object="val")
+        given = ", ".join(source.places["test"]) or "nothing"
+        findings.add(Flaw.SPLIT_STANDS_IN, source.file, f"for test, where the file has {given}", object="val")
         split = "val"
     dataset = _read(source, split, Wanted(source.classes if classes is None else classes, listed_by), findings)
     if split != "train" or not tested or not val:

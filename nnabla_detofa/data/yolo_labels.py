@@ -11,6 +11,7 @@ from .objects import Box, Object, are_corners
 
 LONGEST = 2**24  # bytes of a label file; outlines are long
 BOX, TRIANGLE = 5, 7  # numbers of a row with a box, and with the shortest outline
+LONG = 60  # characters of a row that are told
 ROW = "a class id, then centre x, centre y, width, height, or x and y of three points or more"
 
 
@@ -43,16 +44,15 @@ def _object(
     except ValueError:
         numbers = []
     if not numbers or not (len(row) == BOX or outlined):
-        given = f"{len(row)} values" if numbers else "what is no number"
-        findings.add(Flaw.ANNOTATION_BROKEN, file, f"{file}: row {number} has {given}; it must be {ROW}", object=number)
+        reason = f"{file}: row {number} has {' '.join(row)[:LONG]!r}; it must be {ROW}"
+        findings.add(Flaw.ANNOTATION_BROKEN, file, reason, object=number)
         return None
     if (name := names.get(int(numbers[0])) if numbers[0].is_integer() else None) is None:
-        known = ", ".join(map(str, names)) if len(names) <= 20 else f"{min(names)} to {max(names)}"
-        reason = f"{file}: row {number} is of class {row[0]}; known: {known}"
+        reason = f"{file}: row {number} is of class {row[0]}; known: {', '.join(map(str, names))}"
         findings.add(Flaw.CATEGORY_UNKNOWN, file, reason, object=number)
         return None
     box = _around(numbers[1:], size) if outlined else _box(*numbers[1:], size=size)
-    if not are_corners(box):
+    if not are_corners((*numbers[1:], *box)):  # a minimum may pass over nan
         reason = f"{file}: row {number} has {' '.join(row[1:BOX])}; these are shares of the image, from 0 to 1"
         findings.add(Flaw.ANNOTATION_BROKEN, file, reason, object=number)
         return None

@@ -189,6 +189,8 @@ def test_where_images_may_be(yolo, text):
     yolo.write(f"{text.format(root=yolo.root)}\n{NAMES}")
     data = yolo.read()
     assert [image.file for image in data.images] == [image.file for image in expected.images]
+    start = "images/" if text.startswith("path: images") else ""  # names are relative to the path
+    assert data.image_ids == tuple(one.removeprefix(start) for one in expected.image_ids)
     assert {*flaws(data)} == ({"NAME_MENDED"} if text in MENDED else set())
 
 
@@ -204,6 +206,8 @@ def test_folders_are_read_with_all_below_them(yolo):
     for name in (".hidden/x.jpg", "._a.jpg", "notes.md"):
         shutil.copy(yolo.image("a"), yolo.root / "images/train" / name)
     (yolo.root / "images/train/again").symlink_to(yolo.root / "images/train")
+    (yolo.root / "images/val").rename(yolo.root / "elsewhere")
+    (yolo.root / "images/val").symlink_to(yolo.root / "elsewhere")
     yolo.write(f"train: images\n{NAMES}")
     assert stems(yolo.read()) == "gabcdef"
 
@@ -237,7 +241,7 @@ REFUSED = [
     *((f"{PLACES}names: {one}", "a name for each class id") for one in ("[[a]]", "[a, '']", "{x: a}", "{-1: a}")),
     (f"{BOMB}names: *k\ntrain: *k", "train in .*data.yaml must be a folder, a list"),
     (f"{BOMB}names: *k\ntrain: x", "a name for each class id"),
-    (f"train: {{a: b}}\n{NAMES}", "train in .* must be a folder, a list"),
+    *((f"train: {one}\n{NAMES}", "train in .* must be a folder, a list") for one in ("{a: b}", "[images/train, [a]]")),
     (NAMES, "does not say where the images of train are; it has no split"),
     (f"val: images/val\n{NAMES}", "does not say where the images of train are; it has val"),
     *((f"train: {one}\n{NAMES}", "has .* for train, which is neither in") for one in ("images/x", "../x", '"\\0"')),
@@ -337,6 +341,7 @@ STOPPING = [
     *((row, BROKEN) for row in ("0", "0 0.5 0.5 0.5", f"{CAT} 0.9", "0 .1 .1 .2 .2 .3 .3 .4")),
     *((row, BROKEN) for row in ("x 0.5 0.5 0.5 0.5", "0 0.5 0.5 0.5 x", "0,0.5,0.5,0.5,0.5", "\0")),
     *((f"0 0.5 0.5 0.5 {one}", BROKEN) for one in ("nan", "inf", "-inf", "1e9")),
+    *((f"0 0.1 0.1 {one} 0.5 0.7 0.7", BROKEN) for one in ("nan", "inf")),
     *((f"{one} 0.5 0.5 0.5 0.5", UNKNOWN) for one in ("2", "-1", "0.5", "nan", "inf", "1e300")),
 ]
 
