@@ -52,7 +52,7 @@ def _object(
         findings.add(Flaw.CATEGORY_UNKNOWN, file, reason, object=number)
         return None
     box = _around(numbers[1:], size) if outlined else _box(*numbers[1:], size=size)
-    if not are_corners((*numbers[1:], *box)):  # a minimum may pass over nan
+    if not are_corners((*numbers, *box)):  # a minimum may pass over nan
         reason = f"{file}: row {number} has {' '.join(row[1:BOX])}; these are shares of the image, from 0 to 1"
         findings.add(Flaw.ANNOTATION_BROKEN, file, reason, object=number)
         return None
