@@ -104,8 +104,9 @@ def test_with_a_test_split_val_measures_the_paths(yolo):
     assert stems(loader(yolo, False, True).dataset) == "abcd"
     held_out = {stems(loader(yolo, True, False, seed=seed).dataset) for seed in range(9)}
     assert held_out == {"ef", "fe"}  # in random order, for the first of them to be a fair sample
-    to_train_on(yolo.read(), findings := Findings(), held_out=100)
-    assert not findings
+    for train in (yolo.read(), yolo.read().subset([0])):
+        to_train_on(train, findings := Findings(), held_out=100)
+        assert not findings
 
 
 @pytest.mark.parametrize("test", ["", "test:\n", "test: null\n", "test: ../nowhere/images\n"])
