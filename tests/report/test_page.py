@@ -6,9 +6,9 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from nnabla_detofa.report.folder import explain
 from nnabla_detofa.report.contents import by_name, data_parts, detector_rows, flat, reasons
 from nnabla_detofa.report.curves import read_curves
+from nnabla_detofa.report.folder import explain
 from nnabla_detofa.report.page import page, smallest
 from nnabla_detofa.report.samples import shares, thumbnail
 
