@@ -98,7 +98,7 @@ class Comparison:
             )
         if any(by_pairs for _, by_pairs in self.differences):
             found.append(
-                "differences are by pairs, on the same resampled test images; one whose interval holds 0 is none"
+                "differences are by pairs, on the same resampled images; one whose interval holds 0 may be chance"
             )
         without = [m.name for m, (_, by_pairs) in zip(self.methods[1:], self.differences, strict=True) if not by_pairs]
         if without:

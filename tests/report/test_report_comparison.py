@@ -11,6 +11,7 @@ from nnabla_detofa.errors import ConfigError, RunFolderError
 from nnabla_detofa.launch import cli
 from nnabla_detofa.report.compared_methods import Estimate, read_methods, students_t
 from nnabla_detofa.report.comparison import Comparison, paired, unpaired
+from nnabla_detofa.report.comparison_files import picture
 from nnabla_detofa.report.finished_runs import FinishedRun, differing, folders_of
 
 BUDGETS = [2e6, 3e6]
@@ -157,10 +158,16 @@ def test_runs_on_the_same_images_are_compared_by_pairs(compare, run):
         signs.append((low > 0) - (high < 0))
     assert signs == [1, 0, -1]
     assert [row["paired"] for row in rows] == [""] * 3 + ["True"] * 3
+    (first / "stages.json").rename(first / "kept")  # nothing says which images they are
+    assert "unpaired" in compare(first, better)[0]
+    (first / "kept").rename(first / "stages.json")
     many = [run(f"many/{i}", summary(i), record=stages(i), resampled=theirs + 0.1 * i) for i in range(2)]
     assert [float(row["difference_low"]) for row in compare(first, f"several={many[0]},{many[1]}")[2][3:]] == (
         pytest.approx([0.05] * 3, abs=1e-6)
     )
+    assert float(compare(f"two={many[0]},{many[1]}")[2][0]["ap_low"]) == pytest.approx(0.5)  # Student's t; both 0.5
+    other = run("many/2", summary(2), record=stages(2), resampled=theirs[:, :10])
+    assert "unpaired" in compare(first, f"several={many[0]},{other}")[0]
     short = run("short", record=stages(), resampled=theirs[:, :10])
     assert "unpaired" in compare(first, short)[0] and "unpaired" in compare(first, run("none", record=stages()))[0]
 
@@ -179,7 +186,32 @@ def test_settings_that_differ_are_named_once(run):
     }
     methods = [*map(read_methods, ([str(one.folder)] for one in runs))]
     shown = dict(Comparison([own for (own,) in methods]).settings)
-    assert shown["operation_ratio"] == ["0.3", "0.4", "–"]
+    assert shown == {"strategy": [*found["strategy"]], "seed": ["0", "1", "0"], "operation_ratio": ["0.3", "0.4", "–"]}
+    record = stages()
+    record["warmup"]["inputs"]["sampler"]["name"] = "uniform"
+    other = FinishedRun(run("d", summary(sampler="uniform"), record=record))
+    assert differing([runs[0], other]) == {"sampler": ["genes", "uniform"]}
+    csv_rows = Comparison([own for (own,) in methods]).records()
+    assert [row["operation_ratio"] for row in csv_rows] == ["0.3"] * 3 + ["0.4"] * 3 + [""] * 3
+    same = [FinishedRun(run(f"s{seed}", summary(seed), record=stages(seed))) for seed in range(2)]
+    pairs = read_methods([f"{name}={same[0].folder},{same[1].folder}" for name in "xy"])
+    assert Comparison(pairs).settings == []  # all methods have both seeds
+
+
+def test_a_picture_shows_fronts_and_dominated_points(run, monkeypatch):
+    drawn = []
+    figure = pytest.importorskip("matplotlib.figure").Figure
+    subplots = figure.subplots
+    monkeypatch.setattr(figure, "subplots", lambda self: drawn.append(subplots(self)) or drawn[0])
+    runs = [run("a", summary(aps=(0.6, 0.5)), record=stages(ratio=1)), run("Full", FULLNET)]
+    assert picture(Comparison(read_methods([*map(str, runs)]))).startswith(b"\x89PNG")
+    *budgets, front, dominated, alone = drawn[0].lines
+    assert [line.get_xdata()[0] for line in budgets] == [2, 3]
+    assert front.get_xydata().tolist() == [[1.5, 60]] and dominated.get_xydata().tolist() == [[2.5, 50]]
+    assert (alone.get_linestyle(), alone.get_ydata()[0]) == ("--", 80)
+    ends = [segment.tolist() for segment in drawn[0].collections[0].get_segments()]
+    np.testing.assert_allclose(ends, [[[1.5, 50], [1.5, 70]], [[2.5, 40], [2.5, 60]]])
+    assert front.get_label() == "a\nstrategy: flops_score_all" and alone.get_label() == "Full\nstrategy: none"
 
 
 def test_a_multirun_is_a_folder_of_runs_or_numbered_names(run, tmp_path):
@@ -226,6 +258,8 @@ def test_another_cost_and_the_largest_path_alone(compare, run):
 
 def test_other_budgets_are_answered_by_the_highest_affordable_row(compare, run):
     other = summary(aps=(0.1, 0.2, 0.3), budgets=[1.9e6, 2.2e6, 9e6])  # they cost half a million less
+    own = run("own", summary(aps=(0.1, 0.2), budgets=[2.0e6, 2.4e6]))  # the second is affordable under both
+    assert [cell.split(" ")[0] for cell in compare(own)[1][0]["own"][1:3]] == ["10.00", "20.00"]
     out, (aps, *_), _ = compare(run("a"), run("b", other))
     assert "budgets differ" in out
     assert [cell.split(" ")[0] for cell in aps["b"][1:3]] == ["20.00", "20.00"]
