@@ -204,14 +204,15 @@ def test_a_picture_shows_fronts_and_dominated_points(run, monkeypatch):
     subplots = figure.subplots
     monkeypatch.setattr(figure, "subplots", lambda self: drawn.append(subplots(self)) or drawn[0])
     runs = [run("a", summary(aps=(0.6, 0.5)), record=stages(ratio=1)), run("Full", FULLNET)]
+    runs.append(run("b", record=stages(ratio=2)))
     assert picture(Comparison(read_methods([*map(str, runs)]))).startswith(b"\x89PNG")
-    *budgets, front, dominated, alone = drawn[0].lines
+    *budgets, front, dominated, alone, _, _ = drawn[0].lines
     assert [line.get_xdata()[0] for line in budgets] == [2, 3]
     assert front.get_xydata().tolist() == [[1.5, 60]] and dominated.get_xydata().tolist() == [[2.5, 50]]
     assert (alone.get_linestyle(), alone.get_ydata()[0]) == ("--", 80)
     ends = [segment.tolist() for segment in drawn[0].collections[0].get_segments()]
     np.testing.assert_allclose(ends, [[[1.5, 50], [1.5, 70]], [[2.5, 40], [2.5, 60]]])
-    assert front.get_label() == "a\nstrategy: flops_score_all" and alone.get_label() == "Full\nstrategy: none"
+    assert front.get_label() == "a\nstrategy: flops_score_all\nratio: 1" and alone.get_label() == "Full\nstrategy: none"
 
 
 def test_a_multirun_is_a_folder_of_runs_or_numbered_names(run, tmp_path):
