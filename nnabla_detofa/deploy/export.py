@@ -9,7 +9,7 @@ from ..search_stages import Detector
 from ..storage import Kept
 from ..training import Run
 from .folder import FORMATS, write_detector
-from .front import Front, Ranked
+from .front import LAST, Front, Ranked
 from .maps import extra
 
 FOLDER = "detectors"
@@ -43,7 +43,8 @@ def export(run: Run, detectors: Sequence[Detector]) -> None:
             run.say(f"export: detector.onnx is left out: {lacking}; then: nnabla_detofa export {run.folder.path}")
         run.say(f"export: {len(front.rows)} detectors in {place}")
 
-    run.stages.run("export", {}, Kept([FOLDER], lambda: None), work, rehearsed=lambda: None)
+    kept: Kept[None] = Kept([FOLDER], lambda: None)
+    run.stages.run("export", {}, kept, work, rehearsed=lambda: None, after=[LAST])
 
 
 def _write(front: Front, one: Ranked, place: Path, formats: Sequence[str]) -> HostError | None:

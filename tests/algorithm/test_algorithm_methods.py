@@ -63,7 +63,7 @@ def test_comp_ofa_trains_its_space_under_the_budgets_of_ofas(command, finished, 
 
 def test_full_network_training_leaves_one_detector(command, finished, ready, trained, tmp_path):
     answer = command("method=fullnet", *QUICK)
-    assert (answer.code, answer.ran) == (0, ["warmup", "finetune", "evaluate", "report", "page"])
+    assert (answer.code, answer.ran) == (0, ["warmup", "finetune", "evaluate", "report", "export", "page"])
     largest = ready.space.largest()
     assert len(trained()) == 4 and (trained() == largest).all()
     summary = command.json("summary.json")
