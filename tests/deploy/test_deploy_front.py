@@ -1,14 +1,17 @@
 """Detectors of a finished run: each once, ranked by cost, with the weights and statistics that were evaluated."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 from small_runs import arrays
 
+from nnabla_detofa.deploy import export
+from nnabla_detofa.deploy.folder import FORMATS
 from nnabla_detofa.deploy.front import chosen, front_of_folder, ranked
 from nnabla_detofa.deploy.nnp import maps_of
-from nnabla_detofa.errors import SpaceError
+from nnabla_detofa.errors import HostError, SpaceError
 from nnabla_detofa.search_stages import Detector
 from nnabla_detofa.supernet import NETWORKS, extract, load_weights
 from nnabla_detofa.training import measurer
@@ -98,3 +101,23 @@ def test_weights_load_as_a_network_of_their_own(finished, front):
         for ours, theirs in zip(maps_of(network, images), maps_of(front.network_of(one), images), strict=True):
             np.testing.assert_array_equal(ours, theirs)
         assert arrays(folder / "detector.h5").keys() == network.get_parameters().keys()
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_a_run_that_can_have_no_onnx_file_leaves_it_out_and_says_so(again, monkeypatch, missing):
+    shutil.rmtree(again.folder / "detectors")
+    lacking = HostError("pip install 'nnabla-detofa[onnx]'")
+
+    def refused(*_, **__):
+        raise lacking
+
+    if missing:
+        monkeypatch.setattr(export, "available", lambda: (["nnp", "h5"], lacking))
+    else:  # its answers differ
+        monkeypatch.setitem(FORMATS, "onnx", refused)
+    answer = again()
+    assert (answer.code, answer.ran, answer.err) == (0, ["export"], [])
+    kinds = {file.suffix for file in (again.folder / "detectors").rglob("detector.*")}
+    assert kinds == {".json", ".nnp", ".h5"}
+    (line,) = [line for line in answer.out if "left out" in line]
+    assert str(lacking) in line and f"nnabla_detofa export {again.folder}" in line
