@@ -74,13 +74,13 @@ class Detector:
 
     @classmethod
     def from_dict(cls, given: dict[str, Any]) -> "Detector":
-        """What `to_dict` gave."""
+        """The detector that `to_dict` described."""
         read: dict[str, Any] = {key: tuple(one) if isinstance(one, list) else one for key, one in given.items()}
         return cls(**read)
 
     @property
     def own_cost(self) -> int:
-        """What budgets are of."""
+        """The cost that budgets are of."""
         return self.flops if self.cost is None else self.cost
 
     @property
@@ -157,7 +157,7 @@ def _chosen(run: Run, best: Best) -> Detector:
 
 
 def _how(run: Run, found: Sequence[Detector]) -> str:
-    """How the search chose, in words."""
+    """The way in which the search chose, in words."""
     if all(one.held_out_ap is None for one in found):
         return "the held-out images show no object, so scores alone chose, in each budget's own bucket"
     own = np.searchsorted(run.budgets.edges[1:-1], np.array([one.budget for one in found]))
@@ -167,7 +167,7 @@ def _how(run: Run, found: Sequence[Detector]) -> str:
 
 
 def only_detector(run: Run) -> Detector:
-    """What full-network training leaves, as if it were found: its own cost is its budget, no filter scores it."""
+    """The detector of full-network training, as if it were found: its own cost is its budget, no filter scores it."""
     path = run.space.largest()
     cost = run.cost(path[None])
     return priced(run, path, budget=float(cost[0]), bucket=int(run.budgets.bucket(cost)[0]))

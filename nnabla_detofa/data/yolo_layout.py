@@ -46,7 +46,7 @@ class DataFile:
 
     @property
     def base(self) -> Path:
-        """What the names of images are relative to: `root`, or the file's folder where that is of another machine."""
+        """The folder that names of images are below: `root`, or the file's own where that is of another machine."""
         return self.root if os.path.isdir(self.root) else self.file.parent  # noqa: PTH112 - any name
 
     def has(self, split: str) -> bool:
@@ -77,7 +77,7 @@ class DataFile:
         return images
 
     def _usual(self, place: str) -> Iterator[Path]:
-        """What a place is by the rules: below `root`, beside the file, or there without the .. that Roboflow writes."""
+        """A place by the rules: below `root`, beside the file, or there without the .. that Roboflow writes."""
         for folder in (self.root, self.file.parent):
             yield _joined(folder, place)
         yield _joined(self.file.parent, UPWARDS.sub("", place))

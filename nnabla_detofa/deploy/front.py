@@ -78,7 +78,7 @@ class Front:
         return network
 
     def described(self, one: Ranked) -> dict[str, Any]:
-        """What `detector.json` holds."""
+        """The content of `detector.json`."""
         about, detector = self._statistics.about, one.detector
         own = {} if detector.cost is None else {about["cost"]["name"]: detector.cost}
         ((name, options),) = about["network"].items()

@@ -35,7 +35,7 @@ def extra() -> Iterator[None]:
 
 
 def as_metadata(described: Mapping[str, Any]) -> dict[str, str]:
-    """What an ONNX file says of itself, of what `detector.json` says: texts, JSON where they are more."""
+    """The metadata of an ONNX file, a part of `detector.json`: texts, JSON where they are more."""
     keys = ("classes", "category_ids", "genotype", "image_size", "stride", "version")
     texts = {key: described[key] for key in keys if key in described}
     return {key: value if isinstance(value, str) else json.dumps(value) for key, value in texts.items()}

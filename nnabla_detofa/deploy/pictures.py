@@ -93,7 +93,7 @@ def ids_of(files: Sequence[Path]) -> list[int | str]:
 
 
 def drawn_names(files: Sequence[Path]) -> list[str]:
-    """What their drawings are called, each otherwise."""
+    """The names of their drawings, each another."""
     found: dict[str, None] = {}
     for file in files:
         name, number = f"{file.stem}.jpg", 1

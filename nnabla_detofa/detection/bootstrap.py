@@ -29,7 +29,7 @@ class Judged(Protocol):
 
     @property
     def n_images(self) -> int:
-        """How many there are, those without an object or an answer included."""
+        """Their number, those without an object or an answer included."""
 
     def per_class(self, weights: np.ndarray) -> np.ndarray:
         """For each row of `weights`, (resamples, n_images) int, the figure of each class, (resamples, n_classes); nan
@@ -121,7 +121,7 @@ class JudgedAnswers:
 
     @property
     def n_images(self) -> int:
-        """How many there are."""
+        """Their number."""
         return len(self.right)
 
     def per_class(self, weights: np.ndarray) -> np.ndarray:
@@ -206,7 +206,7 @@ def resampled(judged: Judged, *, rng: np.random.Generator, n: int = N_RESAMPLES)
 
 
 def _resamples(n_images: int, *, rng: np.random.Generator, n: int) -> Iterator[np.ndarray]:
-    """How often each image was drawn, (some, n_images), of `n` resamples in all."""
+    """The count of each image's draws, (some, n_images), of `n` resamples in all."""
     if n_images < 1:
         raise DataError("there is no image to resample; an interval needs some")
     step = max(1, AT_ONCE // n_images)

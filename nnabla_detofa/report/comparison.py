@@ -19,7 +19,7 @@ LONGEST = 24  # characters of a setting in a table
 
 
 def paired(first: np.ndarray, other: np.ndarray, value: np.ndarray) -> Estimate:
-    """How much better `other` is, with the percentile interval of the differences on the same resampled images, both
+    """The gain of `other`, with the percentile interval of the differences on the same resampled images, both
     (points, resamples); `value` is the difference itself."""
     differences, known = other - first, ~np.isnan(value)
     ends = np.full((2, len(value)), np.nan)
@@ -29,7 +29,7 @@ def paired(first: np.ndarray, other: np.ndarray, value: np.ndarray) -> Estimate:
 
 
 def unpaired(first: Estimate, other: Estimate) -> Estimate:
-    """How much better `other` is, with an interval from both intervals, as of independent estimates."""
+    """The gain of `other`, with an interval from both intervals, as of independent estimates."""
     value = other.value - first.value
     down = np.hypot(other.value - other.low, first.high - first.value)
     up = np.hypot(other.high - other.value, first.value - first.low)
@@ -61,7 +61,7 @@ class Comparison:
 
     @cached_property
     def differences(self) -> list[tuple[Estimate, bool]]:
-        """How much better each method but the first is than that, and whether by pairs."""
+        """The gain of each method but the first over that, and whether by pairs."""
         first, resampled = self.points[0][0], self.methods[0].resampled(self.budgets)
         found = []
         for method, (other, _) in zip(self.methods[1:], self.points[1:], strict=True):
@@ -74,7 +74,7 @@ class Comparison:
 
     @cached_property
     def settings(self) -> list[tuple[str, list[str]]]:
-        """What was set differently: its name, and its value in each method, that of every run where these differ."""
+        """Settings that differ: the name, and its value in each method, that of every run where these differ."""
         runs = [run for method in self.methods for run in method.runs]
         found = differing(runs)
         shown = []
@@ -87,7 +87,7 @@ class Comparison:
 
     @property
     def remarks(self) -> list[str]:
-        """What a reader of the tables has to know."""
+        """Remarks for a reader of the tables."""
         several = any(len(method.runs) > 1 for method in self.methods)
         means = "; of several runs the mean, with Student's t over them" if several else ""
         found = [f"AP (%), {self.task['metric']}, trained on {self.task['dataset']}; in brackets 95 % intervals{means}"]
@@ -123,7 +123,7 @@ class Comparison:
         return rows
 
     def difference_table(self) -> list[list[str]]:
-        """How much better each other method is than the first, in points."""
+        """The gain of each other method over the first, in points."""
         titles = [*(_limit(budget) for budget in self.budgets), "largest path"]
         rows = [[f"minus {self.methods[0].name}", *titles]]
         for method, (found, _) in zip(self.methods[1:], self.differences, strict=True):

@@ -1,4 +1,4 @@
-"""What a comparison leaves: a page, a table and a picture (Fig. 5; the page is an addition)."""
+"""Files of a comparison: a page, a table and a picture (Fig. 5; the page is an addition)."""
 
 import csv
 import logging

@@ -1,4 +1,4 @@
-"""What the page of a run shows: its sections' values, from the run's summary and the files beside it."""
+"""Contents of a run's page: its sections' values, from the run's summary and the files beside it."""
 
 import csv
 import json
@@ -61,7 +61,7 @@ def _drawn(data: Any, draw: Callable[[], Any]) -> str | None:
 
 
 def reasons(operations: Sequence[Mapping[str, str]]) -> list[tuple[str, str, int]]:
-    """What happened to operations, why, and to how many of them."""
+    """The fates of operations, the reasons, and their numbers."""
     why = Counter((row["kept"] == "True", row["reason"].removeprefix("kept: ")) for row in operations if row["reason"])
     return [("kept by a guard" if kept else "pruned", reason, n) for (kept, reason), n in why.most_common()]
 
@@ -111,7 +111,7 @@ def _named(folder: Path, file: str | None) -> Path | None:
 
 
 def _files(folder: Path, place: Path | None) -> list[tuple[str, str]]:
-    """What is offered of a detector: the kind of each file, and where it is below the run's folder."""
+    """The files of a detector: the kind of each, and where it is below the run's folder."""
     there = [] if place is None else [one for one in place.glob("detector.*") if one.suffix in FORMATS]
     there.sort(key=lambda one: FORMATS.index(one.suffix))
     return [(one.suffix[1:], one.relative_to(folder).as_posix()) for one in there]

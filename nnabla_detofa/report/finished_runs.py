@@ -55,7 +55,7 @@ class FinishedRun:
         return not self.stages or bool(self.stages.get(stage, {"done": False}).get("done", True))
 
     def _missing(self) -> str:
-        """What it lacks, in words."""
+        """Its missing parts, in words."""
         if not self.stages:
             return f"it has neither {SUMMARY} nor {MANIFEST}; give the folder of a finished run"
         done = [name for name in self.stages if self._is_done(name)]
@@ -72,7 +72,7 @@ class FinishedRun:
         return value
 
     def _settings(self) -> dict[str, Any]:
-        """What was set, by the dotted name that begins with the stage; strategy, sampler and seed by these names."""
+        """Its settings, by the dotted name that begins with the stage; strategy, sampler and seed by these names."""
         found = {key: self.said(key) for key in ("strategy", "sampler", SEED)}
         for stage, record in self.stages.items():
             if stage != "report":
@@ -81,7 +81,7 @@ class FinishedRun:
 
     @property
     def test_images(self) -> str | None:
-        """What tells the images that AP is of from others, with what is to be found in them; None where not kept."""
+        """The digest of the images that AP is of, and of what is to be found in them; None where not kept."""
         return self.stages.get("evaluate", {}).get("inputs", {}).get("images")
 
     @cached_property

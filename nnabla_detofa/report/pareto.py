@@ -24,7 +24,7 @@ MILLIONS = {
 
 
 def millions(cost: str) -> tuple[str, str]:
-    """What a million units of a cost are called, in a table and at an axis."""
+    """The name of a million units of a cost, in a table and at an axis."""
     return MILLIONS.get(cost, ("millions", f"{cost} of the detector (millions)"))
 
 

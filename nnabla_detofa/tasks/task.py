@@ -50,7 +50,7 @@ class Task(Options):
 
     @abstractmethod
     def answers(self, network, loader) -> Any:
-        """What the network's active path says of all images of a loader."""
+        """The answers of the network's active path to all images of a loader."""
 
     @abstractmethod
     def figure_of(self, metric: str, answers: Any, loader) -> float:

@@ -53,7 +53,7 @@ class Taken:
 
 
 def about(run: Run) -> dict[str, Any]:
-    """What a detector has to know of its run beside its own path and weights."""
+    """Facts of the run that a detector needs beside its own path and weights."""
     ((name, options),) = run.options.identity["network"].items()
     loader = run.data["train"]
     ids = getattr(loader.dataset, "category_ids", ())
@@ -82,7 +82,7 @@ def write(file: Path, statistics: Statistics) -> None:
 
 
 def read(file: Path) -> Statistics:
-    """What `write` wrote; WeightsError where the file is damaged."""
+    """The statistics that `write` wrote; WeightsError where the file is damaged."""
     with opened(file, lambda reason: WeightsError(f"{file} cannot be read: {reason}")) as source:
         about = json.loads(source.attrs[ABOUT])
         groups = [read_arrays(source[name]) for name in sorted(source, key=int)]

@@ -1,4 +1,4 @@
-"""What is wrong with a run's input is said in one line before anything is trained, and nothing is lost."""
+"""Faults of a run's input are said in one line before anything is trained, and nothing is lost."""
 
 import gc
 import re

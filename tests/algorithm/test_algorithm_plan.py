@@ -1,9 +1,7 @@
 """A plan says what a run does, without a trace; what it needs no data for it says without the data set."""
 
 import re
-from types import SimpleNamespace
 
-import numpy as np
 import pytest
 from small_runs import settled
 
@@ -11,9 +9,8 @@ from nnabla_detofa.host.device import NoStreamEvent
 from nnabla_detofa.launch import cli
 from nnabla_detofa.launch import run as launch_module
 from nnabla_detofa.report import plan
-from nnabla_detofa.report.plan import FewImages, Pace
+from nnabla_detofa.report.plan import Pace
 from nnabla_detofa.searcher import DetOFASearcher
-from nnabla_detofa.storage import Work
 from nnabla_detofa.supernet import elastic
 
 FULL_SCALE = [  # each configuration with the numbers of processes that its header names
@@ -109,23 +106,3 @@ def test_plan_false_is_a_run(command):
     with settled(DetOFASearcher) as done:
         assert command("plan=false").code == 0
     assert [run.folder.path for run in done] == [command.folder]
-
-
-def test_batches_are_cut_to_their_first_images():
-    class Loader:
-        def next(self):
-            return {"inputs": [np.arange(6)], "targets": [np.arange(6), np.ones((6, 2))], "indices": np.arange(6)}
-
-    batch = FewImages(Loader(), 4).next()
-    assert [len(array) for array in (*batch["inputs"], *batch["targets"])] == [4] * 3
-
-
-def test_time_is_shared_by_the_processes():
-    run, work = SimpleNamespace(processes=SimpleNamespace(n=4)), Work("train", steps=10, batch=32, images=100)
-    assert plan._seconds(run, work, Pace(training=0.5, forward=0.25, n=8)) == (10 * 32 * 0.5 + 100 * 0.25) / 4
-
-
-def test_amounts_are_readable():
-    durations = [plan._duration(s) for s in (0.5, 90, 300, 7300, 3e5, 1e8)]
-    assert durations == ["0.5 s", "90 s", "5 min", "2 h", "3.5 days", "1,157 days"]
-    assert [plan._bytes(n) for n in (1500, 2.5e6, 3.25e9)] == ["1.5 kB", "2.5 MB", "3.25 GB"]

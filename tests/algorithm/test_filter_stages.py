@@ -1,4 +1,4 @@
-"""What `main_effects: auto` becomes for the filters of a run."""
+"""The meaning of `main_effects: auto` for the filters of a run."""
 
 import pytest
 from small_runs import ABSENT, changed

@@ -184,7 +184,7 @@ def test_a_phase_boundary_keeps_what_was_trained(ready, monkeypatch):
 
 
 def outputs(model, paths, images):
-    """What each path says of the images."""
+    """The answers of each path to the images."""
     answers = []
     for path in paths:
         model.activate(path)

@@ -1,4 +1,4 @@
-"""What the tests of the launcher share; the host is repaired before one of them imports it."""
+"""Fixtures of the launcher's tests; the host is repaired before one of them imports it."""
 
 import copy
 

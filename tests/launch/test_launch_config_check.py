@@ -1,4 +1,4 @@
-"""What a configuration may not hold is answered with the key, what was given and what is allowed."""
+"""Faults of a configuration are answered with the key, what was given and what is allowed."""
 
 import pytest
 

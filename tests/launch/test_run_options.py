@@ -14,7 +14,7 @@ CLASSES = {"DetOFASearcher": RunOptions, "OFAPretrainer": PretrainingOptions}
 
 
 def given(name, *overrides):
-    """What the host hands to the runner of a shipped configuration."""
+    """The arguments that the host hands to the runner of a shipped configuration."""
     composed = compose(name, overrides)
     config = plain(OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"]), Path.cwd())
     return config["hparams"], {**config["args"], "comm": None, "event": None}

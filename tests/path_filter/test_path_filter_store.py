@@ -74,7 +74,7 @@ def pretrained(tmp_path_factory):
 
 
 def test_a_few_paths_are_enough_for_a_pretrained_filter(pretrained):
-    """What a fit to 16 paths from scratch cannot find, one that starts from pre-trained weights keeps."""
+    """A fit to 16 paths from scratch cannot find what one that starts from pre-trained weights keeps."""
     tokens, buckets, losses = measured(300, seed=9)
     taus = []
     for starts in (True, False):

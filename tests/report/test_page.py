@@ -151,7 +151,7 @@ def test_rows_of_another_cost_and_the_front(tmp_path, summary):
 
 
 def test_a_method_without_filter_and_pruning_says_so(write, summary):
-    """What an earlier method left in the folder is not of this run."""
+    """Files that an earlier method left in the folder are not of this run."""
     none = {"filter_quality": None, "rejected_share": None, "seconds": {"warmup": 1.0}}
     bare = [{key: one for key, one in row(1, 0.2).items() if key != "score"}]
     largest = {key: summary["largest"][key] for key in ("path", "flops", "ap", "name")}

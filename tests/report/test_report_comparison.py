@@ -21,7 +21,7 @@ SHAPES = {"strategy": "flops_score_all", "sampler": "genes", "space_size": 8, "p
 
 
 def summary(seed=0, aps=(0.5, 0.6), *, largest=0.7, budgets=BUDGETS, images=12, **changes):
-    """What `summary.json` holds of a search; each AP has an interval of ±0.1."""
+    """The `summary.json` of a search; each AP has an interval of ±0.1."""
     pareto = [
         {"budget": b, "flops": b - 5e5, "score": 0.5, "ap": ap, "ap_interval": [ap - 0.1, ap + 0.1]}
         for b, ap in zip(budgets, aps, strict=True)
@@ -32,7 +32,7 @@ def summary(seed=0, aps=(0.5, 0.6), *, largest=0.7, budgets=BUDGETS, images=12, 
 
 
 def stages(seed=0, *, images="abc", done=True, **operations):
-    """What `stages.json` holds of it."""
+    """Its `stages.json`."""
     inputs = {
         "warmup": {"seed": seed, "sampler": {"name": "genes"}, "dataloader": {"voc": {"seed": seed}, "digest": seed}},
         "operations": {"strategy": "flops_score_all", **operations},

@@ -1,4 +1,4 @@
-"""What the tests of the space share: pruned forms of a space, and a test of how often things were drawn."""
+"""Fixtures of the space's tests: pruned forms of a space, and a test of how often things were drawn."""
 
 import numpy as np
 import pytest

@@ -56,7 +56,7 @@ class Small:
         return [nn.Variable.from_numpy_array(one) for one in arrays]
 
     def first_map(self, network, x):
-        """What the stem's first normalisation sees, (channels, pixels of all images) in float64."""
+        """The input of the stem's first normalisation, (channels, pixels of all images) in float64."""
         weight = network.input_stem.modules["0"].conv.conv._W
         y = F.convolution(x, weight, pad=(1, 1), stride=(2, 2))
         y.forward()

@@ -119,7 +119,7 @@ def test_a_stem_trained_with_another_activation_is_refused(small, file):
 
 
 def refusal(small, network, load, file):
-    """What the load says, in one line; nothing was loaded."""
+    """The message of the load, one line; nothing was loaded."""
     before = small.values(network)
     with pytest.raises(WeightsError) as caught:
         load(network, file)
