@@ -6,7 +6,7 @@ from typing import Annotated
 import cv2
 import numpy as np
 
-from ..detection import affine, letterbox
+from ..detection import affine, fitting_zoom, letterbox
 from ..options import Flag, Listed, Number, Options, Whole, ratio, share
 
 # ImageNet statistics of RGB in 0..1: the backbone is pre-trained with them.
@@ -34,9 +34,9 @@ class Variation(Options):
 class Augmentation(Variation):
     """CenterNet's cut of a training image, and its variation.
 
-    With `crop`, the crop's side is max(height, width) times one of `scales`, and its centre keeps `border` pixels
-    (halved until it fits) from the image's edge; without, side and centre are jittered by the standard deviations
-    `zoom` and `shift` (cut off at one and two of them).
+    A crop has the aspect of what the network sees. With `crop`, it is the smallest that holds the image, times one of
+    `scales`, and its centre keeps `border` pixels (halved until it fits) from the image's edge; without, sides and
+    centre are jittered by the standard deviations `zoom` and `shift` (cut off at one and two of them).
     """
 
     crop: Annotated[bool, Flag()] = True
@@ -46,26 +46,29 @@ class Augmentation(Variation):
     zoom: Annotated[float, ratio()] = 0.4
 
 
-def centred_warp(size: tuple[int, int], image_size: int) -> np.ndarray:
-    """The centred warp (2, 3) of an image of `size` (width, height), its aspect kept."""
+def centred_warp(size: tuple[int, int], image_size: tuple[int, int]) -> np.ndarray:
+    """The centred warp (2, 3) of an image of `size` (width, height) into `image_size` (height, width), aspect kept."""
     width, height = np.array(size)
     return letterbox(width, height, image_size)
 
 
 def random_warp(
-    size: tuple[int, int], image_size: int, augmentation: Augmentation, rng: np.random.Generator
+    size: tuple[int, int], image_size: tuple[int, int], augmentation: Augmentation, rng: np.random.Generator
 ) -> np.ndarray:
-    """A random crop (2, 3) of an image of `size` (width, height), pixels counted from 0; perhaps mirrored."""
-    side = max(size)
+    """A random crop (2, 3) of an image of `size` (width, height) into `image_size` (height, width), pixels counted from
+    0; perhaps mirrored."""
+    (width, height), (rows, columns) = size, image_size
     if augmentation.crop:
-        scale = side * rng.choice(augmentation.scales)
+        scale = rng.choice(augmentation.scales)
         low = np.array([_border(augmentation.border, one) for one in size])
         centre = rng.integers(low, size - low).astype(np.float64)
     else:
         zoom, shift = augmentation.zoom, augmentation.shift
-        scale = side * np.clip(1 + zoom * rng.standard_normal(), 1 - zoom, 1 + zoom)
-        centre = np.array(size) / 2 + side * np.clip(shift * rng.standard_normal(2), -2 * shift, 2 * shift)
-    return affine(centre, scale, image_size, flip=rng.random() < augmentation.flip)
+        scale = np.clip(1 + zoom * rng.standard_normal(), 1 - zoom, 1 + zoom)
+        around = np.array([max(width, height * columns / rows), max(height, width * rows / columns)])
+        centre = np.array(size) / 2 + around * np.clip(shift * rng.standard_normal(2), -2 * shift, 2 * shift)
+    fitting = fitting_zoom(width * scale, height * scale, image_size)
+    return affine(centre, fitting, image_size, flip=rng.random() < augmentation.flip)
 
 
 def _border(border: int, size: int) -> int:
@@ -94,9 +97,9 @@ def random_colour(mean: np.ndarray, augmentation: Variation, rng: np.random.Gene
     return colour
 
 
-def warp(pixels: np.ndarray, matrix: np.ndarray, image_size: int) -> np.ndarray:
-    """`pixels` (h, w, 3) uint8 under the warp (2, 3): (image_size, image_size, 3), bilinear, black outside."""
-    return cv2.warpAffine(pixels, matrix, (image_size, image_size), flags=cv2.INTER_LINEAR)
+def warp(pixels: np.ndarray, matrix: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+    """`pixels` (h, w, 3) uint8 under the warp (2, 3): (*image_size, 3), bilinear, black outside."""
+    return cv2.warpAffine(pixels, matrix, image_size[::-1], flags=cv2.INTER_LINEAR)
 
 
 def mean_rgb(pixels: np.ndarray) -> np.ndarray:

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 import cv2
 import numpy as np
 
-from ..options import Listed, Number, Span, Whole
+from ..options import IMAGE_SIZE, Listed, Number, Span, Whole
 from .augment import NO_COLOUR_CHANGE, Variation, mean_rgb, normalise, random_colour
-from .dataset_options import SIDE, StreamOptions
+from .dataset_options import StreamOptions
 from .stream import Batch, BatchStream
 
 SIZES = 4  # spawn key of the image sizes, beside those of `dataset.py`
@@ -21,7 +21,8 @@ Box = tuple[int, int, int, int]  # left, top, width, height
 class CropAugmentation(Variation):
     """ImageNet's cut of a training image, and its variation.
 
-    A crop has a share of the image's area and a ratio of width to height that are drawn between these two values.
+    A crop has a share of the image's area and a ratio of width to height that are drawn between these two values; the
+    ratio is relative to that of what the network sees.
     """
 
     area: Annotated[Sequence[float], Span(Number(above=0, most=1))] = (0.08, 1.0)
@@ -31,12 +32,12 @@ class CropAugmentation(Variation):
 class ClassificationOptions(StreamOptions):
     """Options of a classifier's loader.
 
-    `image_size` is the side in pixels of measured and tested images, which are the centre of the photograph, `centre`
-    of its shorter side. Training images have one of the sizes `train_sizes` (null: `image_size`), drawn for each
-    training step.
+    `image_size` is [height, width] in pixels, or the side of a square, of measured and tested images: the centre of the
+    photograph, `centre` of its shorter side. Training images are squares of one of the sizes `train_sizes` (null: as
+    `image_size`), drawn for each training step.
     """
 
-    image_size: Annotated[int, SIDE] = 224
+    image_size: Annotated[tuple[int, int], IMAGE_SIZE] = (224, 224)
     centre: Annotated[float, Number(above=0, most=1)] = 0.875
     train_sizes: Annotated[Sequence[int] | None, Listed(Whole(least=LEAST_SIDE), least=1, null=True)] = None
     augment: CropAugmentation = CropAugmentation()
@@ -58,59 +59,65 @@ class ClassificationLoader(BatchStream):
         """Shape of one image's class number."""
         return [[1]]
 
-    def _side_at(self, position: int) -> int:
-        sizes = self.options.train_sizes or [self.options.image_size]
-        if not self.training:
+    def _sides_at(self, position: int) -> tuple[int, int]:
+        sizes = self.options.train_sizes
+        if not self.training or sizes is None:
             return self.options.image_size
         step = position // self.batches_a_step
         rng = np.random.default_rng(np.random.SeedSequence(self.options.seed, spawn_key=(SIZES, step)))
-        return int(sizes[rng.integers(len(sizes))])
+        side = int(sizes[rng.integers(len(sizes))])
+        return side, side
 
-    def _make(self, indices: np.ndarray, rngs: list[np.random.Generator] | None, side: int) -> Batch:
-        images = np.empty((len(indices), 3, side, side), np.float32)
+    def _make(self, indices: np.ndarray, rngs: list[np.random.Generator] | None, sides: tuple[int, int]) -> Batch:
+        images = np.empty((len(indices), 3, *sides), np.float32)
         for row, index in enumerate(indices):
             self._write(index, rngs[row] if rngs else None, images[row])
         return Batch(images, [self.dataset.labels[indices, None].astype(np.int32)], indices, None, len(indices))
 
     def _write(self, index: int, rng: np.random.Generator | None, out: np.ndarray) -> None:
-        """Cut, scale, colour and normalise one image into `out` (3, S, S)."""
+        """Cut, scale, colour and normalise one image into `out` (3, H, W)."""
         pixels, augment = self._cache.read(self.dataset.file(index), None), self.options.augment
-        size = pixels.shape[1], pixels.shape[0]
+        size, (height, width) = (pixels.shape[1], pixels.shape[0]), out.shape[1:]
         if rng is None:
-            normalise(cut(pixels, centre_box(size, self.options.centre), out.shape[1]), NO_COLOUR_CHANGE, out)
+            box = centre_box(size, self.options.centre, aspect=width / height)
+            normalise(cut(pixels, box, (height, width)), NO_COLOUR_CHANGE, out)
             return
-        pixels = cut(pixels, random_box(size, augment, rng), out.shape[1])
+        pixels = cut(pixels, random_box(size, augment, rng, aspect=width / height), (height, width))
         if rng.random() < augment.flip:
             pixels = pixels[:, ::-1]
         normalise(pixels, random_colour(mean_rgb(np.ascontiguousarray(pixels)), augment, rng), out)
 
 
-def random_box(size: tuple[int, int], augment: CropAugmentation, rng: np.random.Generator) -> Box:
+def random_box(
+    size: tuple[int, int], augment: CropAugmentation, rng: np.random.Generator, *, aspect: float = 1.0
+) -> Box:
     """A crop of an image of `size` (width, height): the first of ten draws that fits, or the largest centred one of a
-    permitted ratio."""
+    permitted ratio; `aspect` is the target's width over its height."""
     width, height = size
     areas = width * height * rng.uniform(augment.area[0], augment.area[1], size=TRIES)
     low, high = np.log(augment.ratio)
-    ratios = np.exp(rng.uniform(low, high, size=TRIES))
+    ratios = aspect * np.exp(rng.uniform(low, high, size=TRIES))
     sides = np.rint(np.sqrt([areas * ratios, areas / ratios])).astype(int)  # (2, tries)
     fits = np.flatnonzero(((sides >= 1) & (sides <= np.array([[width], [height]]))).all(axis=0))
     if len(fits):
         w, h = (int(side) for side in sides[:, fits[0]])
         return int(rng.integers(width - w, endpoint=True)), int(rng.integers(height - h, endpoint=True)), w, h
-    ratio = min(max(width / height, augment.ratio[0]), augment.ratio[1])
+    ratio = min(max(width / height, aspect * augment.ratio[0]), aspect * augment.ratio[1])
     w, h = max(1, min(width, round(height * ratio))), max(1, min(height, round(width / ratio)))
     return (width - w) // 2, (height - h) // 2, w, h
 
 
-def centre_box(size: tuple[int, int], share: float) -> Box:
-    """The square in the middle of an image of `size` (width, height), `share` of its shorter side."""
-    side = max(1, round(min(size) * share))
-    return (size[0] - side) // 2, (size[1] - side) // 2, side, side
+def centre_box(size: tuple[int, int], share: float, *, aspect: float = 1.0) -> Box:
+    """The box in the middle of an image of `size` (width, height), `share` of the largest one whose width is `aspect`
+    times its height."""
+    width = max(1, round(min(size[0], size[1] * aspect) * share))
+    height = max(1, round(min(size[1], size[0] / aspect) * share))
+    return (size[0] - width) // 2, (size[1] - height) // 2, width, height
 
 
-def cut(pixels: np.ndarray, box: Box, side: int) -> np.ndarray:
-    """The box of `pixels` (h, w, 3), scaled to (side, side, 3); pixels are averaged where it shrinks."""
+def cut(pixels: np.ndarray, box: Box, sides: tuple[int, int]) -> np.ndarray:
+    """The box of `pixels` (h, w, 3), scaled to (*sides, 3); pixels are averaged where it shrinks."""
     left, top, width, height = box
-    shrinks = width * height > side * side
+    shrinks = width * height > sides[0] * sides[1]
     crop: Any = pixels[top : top + height, left : left + width]
-    return cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return cv2.resize(crop, sides[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from ..errors import is_number, is_whole
-from ..options import Flag, Listed, Options, Value, Whole
+from ..options import IMAGE_SIZE, Flag, Listed, Options, Value, Whole
 
 NETWORK_STRIDE = 32  # of the backbone's last stage
 
@@ -22,9 +22,6 @@ def _held_out(value: Any) -> bool:
     return (is_whole(value) and value >= 0) or (is_number(value) and 0 <= value < 1)
 
 
-SIDE = Value(
-    "divisible by 32 and above 0", lambda value: is_whole(value) and value > 0 and value % NETWORK_STRIDE == 0, int
-)
 OUTPUT_STRIDE = Value("1, 2, 4, 8, 16 or 32", _divides, int)
 HELD_OUT = Value("a share in [0, 1) or a whole number of images", _held_out, _own_type)
 PLACE = Value("the name of a folder or file", lambda value: isinstance(value, (str, Path)) and str(value) != "")
@@ -42,13 +39,14 @@ class Expected(Options):
 class StreamOptions(Options):
     """Options that the loaders of all tasks share.
 
-    `image_size` is the network input's side in pixels. `held_out` is the share, or the number, of training images kept
-    for validation. `workers` threads make `prefetch` batches ahead; 0 workers load when asked. `cache_megabytes` bounds
-    the memory for decoded images that are kept. `examine` has a run open every image of both splits before it trains.
-    `images_expected` and `classes_expected` are what a plan counts with while the data set is not there.
+    `image_size` is what the network sees, [height, width] in pixels or the side of a square. `held_out` is the share,
+    or the number, of training images kept for validation. `workers` threads make `prefetch` batches ahead; 0 workers
+    load when asked. `cache_megabytes` bounds the memory for decoded images that are kept. `examine` has a run open
+    every image of both splits before it trains. `images_expected` and `classes_expected` are what a plan counts with
+    while the data set is not there.
     """
 
-    image_size: Annotated[int, SIDE]
+    image_size: Annotated[tuple[int, int], IMAGE_SIZE]
     held_out: Annotated[float | int, HELD_OUT] = 0.1
     workers: Annotated[int, Whole(least=0)] = 2
     prefetch: Annotated[int, Whole()] = 4

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from ..errors import ConfigError, DataError
-from ..options import Listed, Options, Span, Value, Whole, ratio, share
+from ..options import Listed, Options, Sides, Span, Value, Whole, ratio, share
 from .dataset import DIGITS
 
 VERSION = 1  # of the pictures: raise it when the same options would give others
@@ -34,8 +34,9 @@ Box = tuple[int, int, int, int]  # x1 y1 x2 y2, pixels counted from 0, x2 and y2
 class DigitsOptions(Options):
     """Options of the generated pictures.
 
-    `classes` are the digits, named "0" to "9" in the annotations. `image_size` is in pixels; an image has `objects`
-    (least, most) digits that do not overlap, the longer side of each being `scale` (least, most) times the image's.
+    `classes` are the digits, named "0" to "9" in the annotations. `image_size` is [height, width] in pixels, or the
+    side of a square; an image has `objects` (least, most) digits that do not overlap, the longer side of each being
+    `scale` (least, most) times the image's shorter one.
     A digit's brightness differs by `contrast` (of 1) from the mean of what it covers; `texture` is the share of the
     photograph's own contrast that is left.
     """
@@ -43,7 +44,7 @@ class DigitsOptions(Options):
     classes: Annotated[Sequence[int], Listed(DIGIT, least=1, different=True)] = (0, 2, 7)
     n_train: Annotated[int, Whole()] = 1200
     n_test: Annotated[int, Whole()] = 200
-    image_size: Annotated[int, Whole(least=16)] = 96
+    image_size: Annotated[tuple[int, int], Sides(Whole(least=16))] = (96, 96)
     objects: Annotated[Sequence[int], Span(Whole(most=100))] = (1, 3)
     scale: Annotated[Sequence[float], Span(share())] = (0.3, 0.55)
     contrast: Annotated[float, ratio()] = 0.6
@@ -65,7 +66,7 @@ def generate(root: str | Path, options: DigitsOptions) -> Path:
     A VOCdevkit with the splits trainval and test of VOC2007, or of `SingleDigitsOptions` ImageNet's layout: folders
     train and val, in them one folder a class, each picture with one object, the classes in turn.
     """
-    folders, least = isinstance(options, SingleDigitsOptions), LEAST_PIXELS / options.image_size
+    folders, least = isinstance(options, SingleDigitsOptions), LEAST_PIXELS / min(options.image_size)
     if options.scale[0] < least:
         raise ConfigError(key="generate.scale", given=options.scale, allowed=f"[least, most] from {least:.3g} to 1")
     if folders and (n := min(options.n_train, options.n_test)) < len(options.classes):
@@ -135,11 +136,11 @@ def _write(root: Path, options: DigitsOptions, folders: bool) -> None:
             listed.write_text("\n".join(names) + "\n")
 
 
-def _xml(name: str, side: int, placed: dict[Box, int]) -> str:
+def _xml(name: str, sides: tuple[int, int], placed: dict[Box, int]) -> str:
     """The annotation, in VOC's coordinates: pixels counted from 1, the last one included."""
     lines = [
         f"<annotation><folder>VOC2007</folder><filename>{name}.jpg</filename>",
-        f"<size><width>{side}</width><height>{side}</height><depth>3</depth></size>",
+        f"<size><width>{sides[1]}</width><height>{sides[0]}</height><depth>3</depth></size>",
     ]
     for (x1, y1, x2, y2), digit in placed.items():
         box = f"<xmin>{x1 + 1}</xmin><ymin>{y1 + 1}</ymin><xmax>{x2}</xmax><ymax>{y2}</ymax>"
@@ -187,7 +188,7 @@ def _cut(opacity: np.ndarray) -> np.ndarray:
 
 
 def picture(material: Material, options: DigitsOptions, rng: np.random.Generator) -> tuple[np.ndarray, dict[Box, int]]:
-    """Pixels (s, s, 3) uint8 BGR, and the digit in each box."""
+    """Pixels (h, w, 3) uint8 BGR, and the digit in each box."""
     canvas = _background(material.photographs, options, rng)
     placed: dict[Box, int] = {}
     for _ in range(rng.integers(options.objects[0], options.objects[1], endpoint=True)):
@@ -203,28 +204,32 @@ def picture(material: Material, options: DigitsOptions, rng: np.random.Generator
 
 
 def _background(photographs: list[np.ndarray], options: DigitsOptions, rng: np.random.Generator) -> np.ndarray:
-    """A random square of a photograph, perhaps mirrored, its contrast reduced; (s, s, 3) in 0..1."""
+    """A random part of a photograph, perhaps mirrored, its contrast reduced; (h, w, 3) in 0..1."""
     photograph = photographs[rng.integers(len(photographs))]
-    height, width = photograph.shape[:2]
-    side = round(min(height, width) * rng.uniform(0.5, 1))
-    top, left = rng.integers(height - side, endpoint=True), rng.integers(width - side, endpoint=True)
-    square = photograph[top : top + side, left : left + side][:, :: rng.choice([1, -1])]
-    square = cv2.resize(np.ascontiguousarray(square), [options.image_size] * 2, interpolation=cv2.INTER_AREA) / 255
-    mean = square.mean(axis=(0, 1))
-    return mean + options.texture * (square - mean)
+    (height, width), (rows, columns), share = photograph.shape[:2], options.image_size, rng.uniform(0.5, 1)
+    high, wide = round(min(height, width * rows / columns) * share), round(min(width, height * columns / rows) * share)
+    top, left = rng.integers(height - high, endpoint=True), rng.integers(width - wide, endpoint=True)
+    part = photograph[top : top + high, left : left + wide][:, :: rng.choice([1, -1])]
+    part = cv2.resize(np.ascontiguousarray(part), (columns, rows), interpolation=cv2.INTER_AREA) / 255
+    mean = part.mean(axis=(0, 1))
+    return mean + options.texture * (part - mean)
 
 
 def _enlarged(opacity: np.ndarray, options: DigitsOptions, rng: np.random.Generator) -> np.ndarray:
     """The digit at its size in the picture, cut to its ink."""
-    zoom = options.image_size * rng.uniform(options.scale[0], options.scale[1]) / max(opacity.shape)
+    rows, columns = options.image_size
+    zoom = min(rows, columns) * rng.uniform(options.scale[0], options.scale[1]) / max(opacity.shape)
     large = cv2.resize(np.pad(opacity, 1), None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
-    return _cut(np.clip(1.5 * large, 0, 1))[: options.image_size, : options.image_size]
+    return _cut(np.clip(1.5 * large, 0, 1))[:rows, :columns]
 
 
-def _place(shape: tuple[int, ...], side: int, taken: Iterable[Box], rng: np.random.Generator) -> Box | None:
-    """A random place for something of `shape` (h, w) that overlaps nothing; None if none was found."""
+def _place(
+    shape: tuple[int, ...], sides: tuple[int, int], taken: Iterable[Box], rng: np.random.Generator
+) -> Box | None:
+    """A random place for something of `shape` (h, w) that overlaps nothing in an image of `sides` (height, width); None
+    if none was found."""
     for _ in range(TRIES):
-        y, x = (int(rng.integers(side - one, endpoint=True)) for one in shape)
+        y, x = (int(rng.integers(side - one, endpoint=True)) for side, one in zip(sides, shape, strict=True))
         box = (x, y, x + shape[1], y + shape[0])
         if all(box[0] >= b[2] or b[0] >= box[2] or box[1] >= b[3] or b[1] >= box[3] for b in taken):
             return box

@@ -6,9 +6,9 @@ from typing import Annotated
 import numpy as np
 
 from ..detection import encode, transform_boxes
-from ..options import Whole
+from ..options import IMAGE_SIZE, Whole
 from .augment import NO_COLOUR_CHANGE, Augmentation, centred_warp, mean_rgb, normalise, random_colour, random_warp, warp
-from .dataset_options import OUTPUT_STRIDE, SIDE, StreamOptions
+from .dataset_options import OUTPUT_STRIDE, StreamOptions
 from .stream import Batch, BatchStream
 
 
@@ -18,7 +18,7 @@ class LoaderOptions(StreamOptions):
     `output_stride` is how many pixels make a cell of the output map; the targets hold `max_objects` of an image.
     """
 
-    image_size: Annotated[int, SIDE] = 512
+    image_size: Annotated[tuple[int, int], IMAGE_SIZE] = (512, 512)
     output_stride: Annotated[int, OUTPUT_STRIDE] = 4
     max_objects: Annotated[int, Whole()] = 128
     augment: Augmentation = Augmentation()
@@ -36,21 +36,25 @@ class DetectionLoader(BatchStream):
 
     def target_shapes(self) -> list[list[int]]:
         """Shapes of one image's heat map, sizes, offsets, indices and mask."""
-        options = self.options
-        cells, most = options.image_size // options.output_stride, options.max_objects
-        return [[self.n_classes, cells, cells], [most, 2], [most, 2], [most], [most]]
+        most = self.options.max_objects
+        return [[self.n_classes, *self._cells], [most, 2], [most, 2], [most], [most]]
+
+    @property
+    def _cells(self) -> tuple[int, int]:
+        """Height and width of the output map."""
+        height, width = self.options.image_size
+        return height // self.options.output_stride, width // self.options.output_stride
 
     def images(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-        """The images at `indices` (n,) as (n, 3, S, S), without augmentation."""
-        side = self.options.image_size
-        images = np.empty((len(indices), 3, side, side), np.float32)
+        """The images at `indices` (n,) as (n, 3, H, W), without augmentation."""
+        images = np.empty((len(indices), 3, *self.options.image_size), np.float32)
         each = self._pool.map if self._pool else map
         list(each(lambda index, out: self._write(index, None, out), indices, images))
         return images
 
-    def _make(self, indices: np.ndarray, rngs: list[np.random.Generator] | None, side: int) -> Batch:
+    def _make(self, indices: np.ndarray, rngs: list[np.random.Generator] | None, sides: tuple[int, int]) -> Batch:
         n = len(indices)
-        images, matrix = np.empty((n, 3, side, side), np.float32), np.empty((n, 2, 3))
+        images, matrix = np.empty((n, 3, *sides), np.float32), np.empty((n, 2, 3))
         targets = []
         for row, index in enumerate(indices):
             matrix[row] = self._write(index, rngs[row] if rngs else None, images[row])
@@ -73,8 +77,7 @@ class DetectionLoader(BatchStream):
         return matrix / options.output_stride
 
     def _targets(self, index: int, matrix: np.ndarray) -> tuple:
-        image, cells = self.dataset.images[index], self.options.image_size // self.options.output_stride
+        image = self.dataset.images[index]
         boxes, labels = transform_boxes(image.boxes[image.trained], matrix), image.labels[image.trained]
-        return encode(
-            boxes, labels, n_classes=self.n_classes, shape=(cells, cells), max_objects=self.options.max_objects
-        )
+        most = self.options.max_objects
+        return encode(boxes, labels, n_classes=self.n_classes, shape=self._cells, max_objects=most)

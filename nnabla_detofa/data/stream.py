@@ -28,7 +28,7 @@ T = TypeVar("T")
 class Batch(NamedTuple):
     """B images with their targets.
 
-    `images` (B, 3, S, S) float32; `targets` as the task has them, B rows each; `indices` (B,) are the images' places in
+    `images` (B, 3, H, W) float32; `targets` as the task has them, B rows each; `indices` (B,) are the images' places in
     the data set, `matrix` (B, 2, 3) warps annotated coordinates to cells of the output map, where boxes are annotated.
     Only the first `n_valid` images count; the others repeat the last one, to fill the batch.
     """
@@ -113,8 +113,8 @@ class BatchStream(ABC):
         return found
 
     @abstractmethod
-    def _make(self, indices: np.ndarray, rngs: list[np.random.Generator] | None, side: int) -> Batch:
-        """The batch of these images at `side` pixels, varied by these generators, or not at all."""
+    def _make(self, indices: np.ndarray, rngs: list[np.random.Generator] | None, sides: tuple[int, int]) -> Batch:
+        """The batch of these images at `sides` (height, width) pixels, varied by these generators, or not at all."""
 
     @abstractmethod
     def target_shapes(self) -> list[list[int]]:
@@ -166,8 +166,8 @@ class BatchStream(ABC):
         rng = np.random.default_rng(np.random.SeedSequence(self.options.seed, spawn_key=(ORDER, epoch)))
         return rng.permutation(len(self.dataset))
 
-    def _side_at(self, position: int) -> int:  # noqa: ARG002
-        """Pixels of a side of the batch at a `position`, the same on all ranks."""
+    def _sides_at(self, position: int) -> tuple[int, int]:  # noqa: ARG002
+        """Height and width of the batch at a `position`, the same on all ranks."""
         return self.options.image_size
 
     def _batch_at(self, position: int) -> Batch:
@@ -175,11 +175,11 @@ class BatchStream(ABC):
         number = (position * self.batch_size + np.arange(self.batch_size)) * self._n_ranks + self._rank
         epochs, places = np.divmod(number, len(self.dataset))
         if not self.training:
-            return self._make(places, None, self._side_at(position))
+            return self._make(places, None, self._sides_at(position))
         samples = list(zip(epochs.tolist(), places.tolist(), strict=True))
         keys = (np.random.SeedSequence(self.options.seed, spawn_key=(SAMPLE, *sample)) for sample in samples)
         indices = np.array([self._order(epoch)[place] for epoch, place in samples])
-        return self._make(indices, [np.random.default_rng(key) for key in keys], self._side_at(position))
+        return self._make(indices, [np.random.default_rng(key) for key in keys], self._sides_at(position))
 
     def _still(self, indices: np.ndarray) -> Batch:
         full = np.pad(indices, (0, self.batch_size - len(indices)), mode="edge")

@@ -15,10 +15,12 @@ from ..data.augment import centred_warp, warp
 from ..data.images import read_image
 from ..detection import Detections, Peaks, decode, to_detections
 from ..errors import DataError, HostError, WeightsError
+from ..options import IMAGE_SIZE
 from .maps import OUTPUTS, TOP, extra, normalised
 
 DESCRIPTION, ONNX, NNP = "detector.json", "detector.onnx", "detector.nnp"
-KINDS = {"classes": list, "category_ids": list, "image_size": int, "stride": int}  # what it needs of a description
+# what it needs of a description
+KINDS: dict[str, Any] = {"classes": list, "category_ids": list, "image_size": (int, list), "stride": int}
 Answer = Callable[[np.ndarray], Peaks]  # bytes (n, h, w, 3) RGB to boxes in their pixels
 
 
@@ -28,7 +30,7 @@ class Detector:
     Attributes:
         classes: names, by label.
         category_ids: COCO's, where the data set has them, else from 1 on; None for a class that its annotations lack.
-        image_size: side of the square that the network sees.
+        image_size: height and width of what the network sees.
         file: that it was read from.
     """
 
@@ -36,7 +38,7 @@ class Detector:
         self.file, self._answer = file, answer
         self.classes: tuple[str, ...] = tuple(described["classes"])
         self.category_ids: tuple[Any, ...] = tuple(described["category_ids"])
-        self.image_size: int = described["image_size"]
+        self.image_size: tuple[int, int] = described["image_size"]
 
     @classmethod
     def load(cls, place: str | Path) -> "Detector":
@@ -134,7 +136,7 @@ def _sound(described: Any) -> dict[str, Any]:
     """A description whose parts are of their types; ValueError otherwise."""
     if not isinstance(described, dict) or any(not isinstance(described.get(key), kind) for key, kind in KINDS.items()):
         raise ValueError(f"it does not say {', '.join(KINDS)}")
-    return described
+    return {**described, "image_size": IMAGE_SIZE.required("image_size", described["image_size"])}
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..data.augment import DEVIATION, MEAN
 from ..errors import RunFolderError, SpaceError
+from ..options import IMAGE_SIZE
 from ..search_stages import EVALUATED, Detector, evaluated
 from ..space import layers
 from ..storage.files import read_json
@@ -66,8 +67,7 @@ class Front:
     @property
     def sides(self) -> tuple[int, int]:
         """Height and width of the images."""
-        side = self._statistics.about["image_size"]
-        return side, side
+        return IMAGE_SIZE(self._statistics.about["image_size"])
 
     def network_of(self, one: Ranked) -> Supernet:
         """The detector alone, with the statistics that it was evaluated with, of NNabla's functions."""
@@ -107,8 +107,7 @@ class Front:
 
     def _sizes(self, path: np.ndarray) -> dict[str, int]:
         """Parameters, and the bytes of the maps of one image at the worst moment."""
-        scale = self.sides[0] // 32
-        steps = [layer._replace(side=layer.side * scale) for _, layer in self._network.steps(path)]
+        steps = [layer.at(self.sides) for _, layer in self._network.steps(path)]
         return {"parameters": sum(map(layers.parameters, steps)), "memory": layers.peak_memory(steps)}
 
 

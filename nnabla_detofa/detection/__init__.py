@@ -1,6 +1,6 @@
 """Boxes to heat maps, peaks to boxes, average precision (2.1 and 4.1). NumPy and pycocotools only."""
 
-from .affine import affine, invert, letterbox, transform_boxes, transform_points
+from .affine import affine, fitting_zoom, invert, letterbox, transform_boxes, transform_points
 from .bootstrap import (
     N_RESAMPLES,
     Interval,
@@ -37,6 +37,7 @@ __all__ = [
     "coco_ap",
     "decode",
     "encode",
+    "fitting_zoom",
     "has_bbox",
     "id_order",
     "interval",

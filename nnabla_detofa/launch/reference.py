@@ -54,8 +54,10 @@ def _rows(where: str, kind: type[Options]) -> Iterator[tuple[str, ...]]:
         if name in SUPPLIED or told:
             continue
         if inner is None or _meaning(name, field, kind):
-            allowed = next((one.allowed for one in field.metadata if isinstance(one, Kind)), "")
-            default = "" if field.is_required() else f"`{_shown(field.default)}`"
+            of = next((one for one in field.metadata if isinstance(one, Kind)), None)
+            default = field.default if of is None or field.is_required() else of.plain(field.default)
+            default = "" if field.is_required() else f"`{_shown(default)}`"
+            allowed = "" if of is None else of.allowed
             yield tuple(one.replace("|", "\\|") for one in (f"`{key}`", allowed, default, _meaning(name, field, kind)))
         if inner is not None:
             yield from _rows(f"{key}.NAME" if "dict[" in str(field.annotation) else key, inner)

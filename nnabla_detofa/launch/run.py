@@ -71,6 +71,7 @@ def launch(config: dict[str, Any], *, plan: bool = False, action: str = "run", f
             held.enter_context(generated_aside())
         parts, missing = _parts(config, network_options.get("n_classes"), plan=plan)  # data first, then the rest
         _settle_classes(config, network_options, parts.dataloader["train"])
+        _settle_image_size(config)
         run = algorithm(
             network(**network_options),
             optimizer=parts.optimizer,
@@ -113,6 +114,15 @@ def _settle_classes(config: dict[str, Any], options: dict[str, Any], loader: Any
         options.update(settled)
         for own in config["hparams"].get("identity", {}).get("network", {}).values():
             own.update(settled)
+
+
+def _settle_image_size(config: dict[str, Any]) -> None:
+    """Write a data set's `image_size: [S, S]` as S into the run's identity: it is the same run."""
+    for own in config["hparams"].get("identity", {}).get("dataloader", {}).values():
+        for options in filter(None, (own, (own or {}).get("generate"))):
+            match options.get("image_size"):
+                case [height, width] if height == width:
+                    options["image_size"] = height
 
 
 def _named(what: str, name: str, module: ModuleType) -> type:

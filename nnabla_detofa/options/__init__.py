@@ -2,8 +2,10 @@
 
 from .declaration import Options, checked, declared
 from .kinds import Flag, Keys, Kind, Listed, Number, OneOf, Span, Text, Value, Whole, ratio, share
+from .sides import IMAGE_SIZE, Sides
 
 __all__ = [
+    "IMAGE_SIZE",
     "Flag",
     "Keys",
     "Kind",
@@ -11,6 +13,7 @@ __all__ = [
     "Number",
     "OneOf",
     "Options",
+    "Sides",
     "Span",
     "Text",
     "Value",

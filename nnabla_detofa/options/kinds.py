@@ -27,6 +27,10 @@ class Kind:
         """The value in its own type; ValueError or TypeError where it is none of this kind."""
         raise NotImplementedError(f"{type(self).__name__} has to say what it accepts")
 
+    def plain(self, value: Any) -> Any:
+        """An accepted value as files hold it."""
+        return value
+
     @property
     def allowed(self) -> str:
         """As `words`, of None too."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from ..options import IMAGE_SIZE
 from ..pruning_stages import rejected_shares
 from ..search_stages import Detector
 from ..space import SearchSpace
@@ -50,7 +51,7 @@ def summary(run: Run, space: SearchSpace, quality: dict[str, Any] | None, detect
 def data_set(run: Run) -> dict[str, Any]:
     """The data sets of training and test."""
     test = run.data["test"]
-    shown = {"dataset": test.dataset.name, "images": len(test.dataset), "image_size": run.image_size}
+    shown = {"dataset": test.dataset.name, "images": len(test.dataset), "image_size": IMAGE_SIZE.plain(run.image_size)}
     return {"dataset": run.data["train"].dataset.name, "test": shown}
 
 

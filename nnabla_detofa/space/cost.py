@@ -8,7 +8,7 @@ import numpy as np
 from ..errors import SpaceError, unknown
 from .family import Family
 from .layer_costs import LayerCosts, checked
-from .layers import Layer, macs, parameters, peak_memory, total
+from .layers import UNIT, Layer, Side, macs, parameters, peak_memory, total
 from .network_layers import DetectorLayers, NetworkLayers
 from .search_space import SearchSpace
 
@@ -50,7 +50,7 @@ class CostModel:
         return cls.of(DetectorLayers(space, **detector), "flops")
 
     @classmethod
-    def parameters(cls, space: SearchSpace, *, image_size: int = 32, **detector: Any) -> "CostModel":
+    def parameters(cls, space: SearchSpace, *, image_size: Side = UNIT, **detector: Any) -> "CostModel":
         """Learned values of the whole detector: weights, scale and shift of batch normalisation, biases of the heads.
         `detector` as in `flops`; the size of the image does not matter.
         """

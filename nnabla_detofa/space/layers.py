@@ -6,6 +6,19 @@ from typing import NamedTuple
 STEM, BLOCK, UP, HEAD, LINEAR = KINDS = "stem", "block", "up", "head", "linear"
 NOTHING, IDENTITY, PROJECTION = "none", "identity", "projection"
 FLOAT_BYTES = 4
+UNIT = 32  # pixels of a side of the images that a family's layers are for
+
+Side = int | tuple[int, int]  # of a square, or height and width of what is none
+
+
+def sides_of(side: Side) -> tuple[int, int]:
+    """Height and width."""
+    return side if isinstance(side, tuple) else (side, side)
+
+
+def side_of(height: int, width: int) -> Side:
+    """One number where both are equal, so that equal layers are equal."""
+    return height if height == width else (height, width)
 
 
 class Layer(NamedTuple):
@@ -16,7 +29,7 @@ class Layer(NamedTuple):
         "linear" the mean over the map and a linear layer with bias.
     n_in, n_middle, n_out: channels; n_middle is 0 where there is nothing between.
     stride: side of the input over that of the output, of an "up" the other way round.
-    side: of the input map, in pixels.
+    side: of the input map, in pixels; height and width where they differ.
     """
 
     kind: str
@@ -25,40 +38,56 @@ class Layer(NamedTuple):
     n_out: int
     stride: int
     shortcut: str
-    side: int
+    side: Side
+
+    @property
+    def behind(self) -> Side:
+        """The side of the output map."""
+        return side_of(*(n * self.stride if self.kind == UP else n // self.stride for n in sides_of(self.side)))
+
+    def at(self, image: Sequence[int]) -> "Layer":
+        """This layer of a family for images of other sides (height, width)."""
+        return self._replace(side=side_of(*(n * of // UNIT for n, of in zip(sides_of(self.side), image, strict=True))))
 
 
 class Convolution(NamedTuple):
-    """One convolution of a layer; `side`: of the map whose every pixel it multiplies for."""
+    """One convolution of a layer; `pixels`: of the map whose every pixel it multiplies for."""
 
     kernel: int
     n_in: int
     n_out: int
-    side: int
+    pixels: int
     biased: bool = False  # else batch normalisation follows
+
+
+def pixels(side: Side) -> int:
+    """Pixels of a map."""
+    height, width = sides_of(side)
+    return height * width
 
 
 def convolutions(layer: Layer) -> list[Convolution]:
     """The convolutions of a layer, in their order."""
-    n_in, n_middle, n_out, side = layer.n_in, layer.n_middle, layer.n_out, layer.side
+    n_in, n_middle, n_out, before = layer.n_in, layer.n_middle, layer.n_out, pixels(layer.side)
     if layer.kind == STEM:
-        inner = [Convolution(3, n_middle, n_middle, side // 2)] if layer.shortcut == IDENTITY else []
-        return [Convolution(3, n_in, n_middle, side // 2), *inner, Convolution(3, n_middle, n_out, side // 2)]
+        half = before // 4
+        inner = [Convolution(3, n_middle, n_middle, half)] if layer.shortcut == IDENTITY else []
+        return [Convolution(3, n_in, n_middle, half), *inner, Convolution(3, n_middle, n_out, half)]
     if layer.kind == UP:  # multiplies once for each pixel of its input
-        return [Convolution(4, n_in, n_out, side)]
+        return [Convolution(4, n_in, n_out, before)]
     if layer.kind == HEAD:
-        return [Convolution(3, n_in, n_middle, side, True), Convolution(1, n_middle, n_out, side, True)]
+        return [Convolution(3, n_in, n_middle, before, True), Convolution(1, n_middle, n_out, before, True)]
     if layer.kind == LINEAR:
         return [Convolution(1, n_in, n_out, 1, True)]
-    behind = side // layer.stride
+    behind = pixels(layer.behind)
     shortcut = [Convolution(1, n_in, n_out, behind)] if layer.shortcut == PROJECTION else []
-    main = [Convolution(1, n_in, n_middle, side), Convolution(3, n_middle, n_middle, behind)]
+    main = [Convolution(1, n_in, n_middle, before), Convolution(3, n_middle, n_middle, behind)]
     return [*main, Convolution(1, n_middle, n_out, behind), *shortcut]
 
 
 def macs(layer: Layer) -> int:
     """Multiply-accumulates for one image."""
-    return sum(c.kernel**2 * c.n_in * c.n_out * c.side**2 for c in convolutions(layer))
+    return sum(c.kernel**2 * c.n_in * c.n_out * c.pixels for c in convolutions(layer))
 
 
 def parameters(layer: Layer) -> int:
@@ -79,24 +108,24 @@ def peak_memory(layers: Sequence[Layer]) -> int:
     """
     peak = done = 0  # floats; `done` are the outputs of heads that others follow
     for left, layer in zip(range(len(layers) - 1, -1, -1), layers, strict=True):
-        read_again = layer.n_in * layer.side**2 if layer.kind == HEAD and left else 0
+        read_again = layer.n_in * pixels(layer.side) if layer.kind == HEAD and left else 0
         peak = max(peak, done + _peak(layer, read_again))
-        done += layer.n_out * layer.side**2 if layer.kind == HEAD else 0
+        done += layer.n_out * pixels(layer.side) if layer.kind == HEAD else 0
     return FLOAT_BYTES * peak
 
 
 def _peak(layer: Layer, read_again: int) -> int:
     """Floats of the maps of one layer at its worst moment; `read_again` of its input outlive it."""
-    before, behind = layer.side**2, (layer.side // layer.stride) ** 2
+    before, behind = pixels(layer.side), pixels(layer.behind)
     n_in, n_middle, n_out = layer.n_in * before, layer.n_middle, layer.n_out
     if layer.kind == UP:
-        return n_in + n_out * (layer.side * layer.stride) ** 2
+        return n_in + n_out * behind
     if layer.kind == HEAD:
         return max(n_in + n_middle * before, read_again + (n_middle + n_out) * before)
     if layer.kind == LINEAR:
         return max(n_in + layer.n_in, layer.n_in + layer.n_out)
     if layer.kind == STEM:
-        half = (layer.side // 2) ** 2
+        half = before // 4
         pooling = n_out * (half + behind) if layer.stride == 4 else 0
         inner = 2 * n_middle * half if layer.shortcut == IDENTITY else 0
         return max(n_in + n_middle * half, inner, (n_middle + n_out) * half, pooling)

@@ -6,37 +6,37 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ConfigError, is_whole, require_whole
+from ..errors import require_whole
+from ..options import IMAGE_SIZE
 from .layer_costs import LayerCosts
-from .layers import HEAD, KINDS, LINEAR, NOTHING, UP, Layer
+from .layers import HEAD, KINDS, LINEAR, NOTHING, UP, Layer, Side
 from .search_space import SearchSpace
 
-Tail = Callable[[int, int], list[Layer]]  # channels and side of the last map to all layers behind it
-SIDE = 32  # of the images that a family's layers are for
+Tail = Callable[[int, Side], list[Layer]]  # channels and side of the last map to all layers behind it
 
 
 class NetworkLayers:
-    """Every layer that a path of `space` can have, for images of (3, image_size, image_size), and a tail.
+    """Every layer that a path of `space` can have, for images of `image_size`, and a tail.
 
-    `stem_pool`: whether the stem ends in a max-pooling. ConfigError where `image_size` is not a multiple of 32.
+    `image_size` is (height, width), or one number for a square. `stem_pool`: whether the stem ends in a max-pooling.
+    ConfigError where a side is not a multiple of 32.
     """
 
-    def __init__(self, space: SearchSpace, tail: Tail, *, image_size: int, stem_pool: bool = True) -> None:
-        if not is_whole(image_size) or image_size < SIDE or image_size % SIDE:
-            raise ConfigError(key="image_size", given=image_size, allowed=f"a multiple of {SIDE}")
-        self.space, self.behind, self._scale, self._stem_pool = space, tail, int(image_size) // SIDE, stem_pool
+    def __init__(self, space: SearchSpace, tail: Tail, *, image_size: Side, stem_pool: bool = True) -> None:
+        self.space, self.behind, self._stem_pool = space, tail, stem_pool
+        self._image = IMAGE_SIZE.required("image_size", image_size)
 
     def block(self, segment: int, before: int, context: int, block: int, choice: int) -> tuple[Layer, ...]:
         """The layers of one block, by the leaf before its segment, its context and its choice."""
         layers = self.space.family.layers(segment, before, context, block, choice, stem_pool=self._stem_pool)
-        return tuple(layer._replace(side=layer.side * self._scale) for layer in layers)
+        return tuple(layer.at(self._image) for layer in layers)
 
     def tail(self, leaf: int) -> list[Layer]:
         """All that follows the last segment, by what it hands on."""
         segments = self.space.family.segments
         context = int((segments[-1].leaves == leaf).argmax())
         last = self.block(len(segments) - 1, 0, context, 0, 0)[-1]
-        return self.behind(last.n_out, last.side // last.stride)
+        return self.behind(last.n_out, last.behind)
 
     def _tables(self) -> Iterator[np.ndarray]:
         """For each segment the places of its table of costs, each with its layers."""
@@ -92,11 +92,11 @@ class DetectorLayers(NetworkLayers):
         for name, value in (("n_classes", n_classes), ("head", head), *(("neck", width) for width in neck)):
             require_whole(name, value)
 
-        def tail(n_in: int, side: int) -> list[Layer]:
+        def tail(n_in: int, side: Side) -> list[Layer]:
             layers = []
             for n_out in neck:
                 layers.append(Layer(UP, n_in, 0, n_out, 2, NOTHING, side))
-                n_in, side = n_out, 2 * side
+                n_in, side = n_out, layers[-1].behind
             return layers + [Layer(HEAD, n_in, head, n_out, 1, NOTHING, side) for n_out in (n_classes, 2, 2)]
 
         super().__init__(space, tail, **backbone)

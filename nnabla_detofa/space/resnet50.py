@@ -11,7 +11,7 @@ from ..errors import ConfigError
 from ..options import Flag, Kind, Listed, Number, Options, Whole
 from .channels import Channels, channel_table
 from .family import SKIP, Family, Segment, Tokens
-from .layers import BLOCK, IDENTITY, NOTHING, PROJECTION, STEM, Layer
+from .layers import BLOCK, IDENTITY, NOTHING, PROJECTION, STEM, UNIT, Layer
 
 STRIDES = (1, 2, 2, 2)
 
@@ -139,7 +139,7 @@ class ResNet50(Family):
         if not segment:
             residual, width1, width2 = self.segments[0].contexts[context]
             middle, out, shortcut = channels.stem_mid[width1], channels.stem_out[width2], (NOTHING, IDENTITY)[residual]
-            return (Layer(STEM, 3, middle, out, 4 if stem_pool else 2, shortcut, 32),)
+            return (Layer(STEM, 3, middle, out, 4 if stem_pool else 2, shortcut, UNIT),)
         width = self.segments[segment].leaves[context]
         out, middle = channels.stage_out[stage][width], channels.middle[stage][width][choice]
         side = (8 if stem_pool else 16) >> stage

@@ -9,7 +9,7 @@ import nnabla as nn
 import numpy as np
 
 from ..space import Layer
-from ..space.layers import STEM
+from ..space.layers import STEM, Side, sides_of
 from .modules import build
 from .network import Supernet
 
@@ -64,13 +64,13 @@ def layer_output(layer: Layer, like: Supernet, *, batch: int) -> nn.Variable:
     module.apply(training=False, channel_major=channel_major)
     # images come in another layout than maps between layers
     leading = (layer.n_in, batch) if channel_major and layer.kind != STEM else (batch, layer.n_in)
-    return module(_random((*leading, layer.side, layer.side), rng), layer=layer)
+    return module(_random((*leading, *sides_of(layer.side)), rng), layer=layer)
 
 
-def network_forward(network: Supernet, image_size: int, *, batch: int) -> Forward:
+def network_forward(network: Supernet, image_size: Side, *, batch: int) -> Forward:
     """One forward pass of the network's active path for `batch` random images, as in detection."""
     network.apply(training=False)
-    outputs = list(network(_random((batch, 3, image_size, image_size), np.random.default_rng(0))))
+    outputs = list(network(_random((batch, 3, *sides_of(image_size)), np.random.default_rng(0))))
     return lambda: nn.forward_all(outputs, clear_buffer=True)
 
 

@@ -12,7 +12,7 @@ from ..host import Mo, Model
 from ..options import Flag, Listed, Number, OneOf, Options
 from ..precision import single_precision
 from ..space import CostModel, Layer, NetworkLayers, SearchSpace
-from ..space.layers import BLOCK, HEAD, STEM
+from ..space.layers import BLOCK, HEAD, STEM, UNIT, Side, sides_of
 from ..tasks import Task
 from .elastic import ElasticBatchNorm
 from .modules import STEM_ACTIVATIONS, build
@@ -63,13 +63,13 @@ class Supernet(Model):
         super().__init__()
         self.space, self.task, self.options = space, task, NetworkOptions.of("network", options)
         self._only = None if only is None else np.asarray(only)
-        self._behind = self.network_layers(32).behind
+        self._behind = self.network_layers(UNIT).behind
         everything = space.unpruned()
         backbone, tail = self._of(everything, everything.largest())
         self.places: dict[Position, str] = {
             position: f"blocks/{i - 1}" if i else "input_stem" for i, (position, _) in enumerate(backbone)
         }
-        if tail[-1].side > backbone[0][1].side:
+        if sides_of(tail[-1].side) > sides_of(backbone[0][1].side):
             raise ConfigError(key="neck", given=len(tail), allowed="so short that maps stay smaller than the image")
         path = self.require_path(space.largest() if only is None else only)
         self.initial: dict[str, dict[str, Any]] = {  # of the backbone's layers, by kind
@@ -104,7 +104,7 @@ class Supernet(Model):
         """The layers of the backbone and those behind it, for images of 32 pixels."""
         backbone = space.path_layers(path, stem_pool=self.options.stem_pool)
         last = backbone[-1][1]
-        return backbone, self._behind(last.n_out, last.side // last.stride)
+        return backbone, self._behind(last.n_out, last.behind)
 
     def alone(self, path: np.ndarray, **changed: Any) -> "Supernet":
         """A network of the path's layers alone, with fresh weights; `changed` are options of task or network."""
@@ -133,7 +133,7 @@ class Supernet(Model):
             return super().__call__(*inputs)
 
     def call(self, images):
-        """The task's outputs for images (B, 3, S, S): a tuple of its heads' maps, or its only output."""
+        """The task's outputs for images (B, 3, H, W): a tuple of its heads' maps, or its only output."""
         # an older graph's statistics are none of this one's
         self.apply(channel_major=self.works_channel_major(), pending=None)
         x, maps = images, []
@@ -153,24 +153,25 @@ class Supernet(Model):
 
     # -- what the task says -------------------------------------------------------------------------------------------
 
-    def network_layers(self, image_size: int) -> NetworkLayers:
-        """Every layer that a path can have at this input size: what costs are made of."""
+    def network_layers(self, image_size: Side) -> NetworkLayers:
+        """Every layer that a path can have at this input size, see `NetworkLayers`: what costs are made of."""
         return self.task.layers(self.space, image_size=image_size, stem_pool=self.options.stem_pool)
 
     @property
     def output_stride(self) -> int:
         """Input pixels to a cell of the map that the last layer reads."""
-        return self._steps[0][1].side // self._steps[-1][1].side
+        return sides_of(self._steps[0][1].side)[0] // sides_of(self._steps[-1][1].side)[0]
 
-    def target_shapes(self, image_size: int, max_objects: int = 0) -> list[list[int]]:
+    def target_shapes(self, image_size: Side, max_objects: int = 0) -> list[list[int]]:
         """Shapes of one image's targets, in the loaders' order."""
-        return self.task.target_shapes(image_size // self.output_stride, max_objects)
+        height, width = (side // self.output_stride for side in sides_of(image_size))
+        return self.task.target_shapes((height, width), max_objects)
 
     def require_fit(self, loader) -> None:
         """ConfigError where a loader of `data` gives batches that this network is not for."""
         self.task.require_fit(loader, self.output_stride)
 
-    def flops(self, image_size: int) -> CostModel:
+    def flops(self, image_size: Side) -> CostModel:
         """MACs of the whole network at this input size, by path."""
         return CostModel.of(self.network_layers(image_size), "flops")
 

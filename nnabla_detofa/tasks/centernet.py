@@ -82,9 +82,9 @@ class CenterNet(Task):
         heads[0][1]["prior"] = HEATMAP_BIAS
         return neck + heads
 
-    def target_shapes(self, side: int, max_objects: int) -> list[list[int]]:
+    def target_shapes(self, sides: tuple[int, int], max_objects: int) -> list[list[int]]:
         """See `Task`."""
-        return [[self.n_classes, side, side], [max_objects, 2], [max_objects, 2], [max_objects], [max_objects]]
+        return [[self.n_classes, *sides], [max_objects, 2], [max_objects, 2], [max_objects], [max_objects]]
 
     @single_precision()
     def loss(self, outputs, targets, *, weights=None, terms=None, training: bool):  # noqa: ARG002

@@ -35,7 +35,7 @@ class Classification(Task):
         """See `Task`."""
         return [("classifier/0", {"drop_rate": self.drop_rate})]
 
-    def target_shapes(self, side: int, max_objects: int) -> list[list[int]]:  # noqa: ARG002
+    def target_shapes(self, sides: tuple[int, int], max_objects: int) -> list[list[int]]:  # noqa: ARG002
         """See `Task`."""
         return [[1]]
 

@@ -37,8 +37,8 @@ class Task(Options):
         """For each layer behind the backbone its place among the parameters' names, and how its weights begin."""
 
     @abstractmethod
-    def target_shapes(self, side: int, max_objects: int) -> list[list[int]]:
-        """Shapes of one image's targets, in the loaders' order, for output maps of `side` cells."""
+    def target_shapes(self, sides: tuple[int, int], max_objects: int) -> list[list[int]]:
+        """Shapes of one image's targets, in the loaders' order, for output maps of `sides` (height, width) cells."""
 
     @abstractmethod
     def loss(self, outputs, targets, *, weights=None, terms=None, training: bool):

@@ -9,7 +9,9 @@ from ..storage.files import checksum, read_json
 from .latency import AGREEMENT, TABLE, latency_model
 
 
-def cost_model(model: Any, flops: CostModel, image_size: int, options: CostOptions, **own: Any) -> CostModel:
+def cost_model(
+    model: Any, flops: CostModel, image_size: tuple[int, int], options: CostOptions, **own: Any
+) -> CostModel:
     """The cost that `options` name, for paths of the network; layers are timed where that is needed, see
     `latency_model` for `own`."""
     if options.name == "flops":

@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigError
+from ..options import IMAGE_SIZE
 from ..run_options import CostOptions
 from ..space import CostModel, Layer
+from ..space.layers import sides_of
 from ..storage import Kept, NumberTable, Stages
 from ..storage.files import read_json, write_text
 from ..supernet import extract
@@ -29,7 +31,7 @@ STAGE, TABLE, CHECK, AGREEMENT = "latency", "latency.csv", "latency_check.csv", 
 
 def latency_model(
     model: Any,
-    image_size: int,
+    image_size: tuple[int, int],
     options: CostOptions,
     *,
     stages: Stages,
@@ -44,7 +46,7 @@ def latency_model(
     `latency_check.csv` and `latency_check.json`. `network`: its options, by which a table is known.
     """
     layers, given = model.network_layers(image_size), options.table
-    inputs: dict[str, Any] = {**dict(options), "network": network, "image_size": image_size}
+    inputs: dict[str, Any] = {**dict(options), "network": network, "image_size": IMAGE_SIZE.plain(image_size)}
     if given is not None:
         times = read_times(Path(given), layers.distinct())  # before the folder is touched
         inputs["table"] = hashlib.sha256(_text(times).encode()).hexdigest()[:12]
@@ -87,7 +89,7 @@ def read_times(file: Path, layers: Collection[Layer], *, whole: bool = True) -> 
         raise ConfigError(f"the latency table {file} cannot be read: {error}") from error
     if tuple(header) != COLUMNS:
         raise ConfigError(f"the latency table {file} begins with {','.join(header)!r}, not {','.join(COLUMNS)!r}")
-    known = {tuple(map(str, layer)): layer for layer in layers}
+    known = {tuple(_cells(layer)): layer for layer in layers}
     times: dict[Layer, int] = {}
     for number, row in enumerate(rows, start=2):
         if not row:
@@ -103,7 +105,7 @@ def read_times(file: Path, layers: Collection[Layer], *, whole: bool = True) -> 
             raise ConfigError(f"{where}: nanoseconds is {cell!r}; it must be a whole number from 1 to below 2**48")
         times[layer] = int(cell)
     if whole and (missing := [layer for layer in layers if layer not in times]):
-        first = ",".join(map(str, missing[0]))
+        first = ",".join(_cells(missing[0]))
         raise ConfigError(f"the latency table {file} lacks {len(missing)} of {len(layers)} layers, the first: {first}")
     return times
 
@@ -114,7 +116,12 @@ def _text(times: Mapping[Layer, int]) -> str:
 
 
 def _line(layer: Layer, nanoseconds: int) -> str:
-    return ",".join(map(str, (*layer, nanoseconds))) + "\n"
+    return ",".join([*_cells(layer), str(nanoseconds)]) + "\n"
+
+
+def _cells(layer: Layer) -> list[str]:
+    """The layer as a table has it; its map is 24x32 where height and width differ."""
+    return [*map(str, layer[:-1]), "x".join(map(str, dict.fromkeys(sides_of(layer.side))))]
 
 
 def _time_layers(
@@ -134,7 +141,7 @@ def _time_networks(
     session: Session,
     stages: Stages,
     cost: CostModel,
-    image_size: int,
+    image_size: tuple[int, int],
     stopwatch: Stopwatch,
     options: CostOptions,
 ) -> dict[str, float | int | None]:

@@ -1,6 +1,7 @@
 """Measuring a path (Algorithm 1, line 3): BN re-estimation, then the mean validation loss."""
 
 from collections.abc import Iterator
+from math import prod
 
 import nnabla as nn
 import numpy as np
@@ -29,7 +30,7 @@ class FixedImages:
         if self._kept is not None:
             return iter(self._kept)
         batches = self._loader.batches(self._indices)
-        if len(self) * 3 * self._loader.options.image_size**2 * 4 > CACHE_BYTES:
+        if len(self) * 3 * prod(self._loader.options.image_size) * 4 > CACHE_BYTES:
             return batches
         self._kept = list(batches)
         return iter(self._kept)

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import WeightsError
 from ..hdf5 import opened, read_arrays
+from ..options import IMAGE_SIZE
 from ..storage.files import write_bytes
 from ..supernet import statistics_of
 from .run import Run
@@ -60,7 +61,7 @@ def about(run: Run) -> dict[str, Any]:
     return {
         "classes": list(loader.classes),
         "category_ids": list(ids or range(1, len(loader.classes) + 1)),
-        "image_size": run.image_size,
+        "image_size": IMAGE_SIZE.plain(run.image_size),
         "stride": run.model.output_stride,
         "network": {name: {key: value for key, value in options.items() if key not in ("pretrained", "seed")}},
         "cost": {"name": run.cost.name, "unit": run.cost.unit},
