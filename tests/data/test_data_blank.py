@@ -28,6 +28,10 @@ def test_batches_have_the_shapes_of_the_tasks():
     batch = detector.next()
     assert [image.shape for image in batch["inputs"]] == [(4, 3, 64, 64)]
     assert [target.shape for target in batch["targets"]] == [(4, 3, 16, 16), (4, 10, 2), (4, 10, 2), (4, 10), (4, 10)]
+    oblong = {**DETECTION, "image_size": [32, 64]}
+    detector = blank_loader(voc.DataLoader)(True, True, 4, n_classes=3, images_expected=EXPECTED, **oblong)
+    assert detector.next()["inputs"][0].shape == (4, 3, 32, 64)
+    assert detector.next()["targets"][0].shape == (4, 3, 8, 16)
     classifier = blank_loader(image_folder.DataLoader)(True, True, 4, n_classes=7, images_expected=EXPECTED, **FOLDERS)
     assert classifier.next()["inputs"][0].shape == (4, 3, 32, 32)
     (still,) = classifier.batches(np.arange(3))

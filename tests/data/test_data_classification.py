@@ -40,14 +40,14 @@ def sides(loader, n):
 
 
 @settings(deadline=None, max_examples=100)
-@given(st.integers(1, 300), st.integers(1, 300), st.integers(0, 2**32 - 1))
-def test_a_crop_lies_in_the_image_and_has_a_permitted_shape(width, height, seed):
+@given(st.integers(1, 300), st.integers(1, 300), st.sampled_from([1, 2, 0.5]), st.integers(0, 2**32 - 1))
+def test_a_crop_lies_in_the_image_and_has_a_permitted_shape(width, height, aspect, seed):
     augment = CropAugmentation()
-    left, top, w, h = random_box((width, height), augment, np.random.default_rng(seed))
+    left, top, w, h = random_box((width, height), augment, np.random.default_rng(seed), aspect=aspect)
     assert 0 <= left <= left + w <= width and 0 <= top <= top + h <= height and w >= 1 and h >= 1
     if min(width, height) >= 100:  # rounding to pixels aside
-        assert 0.7 < w / h < 1.4
-        assert w * h > 0.07 * width * height or not 3 / 4 <= width / height <= 4 / 3
+        assert 0.7 < w / h / aspect < 1.4
+        assert w * h > 0.07 * width * height or not 3 / 4 <= width / height / aspect <= 4 / 3
 
 
 def test_areas_of_crops_are_even_between_their_bounds():
@@ -66,14 +66,16 @@ def test_a_crop_of_all_is_all():
     )
     assert centre_box((70, 50), 1.0) == (10, 0, 50, 50)
     assert centre_box((64, 64), 0.5) == (16, 16, 32, 32)
+    assert centre_box((70, 50), 1.0, aspect=2) == (0, 7, 70, 35)
+    assert centre_box((50, 70), 0.5, aspect=0.5) == (16, 17, 18, 35)
 
 
 def test_shrinking_averages_and_enlarging_does_not_move():
     checks = np.indices((64, 64)).sum(axis=0) % 2 * 255
     pixels = np.repeat(checks[..., None], 3, axis=2).astype(np.uint8)
-    assert np.abs(cut(pixels, (0, 0, 64, 64), 16).astype(int) - 127).max() <= 1
+    assert np.abs(cut(pixels, (0, 0, 64, 64), (16, 16)).astype(int) - 127).max() <= 1
     ramp = np.repeat(np.arange(32, dtype=np.uint8)[None, :, None] * 8, 32, axis=0).repeat(3, axis=2)
-    np.testing.assert_allclose(cut(ramp, (8, 8, 16, 16), 64).mean(), ramp[:, 8:24].mean(), atol=1)
+    np.testing.assert_allclose(cut(ramp, (8, 8, 16, 16), (32, 64)).mean(), ramp[:, 8:24].mean(), atol=1)
 
 
 def test_one_size_a_step_the_same_on_all_ranks(root):
@@ -86,8 +88,8 @@ def test_one_size_a_step_the_same_on_all_ranks(root):
 
 def test_sizes_come_up_equally_often(root):
     loader = make(root)
-    drawn = [loader._side_at(position) for position in range(3000)]
-    assert all(abs(drawn.count(size) - 1000) < 130 for size in SIZES)
+    drawn = [loader._sides_at(position) for position in range(3000)]
+    assert all(abs(drawn.count((size, size)) - 1000) < 130 for size in SIZES)
 
 
 @pytest.mark.parametrize("options", [{"workers": 3, "prefetch": 1}, {"workers": 2, "cache_megabytes": 1}])
@@ -111,6 +113,12 @@ def test_measured_images_are_never_varied(root):
     first, second = ([batch.images for batch in loader.batches()] for _ in range(2))
     np.testing.assert_array_equal(first, second)
     assert first[0].shape == (2, 3, 64, 64)
+
+
+def test_images_are_oblong_where_no_sizes_of_squares_are_given(root):
+    loader = make(root, image_size=[32, 64], train_sizes=None)
+    assert loader.next()["inputs"][0].shape == next(loader.batches()).images.shape == (2, 3, 32, 64)
+    assert make(root, image_size=[32, 64]).next()["inputs"][0].shape[2:] in [(size, size) for size in SIZES]
 
 
 def test_an_epoch_shows_every_image_once(root):

@@ -55,13 +55,14 @@ def test_ordinary_loader_reads_it(tmp_path):
     train.next()
 
 
-def test_boxes_hold_the_ink_and_nothing_else_does():
-    options = DigitsOptions(texture=0, image_size=96, objects=(1, 4))
+@pytest.mark.parametrize("sides", [(96, 96), (96, 160), (200, 96)])
+def test_boxes_hold_the_ink_and_nothing_else_does(sides):
+    options = DigitsOptions(texture=0, image_size=sides, objects=(1, 4))
     material = gather(options, testing=False)
     for seed in range(20):
         pixels, placed = picture(material, options, np.random.default_rng(seed))
         changed = (np.abs(pixels.astype(int) - np.median(pixels, axis=(0, 1))) > 1).any(axis=2)
-        assert changed.any()
+        assert changed.any() and changed.shape == sides
         for (x1, y1, x2, y2), digit in placed.items():
             inside = changed[y1:y2, x1:x2]
             assert digit in options.classes
@@ -94,6 +95,14 @@ def test_splits_share_no_digit_and_no_pixel():
         assert len(train.digits[digit]) > 2 * len(test.digits[digit]) > 60
     assert [one.shape[1] for one in train.photographs] == [480, 480]
     assert [one.shape[1] for one in test.photographs] == [160, 160]
+
+
+def test_a_square_may_be_told_as_height_and_width(tmp_path):
+    devkit = generate(tmp_path, **SMALL)
+    assert generate(tmp_path, **SMALL | {"image_size": [64, 64]}) == devkit
+    oblong = generate(tmp_path, **SMALL | {"image_size": [64, 96]})
+    for image in read_voc(oblong, [(2007, "test")]).images:
+        assert image.size == (96, 64) and read_image(image.file, image.size).shape[:2] == (64, 96)
 
 
 def test_folders_that_are_something_else_are_refused(tmp_path):

@@ -44,6 +44,16 @@ def test_form_that_the_host_expects(filled_voc):
     assert batch["inputs"][0].flags.c_contiguous
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_an_oblong_image_has_height_before_width_and_a_square_may_be_told_as_one(filled_voc, training):
+    loader = make(filled_voc, training=training, image_size=[32, 64], held_out=4)
+    batch = loader.next()
+    assert batch["inputs"][0].shape == (4, 3, 32, 64) == loader.images([0, 1, 2, 3]).shape
+    assert batch["targets"][0].shape[1:] == tuple(loader.target_shapes()[0]) == (2, 16, 32)
+    numbered, told = (make(filled_voc, training=training, image_size=size, held_out=4) for size in (64, [64, 64]))
+    assert_equal(numbered.next(), told.next())
+
+
 @pytest.mark.parametrize(
     "options", [{"workers": 1}, {"workers": 3, "prefetch": 1}, {"workers": 2, "cache_megabytes": 1}]
 )

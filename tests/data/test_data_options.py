@@ -15,7 +15,8 @@ WRONG = {
         *(("classes", value) for value in ("cat", [], 3, [1, 2, "1"])),
         *(("train", value) for value in ("trainval", [], None, ["trainval"], [[2007]])),
         *(("images_expected", value) for value in (3, {"train": 3, "test": 0}, {"train": 3, "test": 1.5, "x": 1})),
-        *(("image_size", value) for value in (500, 20)),
+        *(("image_size", value) for value in (500, 20, 0, [64], [64, 96, 3], [64, 500], [0, 64], [-64, 64], [])),
+        *(("image_size", value) for value in ([64, "x"], "64x96", "[64, 96]", [64.0, 96], [True, 64], {"height": 64})),
         *[("output_stride", 3), ("examine", 1), ("generate", True), ("augment", None), ("augment", [1])],
     ],
     "voc.augment": [
@@ -25,7 +26,14 @@ WRONG = {
     ],
     "voc.generate": [
         *(("classes", value) for value in ([10], [], 3, "12", [1, 1])),
-        *[("n_train", 0), ("image_size", 8), ("contrast", 1), ("texture", 2), ("texture", "x")],
+        *[
+            ("n_train", 0),
+            ("image_size", 8),
+            ("image_size", [32, 8]),
+            ("contrast", 1),
+            ("texture", 2),
+            ("texture", "x"),
+        ],
         *(("objects", value) for value in ([0, 2], 3, [1.5, 2], [2, 1])),
         *(("scale", value) for value in ([0.5, 0.4], [0.5, 1.1])),
     ],
@@ -85,5 +93,5 @@ def test_digits_that_could_not_be_drawn(loader, generate, key):
 
 def test_numbers_of_numpy_are_plain_ones():
     options = voc.VocOptions.of("x", {"root": ".", "image_size": np.int64(64), "held_out": np.int32(3)})
-    assert [type(one) for one in (options.image_size, options.held_out)] == [int, int]
+    assert [type(one) for one in (*options.image_size, options.held_out)] == [int, int, int]
     assert options.examine is False

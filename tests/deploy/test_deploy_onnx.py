@@ -16,8 +16,8 @@ from nnabla_detofa.errors import HostError
 DESCRIBED = {"classes": ["zero", "one", "seven"], "genotype": {"d": [1]}, "image_size": 64, "stride": 4, "version": "1"}
 
 
-def pictures(side, n=3):
-    return np.random.default_rng(1).integers(0, 256, (n, side, side, 3), np.uint8)
+def pictures(*sides, n=3):
+    return np.random.default_rng(1).integers(0, 256, (n, *(sides * 2)[:2], 3), np.uint8)
 
 
 def answers(model, images):
@@ -26,11 +26,16 @@ def answers(model, images):
 
 
 @pytest.mark.parametrize(
-    ("number", "side", "stem_pool"), [(0, 64, False), (1, 96, True), (2, 32, False), (3, 64, True)]
+    ("number", "sides", "stem_pool"),
+    [
+        *[(0, (64, 64), False), (1, (96, 96), True), (2, (32, 32), False), (3, (64, 64), True)],
+        *[(0, (32, 96), False), (1, (96, 64), True)],
+    ],
 )
-def test_boxes_are_those_of_nnabla(detector, number, side, stem_pool):
-    network, images = detector(number, stem_pool=stem_pool), pictures(side)
-    model = model_of(network, sides=(side, side), metadata={})
+def test_boxes_are_those_of_nnabla(detector, number, sides, stem_pool):
+    network, images = detector(number, stem_pool=stem_pool), pictures(*sides)
+    model = model_of(network, sides=sides, metadata={})
+    require_equal(model, network)
     found = answers(model, images)
     wanted = decode(*maps_of(network, images), logits=True)
     k = wanted.scores.shape[1]
@@ -101,11 +106,11 @@ def test_a_file_whose_boxes_differ_is_refused(detector):
         require_equal(model, network)
 
 
-@pytest.mark.parametrize("number", [0, 1])
-def test_nnp_files_hold_the_network(detector, tmp_path, number):
-    network, images = detector(number), pictures(64)
-    content = nnp_of(network, sides=(64, 64))
-    assert content == nnp_of(network, sides=(64, 64))
+@pytest.mark.parametrize(("number", "sides"), [(0, (64, 64)), (1, (64, 64)), (1, (32, 96))])
+def test_nnp_files_hold_the_network(detector, tmp_path, number, sides):
+    network, images = detector(number), pictures(*sides)
+    content = nnp_of(network, sides=sides)
+    assert content == nnp_of(network, sides=sides)
     (tmp_path / "detector.nnp").write_bytes(content)
     reloaded = NnpMaps(tmp_path / "detector.nnp")
     for some in (images, images[:1]):

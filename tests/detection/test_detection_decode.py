@@ -126,7 +126,7 @@ def test_no_more_rows_than_cells_and_no_score_without_heat(top, kept):
 def test_detections_lie_in_the_pixels_of_their_own_image():
     """From two images of different shape to the map and back."""
     rng = np.random.default_rng(0)
-    matrices = letterbox([640, 300], [480, 900], 32)
+    matrices = letterbox([640, 300], [480, 900], SHAPE)
     peaks = decode(*random_maps(rng, 2), top=7)
     detections = to_detections(peaks, np.array([11, 5]), matrices)
     assert detections.image.tolist() == [11] * 7 + [5] * 7

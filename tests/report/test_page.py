@@ -122,6 +122,13 @@ def test_the_page_is_whole_and_asks_for_nothing_from_elsewhere(write, summary):
         assert text in found.text
 
 
+@pytest.mark.parametrize(("size", "said"), [(32, "at 32 pixels"), ([96, 128], "at 96 × 128 pixels")])
+def test_the_size_of_the_images_is_said(write, summary, size, said):
+    summary["test"]["image_size"] = size
+    _, found = write(summary)
+    assert said in " ".join(found.text.split())
+
+
 def test_nothing_from_data_is_html(write, summary):
     _, found = write(summary)
     assert found.text.count(NASTY) >= 12

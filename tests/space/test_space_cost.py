@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from nnabla_detofa.errors import ConfigError, SpaceError
 from nnabla_detofa.space import Budgets, CostModel, DetectorLayers, LayerCosts, SearchSpace, cost_bins, cost_sampler
+from nnabla_detofa.space.layers import sides_of
 
 KINDS = st.sampled_from(["flops", "parameters", "memory", "latency"])
 SMALL = {"base_depths": (1, 1, 1, 1), "depths": (0, 1), "widths": (0.65, 1.0), "expands": (0.2, 0.35)}
@@ -231,7 +232,10 @@ def test_bad_budgets() -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("image_size", 100), ("image_size", 0), ("n_classes", 0), ("neck", (256, -1)), ("head", 1.5)],
+    [
+        *(("image_size", value) for value in (100, 0, [64], (64, 64, 64), (64, 100), (0, 64), ("64", 64), "64")),
+        *[("n_classes", 0), ("neck", (256, -1)), ("head", 1.5)],
+    ],
 )
 def test_bad_options_of_the_cost(key: str, value) -> None:
     with pytest.raises(ConfigError) as caught:
@@ -286,6 +290,23 @@ def test_equal_layers_are_listed_once() -> None:
     assert sum(layer.kind == "head" for layer in distinct) == 1  # two classes: as many outputs as sizes and offsets
     stems = {(a, b) for a in space.family.channels.stem_mid for b in space.family.channels.stem_out}
     assert sum(layer.kind == "stem" for layer in distinct) == 2 * len(stems)
+
+
+@pytest.mark.parametrize("kind", ["flops", "memory"])
+def test_maps_of_as_many_pixels_cost_as_much(kind: str) -> None:
+    space = SearchSpace.ofa_resnet50(**SMALL)
+    paths = space.sample(50, np.random.default_rng(0))
+    sizes = (64, 256), (256, 64), 128, (128, 128), [128, 128]
+    costs = [model(kind, space, image_size=size, n_classes=2)(paths) for size in sizes]
+    assert all(np.array_equal(one, costs[0]) for one in costs)
+
+
+def test_a_square_has_the_layers_of_its_side_and_an_oblong_its_own() -> None:
+    space = SearchSpace.ofa_resnet50(**SMALL)
+    square, told, oblong = (DetectorLayers(space, image_size=size, n_classes=2) for size in (64, (64, 64), (64, 128)))
+    assert square.distinct() == told.distinct()
+    sides = {sides_of(layer.side) for layer in oblong.distinct()}
+    assert all(2 * height == width for height, width in sides) and (64, 128) in sides
 
 
 def test_memory_is_the_largest_of_its_parts() -> None:

@@ -5,6 +5,7 @@ import nnabla.functions as F  # noqa: N812
 import numpy as np
 import pytest
 
+from nnabla_detofa.space.layers import sides_of
 from nnabla_detofa.supernet import NETWORKS
 
 SPACE = {"width_scale": 0.125, "channel_divisor": 4, "base_depths": [1, 1, 1, 1]}
@@ -35,7 +36,7 @@ class Small:
         return network
 
     def images(self, n=2, seed=0, side=SIDE):
-        return np.random.default_rng(seed).standard_normal((n, 3, side, side)).astype(np.float32)
+        return np.random.default_rng(seed).standard_normal((n, 3, *sides_of(side))).astype(np.float32)
 
     def outputs(self, network, images=None):
         """The outputs for images in evaluation mode, as arrays."""

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nnabla_detofa.space import CostModel, SearchSpace
-from nnabla_detofa.space.layers import convolutions
+from nnabla_detofa.space.layers import convolutions, sides_of
 from nnabla_detofa.supernet import Supernet
 from nnabla_detofa.tasks import CenterNet
 
@@ -32,7 +32,7 @@ def count(network, image_size):
             pixels = (x if function.name == "Deconvolution" else y).shape[2:]
             macs.append(int(np.prod(pixels)) * int(np.prod(weight.shape)))
 
-    maps = network(nn.Variable((1, 3, image_size, image_size)))
+    maps = network(nn.Variable((1, 3, *sides_of(image_size))))
     nn.functions.sink(*maps).visit(visit)
     return macs
 
@@ -58,10 +58,11 @@ def assert_counted(space, paths, image_size, *, stem_pool=True, **task):
 
 
 @pytest.mark.parametrize("stem_pool", [True, False], ids=["pooled stem", "bare stem"])
-def test_costs_of_random_paths_equal_the_count_over_their_networks(small, stem_pool):
+@pytest.mark.parametrize(("image_size", "n"), [(32, 50), ((32, 96), 10), ((64, 32), 10)])
+def test_costs_of_random_paths_equal_the_count_over_their_networks(small, stem_pool, image_size, n):
     space = SearchSpace.ofa_resnet50(**small.SPACE)
-    paths = space.sample(50, np.random.default_rng(0))
-    assert_counted(space, paths, 32, n_classes=3, neck=(8, 12), head=8, stem_pool=stem_pool)
+    paths = space.sample(n, np.random.default_rng(0))
+    assert_counted(space, paths, image_size, n_classes=3, neck=(8, 12), head=8, stem_pool=stem_pool)
 
 
 def test_costs_of_the_papers_space_equal_the_count_over_its_networks():
@@ -75,7 +76,7 @@ IN_PLACE = ("BatchNormalization", "ReLU", "MinimumScalar", "Add2")
 
 def peak(network, image_size):
     """Bytes of the maps alive at once while the graph of one image runs, function after function."""
-    functions, places, image = [], {}, nn.Variable((1, 3, image_size, image_size))
+    functions, places, image = [], {}, nn.Variable((1, 3, *sides_of(image_size)))
     nn.functions.sink(*network(image)).visit(functions.append)
     places[image] = SimpleNamespace(floats=image.size, first=0, last=0)
     for step, function in enumerate(functions):
@@ -92,12 +93,13 @@ def peak(network, image_size):
 
 @pytest.mark.parametrize("stem_pool", [True, False], ids=["pooled stem", "bare stem"])
 @pytest.mark.parametrize("neck", [(8, 12), (64,)])
-def test_peak_memory_equals_the_maps_alive_in_the_real_graph(small, stem_pool, neck):
+@pytest.mark.parametrize("image_size", [64, (32, 96)])
+def test_peak_memory_equals_the_maps_alive_in_the_real_graph(small, stem_pool, neck, image_size):
     space = SearchSpace.ofa_resnet50(**small.SPACE)
     detector = {"n_classes": 3, "neck": neck, "head": 8, "stem_pool": stem_pool}
     paths = np.stack([space.smallest(), space.largest(), *space.sample(15, np.random.default_rng(0))])
-    cost = CostModel.memory(space, image_size=64, **detector)
-    assert cost(paths).tolist() == [peak(alone(space, path, **detector), 64) for path in paths]
+    cost = CostModel.memory(space, image_size=image_size, **detector)
+    assert cost(paths).tolist() == [peak(alone(space, path, **detector), image_size) for path in paths]
 
 
 def test_costs_of_the_supernets_path_equal_those_of_its_own_network(small):
@@ -110,13 +112,14 @@ def test_costs_of_the_supernets_path_equal_those_of_its_own_network(small):
 def test_the_networks_cost_model_takes_its_own_sizes(small):
     network = small.net(stem_pool=True)
     given = {"n_classes": 3, "neck": (8, 12, 8), "head": 8}
-    expected = CostModel.flops(network.space, image_size=96, stem_pool=True, **given)
+    expected = CostModel.flops(network.space, image_size=(96, 64), stem_pool=True, **given)
     paths = small.paths(network, 20)
-    np.testing.assert_array_equal(network.flops(96)(paths), expected(paths))
+    np.testing.assert_array_equal(network.flops((96, 64))(paths), expected(paths))
     assert (network.output_stride, small.net().output_stride) == (4, 2)
-    maps = network(nn.Variable((1, 3, 96, 96)))
-    assert [y.shape for y in maps] == [(1, 3, 24, 24), (1, 2, 24, 24), (1, 2, 24, 24)]
-    assert network.target_shapes(96, 7) == [[3, 24, 24], [7, 2], [7, 2], [7], [7]]
+    maps = network(nn.Variable((1, 3, 96, 64)))
+    assert [y.shape for y in maps] == [(1, 3, 24, 16), (1, 2, 24, 16), (1, 2, 24, 16)]
+    assert network.target_shapes((96, 64), 7) == [[3, 24, 16], [7, 2], [7, 2], [7], [7]]
+    assert network.target_shapes(96)[0] == [3, 24, 24]
 
 
 def test_a_classifiers_costs_have_its_linear_layer(small):

@@ -4,7 +4,7 @@ import nnabla as nn
 import numpy as np
 import pytest
 
-from nnabla_detofa.space.layers import macs
+from nnabla_detofa.space.layers import macs, sides_of
 from nnabla_detofa.supernet import extract
 from nnabla_detofa.supernet.latency import Stopwatch, layer_forward, layer_output, network_forward
 
@@ -53,13 +53,13 @@ def multiplied(y):
 
 
 @pytest.mark.parametrize("stem_pool", [True, False], ids=["pooled stem", "bare stem"])
-def test_a_layer_alone_does_the_work_of_the_layer(small, stem_pool):
+@pytest.mark.parametrize("image_size", [64, (32, 96)])
+def test_a_layer_alone_does_the_work_of_the_layer(small, stem_pool, image_size):
     network = small.net(kernels="nnabla", stem_pool=stem_pool)
-    layers = network.network_layers(64).distinct()
+    layers = network.network_layers(image_size).distinct()
     for layer in layers[::3] + layers[-3:]:
         y = layer_output(layer, network, batch=2)
-        side = layer.side * layer.stride if layer.kind == "up" else layer.side // layer.stride
-        assert y.shape == (2, layer.n_out, side, side)
+        assert y.shape == (2, layer.n_out, *sides_of(layer.behind))
         assert multiplied(y) == macs(layer)
 
 
@@ -87,7 +87,7 @@ def test_passes_can_be_repeated_and_leave_no_parameter_behind(small, kernels, ta
     before = set(nn.get_parameters(grad_only=False))
     network = getattr(small, task)(kernels=kernels)
     forwards = [layer_forward(layer, network, batch=1) for layer in network.network_layers(64).distinct()[::20]]
-    forwards.append(network_forward(extract(network, network.space.smallest()), 64, batch=1))
+    forwards.append(network_forward(extract(network, network.space.smallest()), (32, 64), batch=1))
     for forward in forwards:
         for _ in range(3):
             forward()

@@ -47,16 +47,18 @@ def pairs(small, n, **options):
 
 
 @pytest.mark.parametrize("options", [{}, {"stem_pool": True}, {"stem_activation": "relu"}], ids=str)
-def test_both_kernels_compute_the_same(small, close, options):
+@pytest.mark.parametrize("side", [64, (32, 96)])
+def test_both_kernels_compute_the_same(small, close, options, side):
     for both in pairs(small, 5, **options):
-        for ours, theirs in zip(*map(small.outputs, both), strict=True):
+        for ours, theirs in zip(*(small.outputs(one, small.images(side=side)) for one in both), strict=True):
             close(ours, theirs)
 
 
-def test_both_kernels_have_the_same_gradients(small):
+@pytest.mark.parametrize("side", [64, (32, 96)])
+def test_both_kernels_have_the_same_gradients(small, side):
     """Float noise may decide the sign of a value near zero, and so whether a single ReLU passes its gradient."""
     for both in pairs(small, 5):
-        ours, theirs = (gradients(network, small.images(), training=False) for network in both)
+        ours, theirs = (gradients(network, small.images(side=side), training=False) for network in both)
         assert list(ours) == list(theirs)
         assert max(distance({0: ours[name]}, {0: theirs[name]}) for name in ours if theirs[name].any()) < 0.02
         assert all(not ours[name].any() for name in ours if not theirs[name].any())

@@ -130,9 +130,9 @@ def test_what_stands_where_there_is_no_object_does_not_matter():
 
 def test_the_detectors_loss_is_the_weighted_sum_of_its_curves():
     rng, task = np.random.default_rng(0), CenterNet(n_classes=3)
-    shapes = task.target_shapes(8, 5)
+    shapes = task.target_shapes((8, 12), 5)
     targets = [nn.Variable.from_numpy_array(rng.integers(0, 2, (2, *shape))) for shape in shapes]
-    outputs = [nn.Variable.from_numpy_array(rng.standard_normal((2, n, 8, 8))) for n in (3, 2, 2)]
+    outputs = [nn.Variable.from_numpy_array(rng.standard_normal((2, n, 8, 12))) for n in (3, 2, 2)]
     curves = task.curves(outputs, targets)
     assert list(curves) == ["heatmap", "size", "offset"]
     by_default = task.loss(outputs, targets, training=True)

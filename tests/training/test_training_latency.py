@@ -46,7 +46,7 @@ def session(tmp_path, tiny):
     """Builds what a latency needs of a run, in one folder each time as a new session of it."""
     model = tiny()
 
-    def build(**network):
+    def build(image_size=(32, 32), **network):
         said = []
         folder = Stages(tmp_path / "run", say=said.append)
 
@@ -54,8 +54,8 @@ def session(tmp_path, tiny):
             given = {"repetitions": 3, "warm_up": 1, "check_paths": 12, **options} if name == "latency" else {}
             return cost_model(
                 model,
-                model.flops(32),
-                32,
+                model.flops(image_size),
+                image_size,
                 CostOptions(name=name, **given),
                 stages=folder,
                 session=SimpleNamespace(
@@ -132,6 +132,19 @@ def test_timing_of_other_settings_or_networks_is_another_run(session, timed):
         with pytest.raises(RunFolderError, match=f"belongs to another configuration: {said};"):
             run.cost(**options)
     assert len(timed.passes) == passes
+
+
+def test_a_table_of_an_oblong_network_says_height_and_width(session, timed, paths):
+    run = session(image_size=(32, 64))
+    np.testing.assert_array_equal(run.cost()(paths), run.model.flops((32, 64))(paths))
+    rows = [line.split(",") for line in (run.folder / "latency.csv").read_text().splitlines()]
+    assert rows[1][:-1] == ["stem", *rows[1][1:6], "32x64"]
+    assert {row[6].partition("x")[0] for row in rows[1:]} <= {"32", "16", "8", "4", "2", "1"}
+    n = len(timed.passes)
+    np.testing.assert_array_equal(session(image_size=(32, 64)).cost()(paths), run.cost()(paths))
+    assert len(timed.passes) == n
+    with pytest.raises(RunFolderError, match=r"image_size was \[32, 64\] and is 32"):
+        session().cost()
 
 
 @pytest.fixture
