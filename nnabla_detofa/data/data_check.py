@@ -35,15 +35,8 @@ def check(dataloader: Any, json_file: Path | None = None) -> int:
     Returns the exit code of the worst flaw. Raises ConfigError for what the options may not hold, and for a file that
     cannot be written.
     """
-    if not isinstance(dataloader, Mapping) or len(dataloader) != 1:
-        allowed = "exactly one entry, a name and its options"
-        raise ConfigError(f"dataloader must hold {allowed}; it is {dataloader!r}", key="dataloader", allowed=allowed)
-    ((name, options),) = dataloader.items()
-    if name not in DECLARED:
-        raise unknown("data set to check", name, DECLARED)
-    chosen = DECLARED[name].of(f"dataloader.{name}", options or {})
-    if json_file and ((json_file.exists() and not json_file.is_file()) or not json_file.absolute().parent.is_dir()):
-        raise ConfigError(f"cannot write {json_file}: it must be a file in a folder that is there")
+    chosen = options_of(dataloader)
+    require_place(json_file)
     start = time.perf_counter()
     parts = examine(chosen)
     seconds = time.perf_counter() - start
@@ -55,6 +48,25 @@ def check(dataloader: Any, json_file: Path | None = None) -> int:
     print("\n".join(report(parts)))
     print(f"{sum(len(part.files) for part in parts)} images in {seconds:.1f} s: {VERDICTS[severity(parts)]}")
     return int(severity(parts))
+
+
+def options_of(dataloader: Any, **changed: Any) -> Any:
+    """The declared options of the data set that a configuration's `dataloader` names, some of them `changed`;
+    ConfigError for what they may not hold."""
+    if not isinstance(dataloader, Mapping) or len(dataloader) != 1:
+        allowed = "exactly one entry, a name and its options"
+        raise ConfigError(f"dataloader must hold {allowed}; it is {dataloader!r}", key="dataloader", allowed=allowed)
+    ((name, options),) = dataloader.items()
+    if name not in DECLARED:
+        raise unknown("data set", name, DECLARED)
+    given = options or {}
+    return DECLARED[name].of(f"dataloader.{name}", {**given, **changed} if isinstance(given, Mapping) else given)
+
+
+def require_place(file: Path | None) -> None:
+    """ConfigError for the place of a file, if there is to be one, where none can be written."""
+    if file and ((file.exists() and not file.is_file()) or not file.absolute().parent.is_dir()):
+        raise ConfigError(f"cannot write {file}: it must be a file in a folder that is there")
 
 
 def policy_table() -> list[str]:

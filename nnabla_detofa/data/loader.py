@@ -1,6 +1,6 @@
 """Batches of images with CenterNet's targets (4.1)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 import numpy as np
@@ -9,7 +9,7 @@ from ..detection import encode, transform_boxes
 from ..options import IMAGE_SIZE, Whole
 from .augment import NO_COLOUR_CHANGE, Augmentation, centred_warp, mean_rgb, normalise, random_colour, random_warp, warp
 from .dataset_options import OUTPUT_STRIDE, StreamOptions
-from .stream import Batch, BatchStream
+from .stream import Batch, BatchStream, in_order
 
 
 class LoaderOptions(StreamOptions):
@@ -61,20 +61,34 @@ class DetectionLoader(BatchStream):
             targets.append(self._targets(index, matrix[row]))
         return Batch(images, [np.stack(one) for one in list(zip(*targets, strict=True))[:5]], indices, matrix, n)
 
+    def still(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """The image at `index` without augmentation, as (h, w, 3) RGB bytes, and its matrix (2, 3) from annotated
+        coordinates to their pixels."""
+        pixels, matrix = self._warped(index, None)
+        return np.ascontiguousarray(pixels[..., ::-1]), matrix
+
+    def stills(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """All images in order, as `still` gives them."""
+        return in_order(self.still, range(len(self.dataset)), self._pool, self.options.prefetch)
+
     def _write(self, index: int, rng: np.random.Generator | None, out: np.ndarray) -> np.ndarray:
         """Warp, colour and normalise one image into `out`; its matrix from annotated coordinates to output cells."""
+        pixels, matrix = self._warped(index, rng)
+        augment = self.options.augment
+        colour = NO_COLOUR_CHANGE if rng is None else random_colour(mean_rgb(pixels), augment, rng)
+        normalise(pixels, colour, out)
+        return matrix / self.options.output_stride
+
+    def _warped(self, index: int, rng: np.random.Generator | None) -> tuple[np.ndarray, np.ndarray]:
+        """The pixels of an image as the network sees them, BGR, and its matrix from annotated coordinates to them."""
         image, options = self.dataset.images[index], self.options
-        pixels = self._cache.read(image.file, image.size)
         if rng is None:
             matrix = centred_warp(image.size, options.image_size)
-            pixels, colour = warp(pixels, matrix, options.image_size), NO_COLOUR_CHANGE
         else:
             matrix = random_warp(image.size, options.image_size, options.augment, rng)
-            pixels = warp(pixels, matrix, options.image_size)
-            colour = random_colour(mean_rgb(pixels), options.augment, rng)
-        normalise(pixels, colour, out)
+        pixels = warp(self._cache.read(image.file, image.size), matrix, options.image_size)
         matrix[:, 2] -= matrix[:, :2].sum(axis=1) * self.dataset.origin  # the warp counts pixels from 0
-        return matrix / options.output_stride
+        return pixels, matrix
 
     def _targets(self, index: int, matrix: np.ndarray) -> tuple:
         image = self.dataset.images[index]

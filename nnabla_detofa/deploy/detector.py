@@ -6,6 +6,7 @@ ONNX files need onnxruntime alone, NNP files NNabla; neither is imported before 
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from ..options import IMAGE_SIZE
 from .maps import OUTPUTS, TOP, extra, normalised
 
 DESCRIPTION, ONNX, NNP = "detector.json", "detector.onnx", "detector.nnp"
+RUNTIMES = {".onnx": "onnxruntime", ".nnp": "nnabla"}
 # what it needs of a description
 KINDS: dict[str, Any] = {"classes": list, "category_ids": list, "image_size": (int, list), "stride": int}
 Answer = Callable[[np.ndarray], Peaks]  # bytes (n, h, w, 3) RGB to boxes in their pixels
@@ -32,10 +34,11 @@ class Detector:
         category_ids: COCO's, where the data set has them, else from 1 on; None for a class that its annotations lack.
         image_size: height and width of what the network sees.
         file: that it was read from.
+        answer: gives the 100 best boxes of bytes (n, h, w, 3), RGB and of its own size, in their pixels.
     """
 
     def __init__(self, file: Path, described: dict[str, Any], answer: Answer) -> None:
-        self.file, self._answer = file, answer
+        self.file, self.answer = file, answer
         self.classes: tuple[str, ...] = tuple(described["classes"])
         self.category_ids: tuple[Any, ...] = tuple(described["category_ids"])
         self.image_size: tuple[int, int] = described["image_size"]
@@ -63,6 +66,12 @@ class Detector:
             there = there[1:]
         return cls.load(there[0])
 
+    @property
+    def runtime(self) -> str:
+        """What computes its answers, and the version of it."""
+        name = RUNTIMES[self.file.suffix]
+        return f"{name} {version(name)}"
+
     def detect(self, image: str | Path | np.ndarray, *, threshold: float = 0.0) -> Detections:
         """The boxes in a picture, best first: a file, or its pixels (h, w, 3) as RGB bytes.
 
@@ -72,7 +81,7 @@ class Detector:
         pixels = rgb_of(image)
         height, width = pixels.shape[:2]
         matrix = centred_warp((width, height), self.image_size)
-        peaks = self._answer(warp(pixels, matrix, self.image_size)[None])
+        peaks = self.answer(warp(pixels, matrix, self.image_size)[None])
         found = to_detections(peaks, np.zeros(1, np.int64), matrix[None])
         return Detections(*(column[found.score > threshold] for column in found))
 

@@ -5,14 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import HostError
+from ..ranking import FOLDER, Ranked
 from ..search_stages import Detector
 from ..storage import Kept
 from ..training import Run
 from .folder import FORMATS, write_detector
-from .front import LAST, Front, Ranked
+from .front import LAST, Front
 from .maps import extra
-
-FOLDER = "detectors"
 
 
 def available() -> tuple[list[str], HostError | None]:

@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..ranking import Ranked
 from ..storage.files import as_json, damage, write_folder
 from ..supernet import Supernet, weights_as_bytes
-from .front import Front, Ranked
+from .front import Front
 from .maps import as_metadata, extra
 from .nnp import nnp_of
 

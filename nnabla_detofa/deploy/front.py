@@ -1,7 +1,6 @@
 """The detectors that a run found, ready to leave it (Section 4.2)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,38 +10,17 @@ import numpy as np
 from ..data.augment import DEVIATION, MEAN
 from ..errors import RunFolderError, SpaceError
 from ..options import IMAGE_SIZE
+from ..ranking import Ranked, ranked
 from ..search_stages import EVALUATED, Detector, evaluated
 from ..space import layers
+from ..storage import MANIFEST
 from ..storage.files import read_json
-from ..storage.stages import MANIFEST
 from ..supernet import NETWORKS, Supernet, extract, load_weights
 from ..training import STATISTICS, WEIGHTS, Run
 from ..training.path_statistics import Statistics, read
 
 LAST = "evaluate"  # the stage that has the figures
 NEEDED = (MANIFEST, WEIGHTS, EVALUATED)
-
-
-@dataclass(frozen=True)
-class Ranked:
-    """One of the distinct detectors: its place by cost, from 1 on, its folder's name, and the budgets that it meets."""
-
-    rank: int
-    folder: str
-    budgets: tuple[float, ...]
-    detector: Detector
-
-
-def ranked(detectors: Sequence[Detector]) -> list[Ranked]:
-    """The distinct detectors by cost; what millions they cost is part of their folders' names."""
-    distinct = {one.path: one for one in reversed(detectors)}  # the first row of each, the largest path's last
-    order = sorted(distinct.values(), key=lambda one: (one.own_cost, one.path))
-    found = []
-    for rank, one in enumerate(order, start=1):
-        budgets = tuple(row.budget for row in detectors if row.path == one.path and row.budget is not None)
-        name = f"{rank:0{len(str(len(order)))}d}-{one.own_cost / 1e6:.4g}M"
-        found.append(Ranked(rank, name, budgets, one))
-    return found
 
 
 class Front:
@@ -98,6 +76,9 @@ class Front:
             "costs": {"flops": detector.flops, **self._sizes(detector.genes), **own},
             "metric": about["metric"],
             "ap": detector.ap,
+            "ap_interval": detector.ap_interval,
+            "ap_per_class": detector.ap_per_class,
+            "on_front": detector.on_front,
             "dataset": about["dataset"],
             "seed": about["seed"],
             "digest": self._digest,

@@ -12,6 +12,7 @@ from .bootstrap import (
     judge_voc,
     paired_difference,
     resampled,
+    resampling,
 )
 from .boxes import Detections, GroundTruth
 from .coco_ap import coco_ap, to_coco
@@ -50,6 +51,7 @@ __all__ = [
     "paired_difference",
     "read_instances",
     "resampled",
+    "resampling",
     "to_coco",
     "to_detections",
     "transform_boxes",

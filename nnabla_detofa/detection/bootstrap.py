@@ -5,6 +5,7 @@ all resamples are evaluated together: the precision after each right detection, 
 it covers. Others matter by the ranks that they take, and in no other way.
 """
 
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -203,6 +204,11 @@ def resampled(judged: Judged, *, rng: np.random.Generator, n: int = N_RESAMPLES)
     Equal generators give all answers to the same images the same resamples, so that their figures are pairs.
     """
     return np.concatenate([judged.figure(weights) for weights in _resamples(judged.n_images, rng=rng, n=n)])
+
+
+def resampling(digest: str) -> np.random.Generator:
+    """The generator that the digest of a data set decides, so that resamples of the same images are the same."""
+    return np.random.default_rng(zlib.crc32(digest.encode()))
 
 
 def _resamples(n_images: int, *, rng: np.random.Generator, n: int) -> Iterator[np.ndarray]:

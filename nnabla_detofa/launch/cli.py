@@ -17,7 +17,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.main import get_args_parser
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from ..errors import ConfigError, refusals_of_the_disk
 from ..signals import handled_by, held_back
@@ -25,12 +25,12 @@ from .composition import (
     INPUT_ERRORS,
     SHIPPED,
     ShippedConfigs,
-    absolute_paths,
     compose,
     composing,
     find_config,
     message_of,
     plain,
+    plain_part,
     shipped_configs,
 )
 from .overrides import with_known_keys
@@ -55,12 +55,14 @@ usage: nnabla_detofa check -c FILE [OVERRIDE ...] [--json FILE]    reads the who
 
 usage: nnabla_detofa export RUN [--budget B | --rank N | --all] [--format onnx,nnp,h5] [--raw] [--out DIR]
        nnabla_detofa detect DETECTOR IMAGE|FOLDER ... [--out DIR] [--threshold T] [--json FILE]
+       nnabla_detofa evaluate DETECTOR -c FILE [OVERRIDE ...] [--json FILE]
 
   RUN                 the folder of a finished run, log/NAME; files go to its detectors/RANK-COST unless --out is given
   --budget B          the best detector of at most that cost; --rank N the N-th by cost; otherwise all
   --raw               ONNX with heat map, sizes and offsets as outputs instead of boxes, scores and labels
   DETECTOR            a folder detectors/RANK-COST, or a file in it; drawings go to detections/ unless --out is given
   --threshold T       only scores above it; without it 0.3 for drawings, and everything in FILE (COCO's results)
+  -c FILE             a configuration as above: its test split and metric say AP, and one image is timed here
 
 usage: nnabla_detofa compare RUN|NAME=RUN,RUN,...|MULTIRUN ... [--out DIR]    finished runs side by side
        RUN: a run's folder. NAME=RUN,RUN: runs of one method, with other seeds. MULTIRUN: a folder of runs, or log/NAME
@@ -86,6 +88,8 @@ def main(arguments: list[str] | None = None) -> int:
                 return check(arguments[1:])
             if arguments[:1] == ["compare"]:
                 return compare(arguments[1:])
+            if arguments[:1] == ["evaluate"]:
+                return evaluate(arguments[1:])
             failures = of_detectors(arguments) if arguments[:1] in DETECTORS else run_or_plan(arguments)
     except INPUT_ERRORS as error:
         failures = [error]
@@ -226,18 +230,33 @@ def check(arguments: list[str]) -> int:
     if arguments == ["--policy"]:
         print("\n".join(data_check.policy_table()))
         return DONE
-    given, arguments = taken(arguments, "--json")
-    if len(given) > 1 or given == [""]:
-        raise ConfigError("--json must be given with a file", key="--json", given=given)
-    file, rest = split_arguments(arguments)
+    place, file, rest = split_json(arguments)
     if file is None or any(argument.startswith("-") for argument in rest):
         raise ConfigError("check takes -c FILE, --json FILE and overrides, or --policy alone")
+    return data_check.check(plain_part(compose(file, rest), "dataloader", Path.cwd()), place)
+
+
+def evaluate(arguments: list[str]) -> int:
+    """The AP of a detector on the test split of a composed configuration."""
+    from . import detectors
+
+    place, file, rest = split_json(arguments)
+    names = [one for one in rest if "=" not in one or Path(one).exists()]
+    if file is None or len(names) != 1 or any(argument.startswith("-") for argument in rest):
+        raise ConfigError("evaluate takes a DETECTOR, -c FILE, --json FILE and overrides; -h shows how")
+    rest.remove(names[0])
     config = compose(file, rest)
-    if "dataloader" not in config:
-        raise ConfigError("the configuration lacks dataloader")
-    with composing():
-        dataloader = OmegaConf.to_container(config.dataloader, resolve=True, throw_on_missing=True)
-    return data_check.check(absolute_paths(dataloader, Path.cwd()), Path(given[0]) if given else None)
+    dataloader, hparams = (plain_part(config, group, Path.cwd()) for group in ("dataloader", "hparams"))
+    detectors.evaluate(names[0], dataloader, (hparams or {}).get("metric"), place)
+    return DONE
+
+
+def split_json(arguments: list[str]) -> tuple[Path | None, Path | None, list[str]]:
+    """The file of `--json`, if it is given, and what `split_arguments` makes of the other arguments."""
+    given, rest = taken(arguments, "--json")
+    if len(given) > 1 or given == [""]:
+        raise ConfigError("--json must be given with a file", key="--json", given=given)
+    return Path(given[0]).expanduser() if given else None, *split_arguments(rest)
 
 
 def compare(arguments: list[str]) -> int:

@@ -138,6 +138,14 @@ def plain(config: DictConfig, start: Path) -> dict[str, Any]:
         return absolute_paths(OmegaConf.to_container(config, resolve=True, throw_on_missing=True), start)
 
 
+def plain_part(config: DictConfig, group: str, start: Path) -> Any:
+    """A group of a composed configuration, as `plain` gives the whole; ConfigError where it has no such group."""
+    if group not in config:
+        raise ConfigError(f"the configuration lacks {group}", key=group)
+    with composing():
+        return absolute_paths(OmegaConf.to_container(config[group], resolve=True, throw_on_missing=True), start)
+
+
 def absolute_paths(config: Any, start: Path) -> Any:
     """`config` with the relative paths of `PATH_KEYS` made absolute: runs change into their own folder."""
     if isinstance(config, list):

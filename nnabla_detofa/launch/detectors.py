@@ -1,17 +1,20 @@
-"""The commands `export` and `detect`: what leaves a run, and what it finds in pictures (additions)."""
+"""The commands `export`, `detect` and `evaluate`: what leaves a run, and what it finds in pictures (additions)."""
 
 import argparse
 import sys
 from collections.abc import Iterable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from omegaconf import OmegaConf
 from tqdm import tqdm
 
+from ..data.data_check import require_place
 from ..errors import ConfigError, DataError, RunFolderError, refusals_of_the_disk, unknown
 from ..signals import held_back
+from ..storage.files import write_json
 from .composition import composing, plain
 
 FORMATS = ("onnx", "nnp", "h5")
@@ -42,9 +45,11 @@ def export(arguments: list[str]) -> None:
             raise unknown("format", name, FORMATS, key="--format")
     folder = given.run.expanduser().absolute()
     with held_back():  # a process that has half of nnabla crashes at its end
-        from ..deploy.export import FOLDER, available
+        from ..deploy.export import available
         from ..deploy.folder import write_detector
         from ..deploy.front import NEEDED, chosen, front_of_folder, lacks
+        from ..ranking import FOLDER
+        from ..report.links import renew_links
         from ..training import STATISTICS
     here, lacking = available()
     if lacking is not None and given.format is not None and "onnx" in formats:
@@ -59,6 +64,8 @@ def export(arguments: list[str]) -> None:
         out.mkdir(parents=True, exist_ok=True)
     for one in rows:
         print(write_detector(front, one, out, written, raw=given.raw), flush=True)
+    if out == folder / FOLDER:
+        renew_links(folder)
     if lacking is not None and "onnx" in formats:
         print(f"detector.onnx is left out: {lacking}")
 
@@ -96,10 +103,9 @@ def detect(arguments: list[str]) -> list[Exception]:
         from ..deploy.pictures import detect_in, pictures_in
     files, detector = pictures_in(given.pictures), Detector.load(given.detector)
     out = given.out or (Path("detections") if given.json is None else None)
-    bar = partial(tqdm, desc="detect", unit="image", dynamic_ncols=True, file=sys.stderr)
     with refusals_of_the_disk():
         failures: list[DataError] = detect_in(
-            detector, files, out=out, json=given.json, threshold=given.threshold, progress=bar
+            detector, files, out=out, json=given.json, threshold=given.threshold, progress=_bar("detect")
         )
     _say(len(files) - len(failures), (place for place in (out, given.json) if place is not None))
     if not failures:
@@ -109,6 +115,27 @@ def detect(arguments: list[str]) -> list[Exception]:
         if len(files) > 1
         else [*failures]
     )
+
+
+def evaluate(place: str, dataloader: Any, metric: Any, json: Path | None) -> None:
+    """`nnabla_detofa evaluate DETECTOR -c FILE`: of the configuration, its `dataloader` and its metric."""
+    if not isinstance(metric, str):
+        raise ConfigError("the configuration lacks hparams.metric", key="hparams.metric", given=metric)
+    with held_back():
+        from ..deploy import Detector
+        from ..deploy.evaluation import evaluated, lines, test_loader
+    require_place(json)
+    detector = Detector.load(place)
+    with refusals_of_the_disk():
+        with closing(test_loader(detector, dataloader)) as loader:
+            found = evaluated(detector, loader, metric, progress=_bar("evaluate"))
+        if json is not None:
+            write_json(json, found)
+    print("\n".join(lines(found)))
+
+
+def _bar(name: str) -> partial:
+    return partial(tqdm, desc=name, unit="image", dynamic_ncols=True, file=sys.stderr)
 
 
 def _say(n: int, places: Iterable[Path]) -> None:

@@ -9,13 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import RunFolderError
 from ..search import pareto_front
 from ..storage.files import read_json
 from .curves import read_curves
 from .pareto import millions
 
-FORMATS = (".onnx", ".nnp", ".h5", ".json")
 MEASURED = {"paths_warmup": "after warm-up", "paths_final": "after training"}
 DATA = "data.json"
 
@@ -25,7 +23,7 @@ def contents(folder: Path, summary: Mapping[str, Any], *, edges: Sequence[float]
     from . import figures  # Matplotlib takes a while to import
 
     unit, label = millions(summary["cost"]["name"])
-    rows = detector_rows(folder, summary)
+    rows = detector_rows(summary)
     draw = {"cost": label}
     stages = summary["seconds"]
     operations = _table(folder / "operations.csv") if "operations" in stages else []
@@ -66,55 +64,25 @@ def reasons(operations: Sequence[Mapping[str, str]]) -> list[tuple[str, str, int
     return [("kept by a guard" if kept else "pruned", reason, n) for (kept, reason), n in why.most_common()]
 
 
-def detector_rows(folder: Path, summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The found detectors and behind them the largest path: costs in millions, and links to the files of each."""
+def detector_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The found detectors and behind them the largest path: costs in millions."""
     rows = [*summary["pareto"], summary["largest"]]
     costs = np.array([row.get("cost", row["flops"]) for row in rows], float)
     best = pareto_front(costs, np.array([row["ap"] for row in rows], float))
-    places = _folders(folder)
     return [
         {
             **{
                 key: row.get(key)
-                for key in ("name", "budget", "score", "ap", "ap_interval", "ap_per_class", "equal_to")
+                for key in ("name", "budget", "score", "ap", "ap_interval", "ap_per_class", "equal_to", "file")
             },
             "number": number + 1,
             "path": row["path"],
             "cost": costs[number] / 1e6,
             "flops": row["flops"] / 1e6,
             "on_front": number in best,
-            "files": _files(folder, places.get(tuple(row["path"])) or _named(folder, row.get("file"))),
         }
         for number, row in enumerate(rows)
     ]
-
-
-def _folders(folder: Path) -> dict[tuple[int, ...], Path]:
-    """The folder of each exported detector by its path."""
-    return {_path_of(file): file.parent for file in sorted((folder / "detectors").glob("*/detector.json"))}
-
-
-def _path_of(file: Path) -> tuple[int, ...]:
-    """Of an exported detector; empty where the file does not say."""
-    try:
-        return tuple(read_json(file)["path"])
-    except (RunFolderError, KeyError, TypeError):
-        return ()
-
-
-def _named(folder: Path, file: str | None) -> Path | None:
-    """The folder that a row names, if it is one inside the run's."""
-    place = folder / file if file else None
-    if place is not None and place.is_file():
-        place = place.parent
-    return place if place is not None and place.is_dir() and place.resolve().is_relative_to(folder.resolve()) else None
-
-
-def _files(folder: Path, place: Path | None) -> list[tuple[str, str]]:
-    """The files of a detector: the kind of each, and where it is below the run's folder."""
-    there = [] if place is None else [one for one in place.glob("detector.*") if one.suffix in FORMATS]
-    there.sort(key=lambda one: FORMATS.index(one.suffix))
-    return [(one.suffix[1:], one.relative_to(folder).as_posix()) for one in there]
 
 
 def class_rows(summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[float | None]]]:

@@ -5,7 +5,7 @@ from fnmatch import fnmatchcase
 
 from ..storage import Stages
 from ..storage.files import write_text
-from .page import PAGE
+from .links import PAGE
 
 README = "README.txt"
 KNOWN = {

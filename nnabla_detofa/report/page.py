@@ -3,6 +3,7 @@
 import platform
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from ..storage import Kept
 from ..storage.files import write_text
 from ..training import Run
 from .contents import contents, flat
+from .links import PAGE, links
 from .samples import sample_images
 
-PAGE, TEMPLATE = "report.html", "report.html.j2"
+TEMPLATE = "report.html.j2"
 PACKAGES = (
     "nnabla-detofa",
     "nnabla",
@@ -73,7 +75,7 @@ def page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"figures": _figures, "duration": _duration}
+    environment.filters |= {"figures": _figures, "duration": _duration, "links": partial(links, folder)}
     given = {"name": folder.name, "settings": settings, "versions": versions, "samples": samples}
     given["now"] = f"{datetime.now():%Y-%m-%d %H:%M}"
     return environment.get_template(TEMPLATE).render(**contents(folder, summary, edges=edges), **given)

@@ -8,13 +8,14 @@ from io import BytesIO, StringIO
 
 import numpy as np
 
+from ..ranking import folders
 from ..search import pareto_front
 from ..search_stages import Detector
 from ..space import CostModel, SearchSpace
 from ..storage import Stages
 from ..storage.files import write_bytes, write_text
 
-COLUMNS = ("budget", "flops", "score", "ap", "ap_low", "ap_high", "on_front", "genotype")
+COLUMNS = ("budget", "flops", "score", "ap", "ap_low", "ap_high", "on_front", "file", "genotype")
 MILLIONS = {
     "flops": ("MMAC", "MACs of the detector (millions)"),
     "parameters": ("Mval", "parameters of the detector (millions)"),
@@ -33,16 +34,16 @@ def write_pareto(
 ) -> None:
     """`pareto.csv` of the found detectors, and `pareto.png` of them and the last, the largest path.
 
-    Where the cost is not FLOPs every row has it too, and the table says its unit.
+    Where the cost is not FLOPs every row has it too, and the table says its unit. `file` is the detector's folder.
     """
     table = StringIO(newline="")
     columns = COLUMNS if cost.name == "flops" else ("budget", "flops", "cost", "unit", *COLUMNS[2:])
     writer = csv.DictWriter(table, columns, extrasaction="ignore")
     writer.writeheader()
-    for one in detectors[:-1]:
+    for one, file in zip(detectors[:-1], folders(detectors), strict=False):
         ends = dict(zip(("ap_low", "ap_high"), one.ap_interval or (), strict=False))
         genotype = json.dumps(space.genotype(one.genes))
-        writer.writerow({**one.to_dict(), **ends, "unit": cost.unit, "genotype": genotype})
+        writer.writerow({**one.to_dict(), **ends, "unit": cost.unit, "file": file, "genotype": genotype})
     write_text(folder / "pareto.csv", table.getvalue())
     costs = cost(np.array([one.path for one in detectors], np.int8))
     front = pareto_front(costs, np.array([one.ap for one in detectors]))

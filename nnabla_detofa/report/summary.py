@@ -5,6 +5,7 @@ from typing import Any
 
 from ..options import IMAGE_SIZE
 from ..pruning_stages import rejected_shares
+from ..ranking import folders
 from ..search_stages import Detector
 from ..space import SearchSpace
 from ..training import FINETUNE, Run, cost_summary, sampler_state
@@ -26,7 +27,11 @@ def report(run: Run, space: SearchSpace, quality: dict[str, Any] | None, detecto
 
 def summary(run: Run, space: SearchSpace, quality: dict[str, Any] | None, detectors: list[Detector]) -> dict[str, Any]:
     """Content of `summary.json`."""
-    options, (*pareto, largest) = run.options, detectors
+    options = run.options
+    *pareto, largest = [
+        {**one.to_dict(), "file": file} for one, file in zip(detectors, folders(detectors), strict=True)
+    ]
+    *parts, largest_parts = [_parts(run, one) for one in detectors]
     state = sampler_state(run.folder, FINETUNE) if options.pruning.prunes else None
     return {
         "seed": options.seed,
@@ -42,9 +47,9 @@ def summary(run: Run, space: SearchSpace, quality: dict[str, Any] | None, detect
         "metric": options.metric,
         "classes": list(run.data["test"].classes),
         "cost": cost_summary(run.cost, run.folder),
-        "pareto": [one.to_dict() for one in pareto],
-        "largest": largest.to_dict(),
-        "parts": {"pareto": [_parts(run, one) for one in pareto], "largest": _parts(run, largest)},
+        "pareto": pareto,
+        "largest": largest,
+        "parts": {"pareto": parts, "largest": largest_parts},
     }
 
 

@@ -11,17 +11,13 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Generic, TypeVar
-
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from typing import Any, Generic, TypeVar
 
 from ..errors import RunFolderError
 from .files import checksum, flush, read_json, write_json
+from .manifest import MANIFEST, Record, read_manifest, write_manifest
 
 T = TypeVar("T")
-MANIFEST = "stages.json"
-FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*$")]  # in the run folder itself, and no pattern
-ANEW = "delete it to run all stages again, which go on from checkpoints of the same settings"
 
 
 @dataclass(frozen=True)
@@ -45,21 +41,6 @@ class Work:
     steps: int = 0
     batch: int = 0
     images: int = 0
-
-
-class Record(BaseModel):
-    """Entry of a stage in `stages.json`."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-    digest: str
-    inputs: dict[str, Any]
-    files: list[FileName]
-    after: list[str]
-    on_chain: bool = True  # or no other comes after it unless it says so
-    sums: dict[FileName, str] = {}
-    seconds: Annotated[float, Field(ge=0, lt=1e10)] = 0.0
-    done: bool = False
 
 
 class Rehearsal:
@@ -106,7 +87,7 @@ class Stages:
         self.path, self.writes = path, writes
         self._say, self._barrier = say, barrier
         path.mkdir(parents=True, exist_ok=True)
-        self._records = _read_manifest(path / MANIFEST) if (path / MANIFEST).is_file() else {}
+        self._records = read_manifest(path) if (path / MANIFEST).is_file() else {}
         self._passed: dict[str, str] = {}  # digests of the stages of this session, by name
         self._last: str | None = None  # the stage that the next one comes after
         self._present: Record | None = None  # of the stage that is at work
@@ -250,7 +231,7 @@ class Stages:
                 )
         place = self._move_aside({file for record in stale.values() for file in record.files})
         if self.writes:
-            write_json(place / MANIFEST, _dumped(stale))
+            write_manifest(place, stale)
         for stage in stale:
             del self._records[stage]
         self._say(f"{name}: its settings changed; results from here on were moved to {place}")
@@ -269,19 +250,7 @@ class Stages:
 
     def _save(self) -> None:
         if self.writes:
-            write_json(self / MANIFEST, _dumped(self._records))
-
-
-def _dumped(records: dict[str, Record]) -> dict[str, Any]:
-    return {name: record.model_dump() for name, record in records.items()}
-
-
-def _read_manifest(file: Path) -> dict[str, Record]:
-    """The record of stages; RunFolderError for anything else. A stage in it may come after one that is not there."""
-    try:
-        return TypeAdapter(dict[str, Record]).validate_python(read_json(file))
-    except (RunFolderError, ValidationError) as error:
-        raise RunFolderError(f"{file} is no record of stages, or of another version; {ANEW}") from error
+            write_manifest(self.path, self._records)
 
 
 def _brief(old: dict, new: dict) -> str:

@@ -66,7 +66,10 @@ class Task(Options):
 
     def assess(self, metric: str, network, loader, *, rng: np.random.Generator) -> Assessment:
         """The figure, of classes and of resampled images too; the network answers once."""
-        answers = self.answers(network, loader)
+        return self.assessed(metric, self.answers(network, loader), loader, rng=rng)
+
+    def assessed(self, metric: str, answers: Any, loader, *, rng: np.random.Generator) -> Assessment:
+        """As `assess`, of answers that are there."""
         judged = self.judged(metric, answers, loader)
         per_class = judged.per_class(np.ones((1, judged.n_images), int))[0]
         return Assessment(self.figure_of(metric, answers, loader), per_class, resampled(judged, rng=rng))

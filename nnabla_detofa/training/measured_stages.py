@@ -1,12 +1,11 @@
 """Measuring many paths, shared by all processes, in tables that grow (Algorithm 1, line 3; Section 4.1)."""
 
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from ..detection import N_RESAMPLES
+from ..detection import N_RESAMPLES, resampling
 from ..errors import ConfigError, NumericError
 from ..storage import Kept, MeasuredPaths, PathTable, Work
 from .measuring import FixedImages, PathMeasurer
@@ -212,7 +211,7 @@ def assessed(
 
     def value(path: np.ndarray) -> np.ndarray:
         measure.prepare(path)
-        rng = np.random.default_rng(zlib.crc32(loader.split_digest.encode()))
+        rng = resampling(loader.split_digest)
         one = np.hstack(run.model.task.assess(run.options.metric, run.model, loader, rng=rng))
         behind(path)
         return one
