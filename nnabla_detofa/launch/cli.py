@@ -241,13 +241,12 @@ def evaluate(arguments: list[str]) -> int:
     from . import detectors
 
     place, file, rest = split_json(arguments)
-    names = [one for one in rest if "=" not in one or Path(one).exists()]
-    if file is None or len(names) != 1 or any(argument.startswith("-") for argument in rest):
-        raise ConfigError("evaluate takes a DETECTOR, -c FILE, --json FILE and overrides; -h shows how")
-    rest.remove(names[0])
-    config = compose(file, rest)
+    if file is None or not rest or any(argument.startswith("-") for argument in rest):
+        raise ConfigError("evaluate takes a DETECTOR, -c FILE, overrides and --json FILE; -h shows how")
+    detector, *overrides = rest
+    config = compose(file, overrides)
     dataloader, hparams = (plain_part(config, group, Path.cwd()) for group in ("dataloader", "hparams"))
-    detectors.evaluate(names[0], dataloader, (hparams or {}).get("metric"), place)
+    detectors.evaluate(detector, dataloader, (hparams or {}).get("metric"), place)
     return DONE
 
 

@@ -234,3 +234,16 @@ def test_flaws_are_told_once(voc, caplog):
         "VOC2007 trainval: 1 x image with more than max_objects objects: trained on the largest of them (full.jpg)",
         "VOC2007 trainval: 1 x image without boxes: kept: all of it is background (bad.xml)",
     ]
+
+
+def test_stills_are_what_batches_are_made_of(filled_voc):
+    loader = make(filled_voc, False, False, workers=2)
+    (batches, stills), options = (list(loader.batches()), list(loader.stills())), loader.options
+    images = np.concatenate([batch.images[: batch.n_valid] for batch in batches])
+    matrices = np.concatenate([batch.matrix[: batch.n_valid] for batch in batches])
+    assert len(stills) == len(images) == 5
+    for (pixels, matrix), image, own in zip(stills, images, matrices, strict=True):
+        assert (pixels.dtype, pixels.shape, pixels.flags.c_contiguous) == (np.uint8, (64, 64, 3), True)
+        np.testing.assert_allclose((pixels[..., 0] / 255 - MEAN) / DEVIATION, image[0], atol=1e-5)
+        np.testing.assert_array_equal(matrix / options.output_stride, own)
+    loader.close()

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -62,6 +63,19 @@ def test_export_of_some(run):
     assert {one.suffix for one in only.iterdir()} == {".json", ".nnp", ".h5"}  # the other file stayed
 
 
+def test_the_page_leads_to_what_is_exported_later(again):
+    """And the same command finds nothing changed."""
+    page, folder = again.folder / "report.html", sorted((again.folder / "detectors").iterdir())[0]
+    whole = page.read_text()
+    shutil.rmtree(folder)
+    for formats, n in (("nnp", 1), ("h5", 2), ("onnx", 3)):
+        assert again.run("export", str(again.folder), "--rank", "1", "--format", formats).code == 0
+        text = page.read_text()
+        assert len(set(re.findall(rf"detectors/{folder.name}/detector\.(?:onnx|h5|nnp)", text))) == n
+    assert text == whole
+    assert (again().ran, page.read_text()) == ([], whole)
+
+
 def test_a_run_of_before_has_its_statistics_estimated_anew(finished, again):
     kept = arrays(again.folder / "statistics.h5")
     (again.folder / "statistics.h5").unlink()
@@ -69,7 +83,7 @@ def test_a_run_of_before_has_its_statistics_estimated_anew(finished, again):
     shutil.copytree(
         next(finished[0].folder.glob(".*/config.yaml")).parent, again.folder / ".config", dirs_exist_ok=True
     )
-    before = {name: content for name, content in again.results().items() if name != "stages.json"}
+    before = {name: one for name, one in again.results().items() if name not in ("stages.json", "report.html")}
     answer = again.run("export", str(again.folder), "--format", "nnp")
     assert answer.code == 0, answer.err
     found = arrays(again.folder / "statistics.h5")

@@ -9,9 +9,10 @@ from small_runs import arrays
 
 from nnabla_detofa.deploy import export
 from nnabla_detofa.deploy.folder import FORMATS
-from nnabla_detofa.deploy.front import chosen, front_of_folder, ranked
+from nnabla_detofa.deploy.front import chosen, front_of_folder
 from nnabla_detofa.deploy.nnp import maps_of
 from nnabla_detofa.errors import HostError, SpaceError
+from nnabla_detofa.ranking import folders, ranked
 from nnabla_detofa.search_stages import Detector
 from nnabla_detofa.supernet import NETWORKS, extract, load_weights
 from nnabla_detofa.training import measurer
@@ -34,6 +35,7 @@ def test_each_detector_has_one_folder_by_cost():
     assert [one.folder for one in rows] == ["1-1.25M", "2-3M", "3-9M"]
     assert [one.budgets for one in rows] == [(2e6,), (4e6, 8e6), ()]
     assert [one.rank for one in rows] == [1, 2, 3]
+    assert folders(ROWS) == [f"detectors/{name}" for name in ("2-3M", "1-1.25M", "2-3M", "3-9M")]
     other_cost = [found((0, 0), 5, cost=8, budget=1.0), found((0, 1), 6, cost=7, budget=1.0)]
     assert [one.detector.path for one in ranked(other_cost)] == [(0, 1), (0, 0)]
     many = ranked([found((0, number), number) for number in range(1, 11)])
@@ -64,6 +66,17 @@ def test_a_run_writes_a_folder_for_each(finished, front):
     for one in front.rows:
         names = {file.name for file in (folder / one.folder).iterdir()}
         assert names == {*(f"detector.{kind}" for kind in ("json", "onnx", "nnp", "h5")), "sums.json"}
+
+
+def test_rows_name_the_folder_of_their_detector(finished):
+    summary, table = finished[0].json("summary.json"), finished[0].rows("pareto.csv")
+    assert [row["file"] for row in table] == [row["file"] for row in summary["pareto"]]
+    for row in (*summary["pareto"], summary["largest"]):
+        said = json.loads((finished[0].folder / row["file"] / "detector.json").read_text())
+        assert {key: row[key] for key in said.keys() & row.keys()} == {
+            key: said[key] for key in said.keys() & row.keys()
+        }
+        assert {"ap", "ap_interval", "ap_per_class", "on_front", "path"} <= said.keys() & row.keys()
 
 
 def test_what_a_description_says(finished, front, ready):

@@ -9,6 +9,7 @@ import pytest
 from nnabla_detofa.report.contents import by_name, data_parts, detector_rows, flat, reasons
 from nnabla_detofa.report.curves import read_curves
 from nnabla_detofa.report.folder import explain
+from nnabla_detofa.report.links import renew_links
 from nnabla_detofa.report.page import page, smallest
 from nnabla_detofa.report.samples import shares, thumbnail
 
@@ -63,7 +64,7 @@ def summary():
         "seconds": {"warmup": 5.0, "paths_warmup": 1.0, "operations": 2.0, "finetune": 300.0, "paths_final": 2.0},
         **{"path_pruning_share": 0.1, "rejected_share": 0.25, "rejected_share_per_bucket": [0.25]},
         "filter_quality": {"filter": RANKS, "same_images": {NASTY: RANKS, "FLOPs": {**RANKS, "kendall_tau": None}}},
-        "pareto": [row(1, 0.2, **own, equal_to=[2]), row(2, 0.1, **own)],
+        "pareto": [row(1, 0.2, **own, equal_to=[2], file="detectors/1-<&>M"), row(2, 0.1, **own, file="../secret")],
         "largest": largest,
     }
 
@@ -89,14 +90,15 @@ def write(tmp_path):
     )
     exported = folder / "detectors" / "1-<&>M"
     exported.mkdir(parents=True)
-    (exported / "detector.json").write_text(json.dumps({"path": [1, -1]}))
-    for name in ("detector.onnx", "sums.json", "detector.tmp"):
+    for name in ("detector.json", "detector.onnx", "sums.json", "detector.tmp"):
         (exported / name).write_text("")
 
     def written(summary):
         own = {"settings": [(NASTY, NASTY)], "versions": {NASTY: NASTY}}
         samples = [{"name": NASTY, "pictures": [PICTURE]}]
-        return folder, Page(page(folder, summary, edges=[1e7, 2e7, 3e7], samples=samples, **own))
+        text = page(folder, summary, edges=[1e7, 2e7, 3e7], samples=samples, **own)
+        (folder / "report.html").write_text(text)
+        return folder, Page(text)
 
     return written
 
@@ -136,24 +138,36 @@ def test_nothing_from_data_is_html(write, summary):
 
 
 def test_links_lead_to_the_files_of_a_detector(write, summary):
+    def links(found):
+        return [one for one in found.values("href") if not one.startswith("#")]
+
     folder, found = write(summary)
-    links = [one for one in found.values("href") if not one.startswith("#")]
-    assert links == [f"detectors/1-%3C%26%3EM/detector.{kind}" for kind in ("onnx", "json")]
-    rows = detector_rows(
-        folder, {**summary, "pareto": [row(2, 0.1, file="../../etc"), row(2, 0.1, file="detectors/1-<&>M")]}
-    )
-    assert [[kind for kind, _ in one["files"]] for one in rows] == [[], ["onnx", "json"], []]
+    (folder.parent / "secret").mkdir()
+    (folder.parent / "secret" / "detector.onnx").touch()
+    assert links(found) == [f"detectors/1-%3C%26%3EM/detector.{kind}" for kind in ("onnx", "json")]
+    assert links(write(summary)[1]) == links(found)
+    (folder / "detectors" / "1-<&>M" / "detector.h5").touch()
+    (folder / "stages.json").write_text("{}")
+    renew_links(folder)
+    text = (folder / "report.html").read_text()
+    assert links(Page(text)) == [f"detectors/1-%3C%26%3EM/detector.{kind}" for kind in ("onnx", "h5", "json")]
+    assert Page(text).text == found.text.replace("onnx json", "onnx h5 json")  # nothing else changed
 
 
-def test_rows_of_another_cost_and_the_front(tmp_path, summary):
+def test_a_run_without_a_page_gets_none(tmp_path):
+    renew_links(tmp_path)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_rows_of_another_cost_and_the_front(summary):
     pareto = [row(1, 0.2, cost=4 * 10**6), row(2, 0.1, cost=10**6)]
-    rows = detector_rows(tmp_path, {**summary, "pareto": pareto, "largest": {**summary["largest"], "cost": 5 * 10**6}})
+    rows = detector_rows({**summary, "pareto": pareto, "largest": {**summary["largest"], "cost": 5 * 10**6}})
     assert [(one["cost"], one["flops"], one["on_front"]) for one in rows] == [
         (4, 10, True),
         (1, 20, True),
         (5, 30, True),
     ]
-    assert detector_rows(tmp_path, summary)[1]["on_front"] is False
+    assert detector_rows(summary)[1]["on_front"] is False
     assert (smallest({"pareto": pareto}), smallest(summary)) == ([2, -1], [1, -1])
 
 

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from nnabla_detofa.errors import RunFolderError
-from nnabla_detofa.storage import Kept, Rehearsal, Stages, Work
+from nnabla_detofa.storage import Kept, Rehearsal, Stages, Work, restamp
 
 
 class Session:
@@ -309,3 +309,23 @@ def test_a_record_that_is_none_is_said(tmp_path, stages):
     file.write_text(stages if isinstance(stages, str) else json.dumps(stages))
     with pytest.raises(RunFolderError, match="stages.json .*; delete it to run all stages again"):
         Stages(tmp_path, say=print)
+
+
+def test_a_file_that_is_written_anew_on_purpose_is_as_its_stage_left_it(session, path):
+    session().chain(a=1, b=2)
+    (path / "a.json").write_text("[1]")
+    restamp(path, "a.json")
+    restamp(path, "of no stage")
+    again = session()
+    assert (again.stage("a", 1), again.ran) == ([1], [])
+    assert again.stage("b", 2) == 2 and again.ran == []
+    (path / "b.json").write_text("[2]")
+    third = session()
+    assert third.stage("a", 1) == [1] and third.stage("b", 2) == 2 and third.ran == ["b"]
+
+
+def test_what_is_no_record_cannot_be_restamped(path):
+    path.mkdir(parents=True)
+    (path / "stages.json").write_text("[]")
+    with pytest.raises(RunFolderError):
+        restamp(path, "a.json")
