@@ -216,8 +216,8 @@ def rated(detectors: Sequence[Detector], costs: np.ndarray, found: Assessed) -> 
 
 def equals(resampled: np.ndarray, i: int) -> list[int]:
     """Numbers, from 1 on, of the other rows that the i-th cannot be told from on the same resampled images."""
-    others = [j for j in range(len(resampled)) if j != i]
-    return [j + 1 for j in others if paired_difference(resampled[i], resampled[j]).holds(0)]
+    alike = paired_difference(resampled[i], resampled).holds(0)
+    return [j + 1 for j in np.flatnonzero(alike).tolist() if j != i]
 
 
 def _npy(array: np.ndarray) -> bytes:

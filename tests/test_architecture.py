@@ -45,7 +45,7 @@ GRANTS = {
     "ranking": "search_stages",
     "shrinking": "space supernet training",
     "report": "numpy nnabla cv2 jinja2 matplotlib scipy tensorboard "
-    "data options pruning_stages ranking search_stages search space storage tasks training",
+    "data detection options pruning_stages ranking search_stages search space storage tasks training",
     "algorithm": "deploy filter_stages pruning_stages search_stages shrinking report space training",
     "pretraining": "numpy nnabla filter_stages shrinking report space supernet training",
     "searcher": "algorithm pretraining report run_options host search_stages storage threads training",

@@ -223,29 +223,34 @@ def _resamples(n_images: int, *, rng: np.random.Generator, n: int) -> Iterator[n
 
 
 class Interval(NamedTuple):
-    """From `low` to `high`, both ends in it; nan where nothing is known."""
+    """From `low` to `high`, both ends in it; nan where nothing is known. Numbers, or arrays of one shape."""
 
-    low: float
-    high: float
+    low: Any
+    high: Any
 
-    def holds(self, value: float) -> bool:
-        """Whether `value` is in it."""
-        return self.low <= value <= self.high
+    def holds(self, value: float) -> Any:
+        """Whether `value` is in it; a bool, or an array of them."""
+        return (self.low <= value) & (value <= self.high)
 
 
 def interval(figures: np.ndarray) -> Interval:
-    """The percentile interval of the figures of resamples, those that are not defined left out."""
-    defined = figures[~np.isnan(figures)]
-    if not len(defined):
-        return Interval(np.nan, np.nan)
-    return Interval(*np.quantile(defined, [(1 - SHARE) / 2, (1 + SHARE) / 2]).tolist())
+    """The percentile interval of the figures of resamples, (…, resamples), those that are not defined left out; its
+    ends are (…)."""
+    figures = np.asarray(figures, np.float64)
+    ends = np.full((2, *figures.shape[:-1]), np.nan)
+    defined = ~np.isnan(figures).all(axis=-1)
+    if defined.any():
+        ends[:, defined] = np.nanquantile(figures[defined], [(1 - SHARE) / 2, (1 + SHARE) / 2], axis=-1)
+    return Interval(*(ends if ends.ndim > 1 else ends.tolist()))
 
 
 def paired_difference(first: np.ndarray, second: np.ndarray) -> Interval:
-    """The interval of how much better `first` is, by both figures on the same resamples; 0 in it: no one is better.
+    """The interval of how much better `first` is, by both figures on the same resamples, (…, resamples); 0 in it: no
+    one is better.
 
     DataError where they are of another number of resamples.
     """
-    if np.shape(first) != np.shape(second):
-        raise DataError(f"figures of {np.shape(first)} and {np.shape(second)} resamples are no pairs; draw both alike")
-    return interval(np.asarray(first) - np.asarray(second))
+    first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    if first.shape[-1:] != second.shape[-1:]:
+        raise DataError(f"figures of {first.shape} and {second.shape} resamples are no pairs; draw both alike")
+    return interval(first - second)

@@ -6,10 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..detection.bootstrap import SHARE
 from ..errors import ConfigError
 from .finished_runs import SEED, FinishedRun, differing, folders_of, only_seeds_differ
-
-SHARE = 0.95  # that an interval holds
 
 
 class Estimate(NamedTuple):

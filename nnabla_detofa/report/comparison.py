@@ -9,23 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from .compared_methods import SHARE, Estimate, Method
+from ..detection import paired_difference
+from .compared_methods import Estimate, Method
 from .finished_runs import PRUNING, SAMPLING, SEARCHING, differing, require_same_task, short_names
 
 NOTHING = "–"
 GROUPS = (SAMPLING, PRUNING, SEARCHING)  # of stages
 COLUMNS = ("budget", "ap", "ap_low", "ap_high", "cost", "difference", "difference_low", "difference_high", "paired")
 LONGEST = 24  # characters of a setting in a table
-
-
-def paired(first: np.ndarray, other: np.ndarray, value: np.ndarray) -> Estimate:
-    """The gain of `other`, with the percentile interval of the differences on the same resampled images, both
-    (points, resamples); `value` is the difference itself."""
-    differences, known = other - first, ~np.isnan(value)
-    ends = np.full((2, len(value)), np.nan)
-    if known.any():
-        ends[:, known] = np.nanquantile(differences[known], [(1 - SHARE) / 2, (1 + SHARE) / 2], axis=1)
-    return Estimate(value, *ends)
 
 
 def unpaired(first: Estimate, other: Estimate) -> Estimate:
@@ -67,7 +58,7 @@ class Comparison:
         for method, (other, _) in zip(self.methods[1:], self.points[1:], strict=True):
             own = method.resampled(self.budgets)
             if resampled is not None and own is not None and own.shape == resampled.shape:
-                found.append((paired(resampled, own, other.value - first.value), True))
+                found.append((Estimate(other.value - first.value, *paired_difference(own, resampled)), True))
             else:
                 found.append((unpaired(first, other), False))
         return found

@@ -162,6 +162,18 @@ def test_an_interval_is_as_wide_as_theory_says():
     assert np.isnan(interval(np.full(3, np.nan))).all()
 
 
+def test_intervals_of_rows_are_those_of_each_row():
+    figures = np.random.default_rng(0).normal(size=(2, 3, 50))
+    figures[0, 1, ::2], figures[1, 2] = np.nan, np.nan
+    low, high = interval(figures)
+    for place in np.ndindex(2, 3):
+        np.testing.assert_equal((low[place], high[place]), tuple(interval(figures[place])))
+    assert np.isnan(low).sum() == np.isnan(high).sum() == 1
+    among = paired_difference(figures[0, 0], figures)
+    np.testing.assert_equal(among.low[0, 2], paired_difference(figures[0, 0], figures[0, 2]).low)
+    assert among.holds(0)[0, 0] and not among.holds(0)[1, 2]
+
+
 def test_pairs_tell_detectors_apart_that_their_intervals_do_not():
     """One that is right where the other is and in a few images more is better, however hard the images are."""
     n, rng = 300, np.random.default_rng(0)
