@@ -1,28 +1,32 @@
 """Files of a comparison: a page, a table and a picture (Fig. 5; the page is an addition)."""
 
 import csv
-import logging
-import warnings
-from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from html import escape
-from io import BytesIO, StringIO
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from ..search import pareto_front
-from ..storage.files import refused, write_bytes, write_text
-from .compared_methods import read_methods
+from ..storage.files import refused, write_bytes
+from . import figures
+from .compared_methods import Estimate, read_methods
 from .comparison import NOTHING, Comparison
 
 FILES = ("comparison.html", "comparison.csv", "comparison.png")
-STYLE = """body { font: 16px/1.5 sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; color: #222 }
-div { overflow-x: auto; margin: 1.5rem 0 } table { border-collapse: collapse; white-space: nowrap }
+STYLE = """body { font: 1rem/1.5 system-ui, sans-serif; margin: 1rem auto; max-width: 75rem; padding: 0 1rem }
+h1 { font-size: 1.6rem; line-height: 1.2 } p { max-width: 42rem; margin: .5rem 0 }
+div { overflow-x: auto; margin: 1.5rem 0 } table { border-collapse: collapse; white-space: nowrap; font-size: .9em }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid #ddd; text-align: right; font-variant-numeric: tabular-nums }
-th:first-child, td:first-child { text-align: left } img { max-width: 100%; height: auto }
-@media print { body { margin: 0; max-width: none; font-size: 9px } div { overflow: visible } }"""
+th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: #fff; padding-left: 0;
+  min-width: 5.5em; max-width: 9em; white-space: normal; overflow-wrap: break-word }
+img { width: 100%; max-width: 40rem; height: auto; display: block }
+@page { size: landscape }
+@media print { body { margin: 0; max-width: none; font-size: 9pt } div { overflow: visible; font-size: 8pt }
+  img { max-width: 11cm } div, img { break-inside: avoid } th, td { padding: .2em .5em } }"""
 
 
 def compare(given: Sequence[str], out: Path) -> Iterator[str]:
@@ -30,12 +34,12 @@ def compare(given: Sequence[str], out: Path) -> Iterator[str]:
     compare. Nothing is trained or measured."""
     comparison = Comparison(read_methods(given))
     lines = list(text_of(comparison))
-    png = picture(comparison)
+    figure = picture(comparison)
+    contents = (page(comparison, figures.as_uri(figure)).encode(), table(comparison).encode(), figures.as_png(figure))
     with refused(out):
         out.mkdir(parents=True, exist_ok=True)
-    for name, content in zip(FILES, (page(comparison, png), table(comparison)), strict=False):
-        write_text(out / name, content)
-    write_bytes(out / FILES[-1], png)
+    for name, content in zip(FILES, contents, strict=True):
+        write_bytes(out / name, content)
     return iter([*lines, f"{out}: {', '.join(FILES)}"])
 
 
@@ -62,11 +66,11 @@ def table(comparison: Comparison) -> str:
     return text.getvalue()
 
 
-def page(comparison: Comparison, png: bytes) -> str:
-    """One HTML file without links: picture, remarks and tables."""
+def page(comparison: Comparison, uri: str) -> str:
+    """One HTML file without links: the picture at `uri`, remarks and tables."""
     title = f"{len(comparison.methods)} methods compared"
     remarks = "\n".join(f"<p>{escape(one)}</p>" for one in comparison.remarks)
-    image = f'<img alt="AP over cost" src="data:image/png;base64,{b64encode(png).decode()}">'
+    image = f'<img alt="AP over cost" src="{uri}">'
     tables = "\n".join(f"<div><table>\n{_rows(rows)}\n</table></div>" for rows in comparison.tables())
     return (
         '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">\n'
@@ -84,45 +88,36 @@ def _rows(rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def picture(comparison: Comparison) -> bytes:
-    """AP over cost as PNG: of each method a line through its front and fainter what that dominates, with intervals; a
-    method of one detector is a dashed line at its AP."""
-    logging.getLogger("matplotlib.font_manager").setLevel(logging.WARNING)  # it tells of its cache as it is imported
-    from matplotlib.figure import Figure  # not pyplot, which would ask for a screen
-
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    axes = figure.subplots()
-    for budget in comparison.budgets:
-        axes.axvline(budget / 1e6, color="0.9", linewidth=1, zorder=0)
+def picture(comparison: Comparison) -> Figure:
+    """AP over cost: of each method a line through its front, and hollow what that dominates, with intervals; a method
+    of one detector is a dashed line at its AP."""
+    methods = []
     for i, (method, (found, costs)) in enumerate(zip(comparison.methods, comparison.points, strict=True)):
-        style: dict[str, Any] = {"color": f"C{i % 10}", "label": _label(comparison, i)}
-        if not method.searched:
-            axes.axhline(100 * found.value[-1], linestyle="--", **style)
-            continue
-        cost, aps, low, high = (values[:-1] for values in (costs / 1e6, *(100 * one for one in found)))
-        front = pareto_front(cost, aps)
-        axes.plot(cost[front], aps[front], "o-", **style)
-        axes.plot(np.delete(cost, front), np.delete(aps, front), "o", color=style["color"], alpha=0.3)
-        axes.vlines(cost, low, high, color=style["color"], alpha=0.4)
-    task = comparison.task
-    axes.set(xlabel=f"millions of {task['unit']}; budgets in grey", ylabel=f"AP (%), {task['metric']}")
-    axes.set_title(_unmarked(f"trained on {task['dataset']}"))
-    figure.legend(loc="outside right upper", frameon=False, title="method")
-    axes.spines[["top", "right"]].set_visible(False)
-    content = BytesIO()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # a name that the font cannot write is in the page
-        figure.savefig(content, format="png", dpi=150)
-    return content.getvalue()
+        rows = slice(-1) if method.searched else slice(-1, None)
+        points = _points(Estimate(*(one[rows] for one in found)), costs[rows] / 1e6)
+        methods.append({"label": _label(comparison, i), "points": points, "alone": not method.searched})
+    task, budgets = comparison.task, [budget / 1e6 for budget in comparison.budgets]
+    return figures.fronts(methods, budgets=budgets, cost=f"millions of {task['unit']}", metric=task["metric"])
+
+
+def _points(found: Estimate, costs: np.ndarray) -> list[dict[str, Any]]:
+    """What is known of AP at these costs, as a figure takes it."""
+    value, low, high = found
+    known = np.flatnonzero(~np.isnan(value))
+    front = known[pareto_front(costs[known], value[known])]
+    return [
+        {
+            "cost": costs[i],
+            "ap": value[i],
+            "on_front": i in front,
+            "ap_interval": None if np.isnan(low[i]) else (low[i], high[i]),
+        }
+        for i in known
+    ]
 
 
 def _label(comparison: Comparison, i: int) -> str:
     """A method's name with what it has of its own, a line each."""
     name, n = comparison.methods[i].name, len(comparison.methods[i].runs)
     own = [f"{setting}: {values[i]}" for setting, values in comparison.settings[:2] if values[i] != NOTHING]
-    return _unmarked("\n".join([name + (f" ({n} runs)" if n > 1 else ""), *own]))
-
-
-def _unmarked(text: str) -> str:
-    """Without mathematics in it."""
-    return text.replace("$", r"\$")
+    return "\n".join([name + (f" ({n} runs)" if n > 1 else ""), *own])

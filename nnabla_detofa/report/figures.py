@@ -7,6 +7,7 @@ or green, stand out from white paper, and differ in lightness where a printer ha
 import base64
 import logging
 import textwrap
+import warnings
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from typing import Any
@@ -20,6 +21,8 @@ from matplotlib.figure import Figure  # noqa: E402 - not pyplot, which asks for 
 from matplotlib.lines import Line2D  # noqa: E402
 
 FIRST, SECOND, QUIET = "#0072B2", "#B34700", "#595959"  # two kinds of data, and what is beside them
+OTHERS = ("#007A5A", "#A0417A", QUIET)  # further kinds, of one picture alone
+MARKS = "osD^vPX"  # tell more kinds apart than there are colours
 SCORES = "cividis"  # dark is low
 WIDTH = 4.8  # inches
 MOST_VECTORS = 2000  # points that are drawn as such
@@ -33,25 +36,56 @@ def front(points: Sequence[Mapping[str, Any]], *, budgets: Sequence[float], cost
     Each of the points has `cost` (in the axis' units), `ap` (0–1), `on_front`, and perhaps `ap_interval` and `name`.
     """
     figure, axes = _figure(3.3)
-    for budget in budgets:
-        axes.axvline(budget, color="0.8", linewidth=1, zorder=0)
+    _draw_front(axes, points, color=FIRST, labels=("95 % interval", "Pareto front", "dominated"))
+    for one in points:
+        if one.get("name"):
+            place, label = (one["cost"], 100 * one["ap"]), textwrap.fill(one["name"], 20)
+            axes.plot(*place, "s", color=SECOND, fillstyle="none", markersize=10, label=label)
+    _finish_front(figure, axes, budgets, cost, metric)
+    return figure
+
+
+def fronts(methods: Sequence[Mapping[str, Any]], *, budgets: Sequence[float], cost: str, metric: str) -> Figure:
+    """Fronts of methods over each other, as `front` draws one (Fig. 5).
+
+    Each has a `label` and `points`; one whose single point is no answer to a budget, `alone`, is a dashed line.
+    """
+    labels = [_unmarked(one["label"]) for one in methods]
+    figure, axes = _figure(3.1 + 0.08 * sum(len(label.splitlines()) for label in labels))
+    for number, (one, label) in enumerate(zip(methods, labels, strict=True)):
+        colors = (*_colors(), *OTHERS)
+        color, mark = colors[number % len(colors)], MARKS[number % len(MARKS)]
+        if one.get("alone"):
+            axes.axhline(100 * one["points"][0]["ap"], linestyle="--", color=color, label=label)
+        else:
+            _draw_front(axes, one["points"], color=color, mark=mark, labels=("", label, ""))
+    _finish_front(figure, axes, budgets, cost, metric)
+    return figure
+
+
+def _draw_front(
+    axes: Axes, points: Sequence[Mapping[str, Any]], *, color: str, mark: str = "o", labels: tuple[str, str, str]
+) -> None:
+    """A line through the front, hollow what it dominates, and intervals; `labels` are of intervals, line and rest."""
     at = np.array([[one["cost"], 100 * one["ap"]] for one in points]).reshape(-1, 2)
     best = np.array([bool(one["on_front"]) for one in points], bool)
     ends = [(one["cost"], *(100 * end for end in one["ap_interval"])) for one in points if one.get("ap_interval")]
+    intervals, line, rest = labels
     if ends:
         x, low, high = zip(*ends, strict=True)
-        axes.vlines(x, low, high, color=FIRST, alpha=0.6, linewidth=1.5, label="95 % interval")
-    line = at[best][np.argsort(at[best, 0], kind="stable")]
-    axes.plot(*line.T, "o-", color=FIRST, label="Pareto front")
+        axes.vlines(x, low, high, color=color, alpha=0.6, linewidth=1.5, label=intervals)
+    order = np.argsort(at[best, 0], kind="stable")
+    axes.plot(*at[best][order].T, f"{mark}-", color=color, label=line)
     if not best.all():
-        axes.plot(*at[~best].T, "o", color=FIRST, fillstyle="none", label="dominated")
-    for place, one in zip(at, points, strict=True):
-        if one.get("name"):
-            axes.plot(*place, "s", color=SECOND, fillstyle="none", markersize=10, label=textwrap.fill(one["name"], 20))
+        axes.plot(*at[~best].T, mark, color=color, fillstyle="none", label=rest)
+
+
+def _finish_front(figure: Figure, axes: Axes, budgets: Sequence[float], cost: str, metric: str) -> None:
+    for budget in budgets:
+        axes.axvline(budget, color="0.8", linewidth=1, zorder=0)
     axes.set(xlabel=f"{cost}; budgets in grey", ylabel=f"AP (%), {metric}")
     axes.margins(x=0.06, y=0.12)
     _legend(figure, axes)
-    return figure
 
 
 def operation_scores(operations: Sequence[Mapping[str, str]]) -> Figure:
@@ -146,10 +180,27 @@ def ranking_quality(quality: Mapping[str, Mapping[str, Mapping[str, float | None
 
 def as_uri(figure: Figure) -> str:
     """The figure as a `data:` URI of an SVG, letters drawn as lines; equal figures are equal texts."""
-    content = BytesIO()
     with mpl.rc_context({"svg.hashsalt": "detofa", "svg.fonttype": "path"}):
-        figure.savefig(content, format="svg", dpi=150, metadata={"Date": None})
-    return "data:image/svg+xml;base64," + base64.b64encode(content.getvalue()).decode()
+        content = _saved(figure, format="svg", dpi=150, metadata={"Date": None})
+    return "data:image/svg+xml;base64," + base64.b64encode(content).decode()
+
+
+def as_png(figure: Figure) -> bytes:
+    """The figure as a PNG, large enough for a slide."""
+    return _saved(figure, format="png", dpi=200)
+
+
+def _saved(figure: Figure, **options: Any) -> bytes:
+    content = BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a name that the font cannot write is in the table
+        figure.savefig(content, **options)
+    return content.getvalue()
+
+
+def _unmarked(text: str) -> str:
+    """Without mathematics in it."""
+    return text.replace("$", r"\$")
 
 
 def _figure(height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:

@@ -61,7 +61,7 @@ class FinishedRun:
         done = [name for name in self.stages if self._is_done(name)]
         begun = [name for name in self.stages if name not in done]
         last = f"the last stage done is {done[-1]}" if done else "no stage is done"
-        lacks = f"{begun[0]} is not done" if begun else "report is missing"
+        lacks = f"{begun[0]} is not done" if begun else f"{SUMMARY if 'report' in done else 'report'} is missing"
         return f"{last}, {lacks}; run its command again, which goes on from there"
 
     def said(self, key: str) -> Any:

@@ -2,14 +2,10 @@
 
 import csv
 import json
-import logging
 from collections.abc import Sequence
-from io import BytesIO, StringIO
-
-import numpy as np
+from io import StringIO
 
 from ..ranking import folders
-from ..search import pareto_front
 from ..search_stages import Detector
 from ..space import CostModel, SearchSpace
 from ..storage import Stages
@@ -45,34 +41,13 @@ def write_pareto(
         genotype = json.dumps(space.genotype(one.genes))
         writer.writerow({**one.to_dict(), **ends, "unit": cost.unit, "file": file, "genotype": genotype})
     write_text(folder / "pareto.csv", table.getvalue())
-    costs = cost(np.array([one.path for one in detectors], np.int8))
-    front = pareto_front(costs, np.array([one.ap for one in detectors]))
-    write_bytes(folder / "pareto.png", picture(detectors, front, metric, cost.name))
+    write_bytes(folder / "pareto.png", picture(detectors, metric=metric, cost=cost.name))
 
 
-def picture(detectors: Sequence[Detector], front: np.ndarray, metric: str, cost: str) -> bytes:
-    """AP over cost as PNG, with its intervals: a line through the front, and fainter what it dominates.
+def picture(detectors: Sequence[Detector], *, metric: str, cost: str) -> bytes:
+    """AP over cost as PNG, as the page has it; the last of the detectors is the largest path."""
+    from . import figures  # Matplotlib takes a while to import
 
-    `front` holds, by ascending cost, which of the detectors no other one dominates; the last is the largest path.
-    """
-    costs = [one.flops if one.cost is None else one.cost for one in detectors]
-    points = np.column_stack([np.array(costs) / 1e6, 100 * np.array([one.ap for one in detectors], float)])
-    logging.getLogger("matplotlib.font_manager").setLevel(logging.WARNING)  # it tells of its cache as it is imported
-    from matplotlib.figure import Figure  # not pyplot, which would ask for a screen, or take a notebook's
-
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.subplots()
-    for budget in np.array([one.budget for one in detectors[:-1]], float):
-        axes.axvline(budget / 1e6, color="0.85", linewidth=1)
-    if spans := [(x, *one.ap_interval) for x, one in zip(points[:, 0], detectors, strict=True) if one.ap_interval]:
-        at, low, high = np.array(spans).T
-        axes.vlines(at, 100 * low, 100 * high, color="C0", alpha=0.5, label="95 % intervals")
-    axes.plot(*points[front].T, "o-", color="C0", label="Pareto front")
-    axes.plot(*np.delete(points, front, axis=0).T, "o", color="C0", alpha=0.3, label="dominated")
-    axes.plot(*points[-1], "s", color="C1", fillstyle="none", markersize=10, label=detectors[-1].name)
-    axes.set(xlabel=f"{millions(cost)[1]}; budgets in grey", ylabel=f"AP (%), {metric}")
-    axes.legend(frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
-    content = BytesIO()
-    figure.savefig(content, format="png", dpi=150)
-    return content.getvalue()
+    points = [{**one.to_dict(), "cost": one.own_cost / 1e6} for one in detectors]
+    budgets = [one.budget / 1e6 for one in detectors if one.budget is not None]
+    return figures.as_png(figures.front(points, budgets=budgets, cost=millions(cost)[1], metric=metric))

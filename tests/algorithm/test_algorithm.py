@@ -10,8 +10,6 @@ from small_runs import CHECKPOINTS, STAGES, arrays
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
 from nnabla_detofa import algorithm
-from nnabla_detofa.report.pareto import picture
-from nnabla_detofa.search_stages import Detector
 from nnabla_detofa.space import SearchSpace
 
 FILES = {
@@ -160,15 +158,6 @@ def test_the_weights_are_those_of_the_last_checkpoint_and_load_by_name(finished,
     assert network.transfer.new == network.transfer.left_out == []
     for name, parameter in network.get_parameters().items():
         np.testing.assert_array_equal(parameter.d, stored[name], err_msg=name)
-
-
-def test_the_figure_takes_any_front(finished, ready):
-    assert (finished[0].folder / "pareto.png").stat().st_size > 5000
-    path = tuple(ready.space.smallest().tolist())
-    found = [Detector(path=path, flops=2 * 10**6, budget=3e6, ap=ap) for ap in (0.1, 0)]
-    found.append(Detector(path=path, flops=4 * 10**6, name="largest path", ap=0.2))
-    pictures = {picture(found, np.array(front), "voc07", "flops") for front in ([0], [0, 2], [0, 1, 2])}
-    assert len(pictures) == 3 and all(one.startswith(b"\x89PNG") for one in pictures)
 
 
 def test_curves_hold_the_losses(finished):

@@ -8,6 +8,7 @@ import pytest
 from nnabla_detofa.report import figures
 
 WHITE = "#FFFFFF"
+AXES = {"cost": "ms", "metric": "voc07"}
 
 
 def luminance(color):
@@ -29,7 +30,7 @@ def seen_without_green(color):
 
 
 def test_colours_stand_out_from_paper_and_from_each_other():
-    assert min(contrast(color, WHITE) for color in (figures.FIRST, figures.SECOND, figures.QUIET)) >= 4.5
+    assert min(contrast(color, WHITE) for color in (figures.FIRST, figures.SECOND, *figures.OTHERS)) >= 4.5
     first, second = map(seen_without_green, (figures.FIRST, figures.SECOND))
     assert np.abs(first - second).max() > 0.3
 
@@ -46,15 +47,26 @@ def labels(figure):
 
 def test_the_front_is_a_line_through_the_best(points):
     points[0]["ap_interval"], points[2]["name"] = [0.05, 0.2], "largest"
-    figure = figures.front(points, budgets=[1.5, 2.5], cost="ms", metric="voc07")
+    figure = figures.front(points, budgets=[1.5, 2.5], **AXES)
     (axes,) = figure.axes
-    *budgets, front, dominated, largest = axes.lines
+    front, dominated, largest, *budgets = axes.lines
     assert [line.get_xdata()[0] for line in budgets] == [1.5, 2.5]
     assert front.get_xydata().tolist() == [[1, 10], [3, 30]] and dominated.get_xydata().tolist() == [[2, 5]]
     assert largest.get_xydata().tolist() == [[3, 30]]
     assert [part[:, 1].tolist() for part in axes.collections[0].get_segments()] == [[5, 20]]
     assert labels(figure) == ["95 % interval", "Pareto front", "dominated", "largest"]
     assert "ms" in axes.get_xlabel() and "voc07" in axes.get_ylabel()
+
+
+def test_fronts_of_many_methods_are_told_apart_and_keep_their_names(points):
+    methods = [{"label": f"{number} 検 $x_1$", "points": points} for number in range(12)]
+    figure = figures.fronts([*methods, {"label": "alone", "points": points[:1], "alone": True}], budgets=[], **AXES)
+    (axes,) = figure.axes
+    lines = [line for line in axes.lines if not line.get_label().startswith("_")]
+    assert len(labels(figure)) == len(lines) == 13
+    assert len({(line.get_color(), line.get_marker()) for line in lines}) == 13
+    assert lines[-1].get_ydata() == [10, 10]
+    assert figures.as_png(figure).startswith(b"\x89PNG")
 
 
 def test_operations_are_cells_and_marks():

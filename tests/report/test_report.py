@@ -7,8 +7,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
-from nnabla_detofa.report import plan
+from nnabla_detofa.report import figures, plan
 from nnabla_detofa.report.lines import pareto_lines, pruning_line, quality_lines
 from nnabla_detofa.report.pareto import picture, write_pareto
 from nnabla_detofa.report.plan import FewImages, Pace
@@ -40,7 +41,8 @@ def test_a_csv_of_detectors_has_the_cost_where_it_is_another(tmp_path, name):
     space = SearchSpace.ofa_resnet50(base_depths=(1, 1, 1, 1))
     cost = getattr(CostModel, name)(space, image_size=32, n_classes=2)
     path, own = tuple(space.largest().tolist()), None if name == "flops" else 7
-    rows = [Detector(path, 12, own, budget=15.0, ap=0.5), Detector(path, 12, own, name="largest", ap=0.5)]
+    rows = [Detector(path, 12, own, budget=15.0, ap=0.5, on_front=True)]
+    rows.append(Detector(path, 12, own, name="largest", ap=0.5, on_front=False))
     write_pareto(tmp_path, space, rows, cost, "voc07")
     with (tmp_path / "pareto.csv").open() as stream:
         (row,) = csv.DictReader(stream)
@@ -76,30 +78,21 @@ def test_a_detector_is_stored_and_read_back():
 
 
 @pytest.mark.parametrize("cost", [None, 5_000_000])
-def test_a_picture_shows_all_detectors_and_the_front_as_a_line(monkeypatch, cost):
+def test_a_picture_shows_all_detectors_by_the_cost_of_their_budgets(monkeypatch, cost):
     drawn = []
-    figure = pytest.importorskip("matplotlib.figure").Figure
-    subplots = figure.subplots
-    monkeypatch.setattr(figure, "subplots", lambda self: drawn.append(subplots(self)) or drawn[0])
-    detectors = [
-        Detector(
-            path=(0,), flops=i * 10**6, cost=cost and i * cost, ap=ap, budget=None if i == 3 else 1e6 * i, name="abc"
-        )
-        if i > 1
-        else Detector(path=(0,), flops=10**6, cost=cost, ap=ap, budget=1e6, name="abc", ap_interval=(0.05, 0.2))
-        for i, ap in ((1, 0.1), (2, 0.05), (3, 0.3))
+    monkeypatch.setattr(figures, "front", lambda points, **own: drawn.append((points, own)) or Figure())
+    both = [
+        Detector((0,), 10**6, cost, budget=2e6, ap=0.1, ap_interval=(0.05, 0.2), on_front=True),
+        Detector((0,), 3 * 10**6, cost, name="abc", ap=0.3, on_front=False),
     ]
-    png = picture(detectors, np.array([0, 2]), "voc07", "latency" if cost else "flops")
-    assert png.startswith(b"\x89PNG")
-    unit = 5 if cost else 1
-    *budgets, front, dominated, largest = drawn[0].lines
-    assert [line.get_xdata()[0] for line in budgets] == [1, 2]
-    assert front.get_xydata().tolist() == [[unit, 10], [3 * unit, 30]]
-    assert dominated.get_xydata().tolist() == [[2 * unit, 5]]
-    assert largest.get_xydata().tolist() == [[3 * unit, 30]] and largest.get_label() == "abc"
-    (intervals,) = drawn[0].collections  # of those that have one
-    np.testing.assert_allclose(intervals.get_segments(), [[[unit, 5], [unit, 20]]])
-    assert ("ms" in drawn[0].get_xlabel()) is bool(cost) and "voc07" in drawn[0].get_ylabel()
+    assert picture(both, metric="voc07", cost="latency" if cost else "flops").startswith(b"\x89PNG")
+    ((points, own),) = drawn
+    assert [one["cost"] for one in points] == ([5, 5] if cost else [1, 3])
+    assert [(one["ap"], one.get("ap_interval"), one["on_front"], one.get("name")) for one in points] == [
+        (0.1, [0.05, 0.2], True, None),
+        (0.3, None, False, "abc"),
+    ]
+    assert own["budgets"] == [2] and own["metric"] == "voc07" and ("ms" in own["cost"]) is bool(cost)
 
 
 def test_batches_are_cut_to_their_first_images():

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from nnabla_detofa.detection import paired_difference
-from nnabla_detofa.detection import paired_difference
 from nnabla_detofa.errors import ConfigError, RunFolderError
 from nnabla_detofa.launch import cli
 from nnabla_detofa.report.compared_methods import Estimate, read_methods, students_t
@@ -138,7 +137,7 @@ def test_tables_page_and_picture_of_several_methods(compare, run, tmp_path):
     assert (last["cost"], last["space_pruned"], last["ap_low"]) == ("4000000.0", "0.0", "")
     assert (tmp_path / "out/comparison.png").read_bytes().startswith(b"\x89PNG")
     page = (tmp_path / "out/comparison.html").read_text()
-    assert "<td>&lt;De$OFA$検&gt;</td>" in page and "data:image/png;base64,iVBOR" in page and "http" not in page
+    assert "<td>&lt;De$OFA$検&gt;</td>" in page and "data:image/svg+xml;base64," in page and "http" not in page
     assert "<td>50.00<br>[40.00, 60.00]</td>" in page
     assert page.count("<table>") == page.count("</table>") == 3
 
@@ -199,21 +198,21 @@ def test_settings_that_differ_are_named_once(run):
     assert Comparison(pairs).settings == []  # all methods have both seeds
 
 
-def test_a_picture_shows_fronts_and_dominated_points(run, monkeypatch):
-    drawn = []
-    figure = pytest.importorskip("matplotlib.figure").Figure
-    subplots = figure.subplots
-    monkeypatch.setattr(figure, "subplots", lambda self: drawn.append(subplots(self)) or drawn[0])
+def test_a_picture_shows_fronts_and_dominated_points(run):
     runs = [run("a", summary(aps=(0.6, 0.5)), record=stages(ratio=1)), run("Full", FULLNET)]
     runs.append(run("b", record=stages(ratio=2)))
-    assert picture(Comparison(read_methods([*map(str, runs)]))).startswith(b"\x89PNG")
-    *budgets, front, dominated, alone, _, _ = drawn[0].lines
+    figure = picture(Comparison(read_methods([*map(str, runs)])))
+    (axes,) = figure.axes
+    front, dominated, alone, _, *budgets = axes.lines
     assert [line.get_xdata()[0] for line in budgets] == [2, 3]
     assert front.get_xydata().tolist() == [[1.5, 60]] and dominated.get_xydata().tolist() == [[2.5, 50]]
     assert (alone.get_linestyle(), alone.get_ydata()[0]) == ("--", 80)
-    ends = [segment.tolist() for segment in drawn[0].collections[0].get_segments()]
+    ends = [segment.tolist() for segment in axes.collections[0].get_segments()]
     np.testing.assert_allclose(ends, [[[1.5, 50], [1.5, 70]], [[2.5, 40], [2.5, 60]]])
-    assert front.get_label() == "a\nstrategy: flops_score_all\nratio: 1" and alone.get_label() == "Full\nstrategy: none"
+    (legend,) = figure.legends
+    names = [text.get_text() for text in legend.get_texts()]
+    assert names == ["a\nstrategy: flops_score_all\nratio: 1", "Full\nstrategy: none", names[2]]
+    assert len({(line.get_color(), line.get_marker()) for line in (front, alone, axes.lines[3])}) == 3
 
 
 def test_a_multirun_is_a_folder_of_runs_or_numbered_names(run, tmp_path):
@@ -299,6 +298,8 @@ def test_what_a_run_lacks_is_named(compare, run, tmp_path):
     begun = run("begun", record=stages(done=False))
     assert "the last stage done is evaluate, report is not done" in compare(begun, refused=True)
     (begun / "summary.json").unlink()
+    (begun / "stages.json").write_text(json.dumps(stages()))
+    assert "summary.json is missing" in compare(begun, refused=True)
     record = stages()
     del record["report"]
     (begun / "stages.json").write_text(json.dumps(record))
