@@ -15,7 +15,7 @@ from ..search_stages import EVALUATED, Detector, evaluated
 from ..space import layers
 from ..storage import MANIFEST
 from ..storage.files import read_json
-from ..supernet import NETWORKS, Supernet, extract, load_weights
+from ..supernet import NETWORKS, Supernet, load_weights
 from ..training import STATISTICS, WEIGHTS, Run
 from ..training.path_statistics import Statistics, read
 
@@ -49,11 +49,7 @@ class Front:
 
     def network_of(self, one: Ranked) -> Supernet:
         """The detector alone, with the statistics that it was evaluated with, of NNabla's functions."""
-        network = extract(self._network, one.detector.genes, kernels="nnabla")
-        parameters = network.get_parameters()
-        for name, value in self._statistics.arrays[one.detector.genes.tobytes()].items():
-            parameters[name].d = value
-        return network
+        return self._statistics.detector(self._network, one.detector.genes, kernels="nnabla")
 
     def described(self, one: Ranked) -> dict[str, Any]:
         """The content of `detector.json`."""

@@ -39,7 +39,7 @@ def write_page(run: Run, summary: Mapping[str, Any]) -> None:
             options = run.options.model_dump(mode="json", exclude={"args": {"comm", "event"}})
             settings = flat({**options.pop("identity"), **options})
             versions = {**installed(), "context": " ".join(map(str, nn.get_current_context().backend))}
-            shown = sample_images(run, {"the smallest": smallest(summary), "the largest": summary["largest"]["path"]})
+            shown = sample_images(run, {name: path for path, name in ends(summary).items()})
             own = {"edges": run.budgets.edges.tolist(), "settings": settings, "versions": versions}
             text = page(run.folder.path, summary, samples=shown, **own)
             write_text(run.folder / PAGE, text)
@@ -81,9 +81,12 @@ def page(
     return environment.get_template(TEMPLATE).render(**contents(folder, summary, edges=edges), **given)
 
 
-def smallest(summary: Mapping[str, Any]) -> list[int]:
-    """The path of the cheapest detector that was found."""
-    return min(summary["pareto"], key=lambda row: row.get("cost", row["flops"]))["path"]
+def ends(summary: Mapping[str, Any]) -> dict[tuple[int, ...], str]:
+    """The paths of the cheapest detector that was found and of the largest, with what they are called; one where both
+    are the same."""
+    cheapest = min(summary["pareto"], key=lambda row: row.get("cost", row["flops"]))
+    paths = tuple(cheapest["path"]), tuple(summary["largest"]["path"])
+    return dict(zip(paths, ("the smallest", "the largest"), strict=True))
 
 
 def installed() -> dict[str, str]:

@@ -8,46 +8,48 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ..data.dataset import DetectionDataset
 from ..data.images import read_image
+from ..detection import Detections
 from ..errors import DataError
 from ..tasks.centernet import detect
-from ..training import Run, measurer
+from ..training import STATISTICS, Run
+from ..training.path_statistics import read
 
-N_IMAGES = 3
+N_IMAGES = 4
 MOST_BOXES, LEAST_SCORE = 10, 0.3
 SIDE = 480  # pixels at most
 
 
 def sample_images(run: Run, paths: Mapping[str, Iterable[int]]) -> list[dict[str, Any]]:
-    """A few test images that show something, spread over the split, for each of the named paths: `name` and `pictures`.
-
-    Normalisation is as where paths are ranked, so that this takes no longer than measuring as many paths.
-    """
-    dataset = run.data["test"].dataset
-    shown = [number for number, image in enumerate(dataset.images) if len(image.trained)]
+    """A few test images that show something, spread over the split, for each of the named paths that the run evaluated:
+    `name` and `pictures`, with the boxes that their exported detectors find."""
+    loader, statistics = run.data["test"], read(run.folder / STATISTICS)
+    shown = [number for number, image in enumerate(loader.dataset.images) if len(image.trained)]
     chosen = np.unique(np.array(shown, int)[np.linspace(0, len(shown) - 1, N_IMAGES).astype(int)] if shown else shown)
-    measure, found = measurer(run), []
+    found = []
     for name, path in paths.items():
-        measure.prepare(np.array(path, np.int8))
-        batches = run.data["test"].batches(chosen.astype(int))
-        answers = detect(run.model, batches, on_device=not run.model.works_channel_major())
-        pictures = []
-        for number in chosen.tolist():
-            image, of = dataset.images[number], np.flatnonzero(answers.image == number)
-            of = of[answers.score[of] >= LEAST_SCORE]
-            best = of[np.argsort(-answers.score[of], kind="stable")][:MOST_BOXES]
-            place = {"size": image.size, "origin": dataset.origin}
-            labels = [f"{dataset.classes[answers.label[one]]} {answers.score[one]:.2f}" for one in best]
-            truth = [dataset.classes[image.labels[one]] for one in image.trained]
-            picture = {
-                "name": image.file.name,
-                "uri": thumbnail(image.file, image.size),
-                "found": [shares(box, text, **place) for box, text in zip(answers.box[best], labels, strict=True)],
-                "truth": [shares(image.boxes[i], text, **place) for i, text in zip(image.trained, truth, strict=True)],
-            }
-            pictures += [picture] if picture["uri"] else []
-        found.append({"name": name, "pictures": pictures})
+        network = statistics.detector(run.model, np.array(path, np.int8))
+        answers = detect(network, loader.batches(chosen.astype(int)), on_device=not network.works_channel_major())
+        pictures = [_picture(loader.dataset, number, answers) for number in chosen.tolist()]
+        found.append({"name": name, "pictures": [one for one in pictures if one["uri"]]})
     return found
+
+
+def _picture(dataset: DetectionDataset, number: int, answers: Detections) -> dict[str, Any]:
+    """A test image with its best boxes and what is to be found in it."""
+    image, of = dataset.images[number], np.flatnonzero(answers.image == number)
+    of = of[answers.score[of] >= LEAST_SCORE]
+    best = of[np.argsort(-answers.score[of], kind="stable")][:MOST_BOXES]
+    place: dict[str, Any] = {"size": image.size, "origin": dataset.origin}
+    labels = [f"{dataset.classes[answers.label[one]]} {answers.score[one]:.2f}" for one in best]
+    truth = [dataset.classes[image.labels[one]] for one in image.trained]
+    return {
+        "name": image.file.name,
+        "uri": thumbnail(image.file, image.size),
+        "found": [shares(box, text, **place) for box, text in zip(answers.box[best], labels, strict=True)],
+        "truth": [shares(image.boxes[i], text, **place) for i, text in zip(image.trained, truth, strict=True)],
+    }
 
 
 def shares(box: np.ndarray, text: str, *, size: tuple[int, int], origin: float) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from ..errors import WeightsError
 from ..hdf5 import opened, read_arrays
 from ..options import IMAGE_SIZE
 from ..storage.files import write_bytes
-from ..supernet import statistics_of
+from ..supernet import Supernet, extract, statistics_of
 from .run import Run
 
 STATISTICS = "statistics.h5"
@@ -25,6 +25,14 @@ class Statistics(NamedTuple):
 
     about: dict[str, Any]
     arrays: dict[bytes, dict[str, np.ndarray]]
+
+    def detector(self, network: Supernet, path: np.ndarray, **changed: Any) -> Supernet:
+        """The path of the supernet alone, as `extract`, with the statistics that it was evaluated with."""
+        alone = extract(network, path, **changed)
+        parameters = alone.get_parameters()
+        for name, value in self.arrays[path.tobytes()].items():
+            parameters[name].d = value
+        return alone
 
 
 class Taken:

@@ -25,6 +25,11 @@ def test_what_was_taken_is_read_again(run, second_process, several):
         assert found.arrays[path].keys() == arrays.keys()
         for name, value in arrays.items():
             np.testing.assert_array_equal(found.arrays[path][name], value)
+    for path in paths:
+        alone = found.detector(run.model, path, kernels="nnabla")
+        assert alone.options.kernels == "nnabla"
+        for name, value in wanted[path.tobytes()].items():
+            np.testing.assert_array_equal(alone.get_parameters()[name].d, value)
     assert (found.about["classes"], found.about["category_ids"]) == (["0", "1", "7"], [1, 2, 3])
     assert (found.about["stride"], found.about["metric"]) == (4, "voc07")
 
