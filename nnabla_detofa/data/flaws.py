@@ -62,6 +62,7 @@ class Flaw(Enum):
     NAME_MENDED = "file name of another place, system or spelling", "the file in the folder that it must mean is taken"
     ANNOTATION_MISSING = "image whose annotation file is missing or empty", "all of it is background"
     ANNOTATION_ALONE = "annotation file without an image", "left out"
+    ANNOTATION_SHARED = "annotation file of several images", "used for each; keep the one that it belongs to"
     IMAGE_UNKNOWN = "annotation of an image that is not listed", "left out"
     ANNOTATION_ID = "annotation id that is missing or of several", "kept: nothing goes by it"
     CATEGORY_REPEATED = "category name of several ids", "taken for one class"
@@ -95,6 +96,7 @@ class Flaw(Enum):
     IMAGE_FRAMES = "image of several frames", "the first is used", NOTED
     NO_BOXES = "image without boxes", "kept: all of it is background", NOTED
     CROWD = "crowd box", f"trained on as an object; {NEITHER}", NOTED
+    BOX_WITH_POINTS = "object with a box and keypoints", "its box alone is used", NOTED
     DIFFICULT = "difficult object", f"trained on; {NEITHER}", NOTED
     IGNORED = "object marked to be ignored", f"not trained on; {NEITHER}", NOTED
     CLASS_UNTESTED = "class that the test split does not have", "the mean AP is that of the others", NOTED

@@ -82,6 +82,10 @@ class Listing:
             findings.add(Flaw.IMAGE_MISSING, source, reason, object=key)
         return found
 
+    def is_comment(self, line: str) -> bool:
+        """Whether a line of a list begins with #, and no name here does so."""
+        return line.startswith("#") and not (self.find(line) or "").startswith("#")
+
     def names(self) -> list[str]:
         """All files with one of the suffixes directly in the folder, in order."""
         return sorted(name for files in self._top.stems.values() for name in files)

@@ -72,6 +72,14 @@ class Wanted:
             findings.add(Flaw.CLASSES_ABSENT, place, reason)
 
 
+def note_shared(samples: Iterable[Sample], findings: Findings) -> None:
+    """The flaw of images that take their objects from one file, as a.jpg and a.png do from a.xml."""
+    first: dict[Path, Sample] = {}
+    for one in samples:
+        if one.objects and (other := first.setdefault(one.place, one)) is not one:
+            findings.add(Flaw.ANNOTATION_SHARED, one.place, f"of {other.file.name} and {one.file.name}")
+
+
 def are_corners(numbers: Iterable[float]) -> bool:
     """Whether all numbers are finite and of a bearable size."""
     return all(abs(one) <= FURTHEST for one in numbers)

@@ -14,7 +14,7 @@ from .flaws import Findings, Flaw, what_was_lost
 from .images import image_size
 from .listing import split_suffix
 from .loader import DetectionLoader, LoaderOptions
-from .objects import Sample, Wanted, dataset_of
+from .objects import Sample, Wanted, dataset_of, note_shared
 from .voc_layout import Part, home_of, parts_of
 from .voc_xml import Annotation, read_annotation
 
@@ -55,6 +55,7 @@ def read_voc(
     if classes is None and not found and not findings.unusable:
         reason = f"{name} in {root} has no object, so no class can be discovered"
         findings.add(Flaw.NOTHING_TO_TRAIN, root, reason + what_was_lost(findings))
+    note_shared(samples.values(), findings)
     wanted = Wanted(sorted(found) if classes is None else classes, listed_by)
     return dataset_of(name, [*samples.values()], wanted, origin=ORIGIN, sides=False, place=root, findings=findings)
 
@@ -62,7 +63,7 @@ def read_voc(
 def _add_samples(samples: dict[Path, Sample], part: Part, findings: Findings) -> None:
     """Put what a split lists into `samples`, by image file; what is there already counts once."""
     for line in part.names:
-        if (found := _find(part, line, findings)) is None:
+        if part.images.is_comment(line) or (found := _find(part, line, findings)) is None:
             continue
         file = part.images.folder / found
         if file in samples:

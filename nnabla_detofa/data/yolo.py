@@ -15,7 +15,7 @@ from .dataset_options import PLACE, DatasetOptions
 from .flaws import Findings, Flaw
 from .images import image_size
 from .loader import DetectionLoader, LoaderOptions
-from .objects import Sample, Wanted, dataset_of
+from .objects import Sample, Wanted, dataset_of, note_shared
 from .yolo_labels import read_labels
 from .yolo_layout import DataFile, LabelFiles, read_data_file
 
@@ -66,8 +66,9 @@ def _read(source: DataFile, split: str, wanted: Wanted, findings: Findings) -> D
         if not there:
             findings.add(Flaw.ANNOTATION_MISSING, label)
         if size := image_size(image, findings):
-            objects = read_labels(label, size, source.names, findings) if there else []
+            objects = read_labels(label, size, source.names, findings, points=source.points) if there else []
             samples.append(Sample(image, os.path.relpath(image, source.base), size, objects, label))
+    note_shared(samples, findings)
     for label in labels.alone():
         findings.add(Flaw.ANNOTATION_ALONE, label)
     return dataset_of(name, samples, wanted, origin=ORIGIN, shares=True, place=source.file, findings=findings)

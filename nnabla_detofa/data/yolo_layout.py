@@ -32,12 +32,14 @@ NO_LABELS = ("classes.txt",)  # which tools leave among labels
 
 @dataclass(frozen=True)
 class DataFile:
-    """A data.yaml: `places` are those of train, val and test as they are written, below `root`; `names` by class id."""
+    """A data.yaml: `places` are those of train, val and test as they are written, below `root`; `names` by class id;
+    `points` is how many numbers of a pose stand behind each box."""
 
     file: Path
     root: Path
     places: dict[str, tuple[str, ...]]
     names: dict[int, str]
+    points: int
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -93,6 +95,8 @@ class DataFile:
         """The images of a list: names are relative to its folder, or to `root`."""
         own, base = Listing(file.parent, SUFFIXES), Listing(self.base, SUFFIXES)
         for line in read_list(file, "list of images"):
+            if own.is_comment(line) and base.is_comment(line):
+                continue
             full = str(_joined(file.parent, line))
             meanings = [
                 (one, name.removeprefix(f"{one.folder}/")) for one, name in ((own, full), (base, line), (base, full))
@@ -123,9 +127,9 @@ def _is_image(name: str) -> bool:
 
 
 def read_data_file(place: str | Path, findings: Findings) -> DataFile:
-    """The file, or data.yaml in a folder; DataError for what is none. Repeated names are among the findings."""
-    place = Path(place).expanduser().absolute()
-    file = place / "data.yaml" if os.path.isdir(place) else place  # noqa: PTH112 - any name
+    """The file, or data.yaml in a folder, or its only other .yaml; DataError for what is none. Repeated names are among
+    the findings."""
+    file = _described_by(Path(place).expanduser().absolute())
     data = read_bytes(file, "description of a YOLO data set", Flaw.SPLIT_UNREADABLE, Findings(), limit=LARGEST)
     try:
         content = yaml.load(data or b"", Loader=yaml.BaseLoader)  # makes texts alone: `no` stays a name
@@ -136,7 +140,26 @@ def read_data_file(place: str | Path, findings: Findings) -> DataFile:
     places = {split: _places(content, split, file) for split in ("train", "test")}
     places["val"] = next(filter(None, (_places(content, name, file) for name in VALIDATION)), ())
     (path,) = _places(content, "path", file)[:1] or (".",)
-    return DataFile(file, _joined(file.parent, path), places, _names(content.get("names"), file, findings))
+    names = _names(content.get("names"), file, findings)
+    return DataFile(file, _joined(file.parent, path), places, names, _points(content.get("kpt_shape", ""), file))
+
+
+def _described_by(place: Path) -> Path:
+    """The file itself, or that of a folder."""
+    if not os.path.isdir(place):  # noqa: PTH112 - any name
+        return place
+    usual, others = place / "data.yaml", [*place.glob("*.yaml"), *place.glob("*.yml")]
+    return others[0] if len(others) == 1 and not usual.exists() else usual
+
+
+def _points(given: Any, file: Path) -> int:
+    """The numbers of a pose, by the shape that says how many points there are and how many numbers each has."""
+    if isinstance(given, str) and given in NOTHING:
+        return 0
+    shape = given if isinstance(given, list) else []
+    if len(shape) != 2 or not all(isinstance(one, str) and NUMBER.fullmatch(one) for one in shape):
+        raise DataError(f"kpt_shape in {file} must be [points, numbers of each], as [17, 3]")
+    return int(shape[0]) * int(shape[1])
 
 
 def _places(content: dict, key: str, file: Path) -> tuple[str, ...]:

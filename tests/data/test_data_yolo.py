@@ -202,6 +202,26 @@ def test_several_places_join_and_an_image_counts_once(yolo):
     assert flaws(data) == ["LISTED_TWICE"] * 5
 
 
+def test_comments_in_a_list_are_no_images(yolo):
+    yolo.image("d").rename(yolo.image("d").with_name("#d.jpg"))
+    yolo.label("d").rename(yolo.label("d").with_name("#d.txt"))
+    listed(yolo, "images/train/list.txt", ["# mine", "a.jpg", "# b.jpg", "#c.jpg", "#d.jpg"])
+    data = yolo.write(f"train: images/train/list.txt\n{NAMES}").read()
+    assert (stems(data), flaws(data)) == ("a#d", [])
+
+
+@pytest.mark.parametrize("name", ["data.yml", "mine.yaml", "coco8.yml"])
+def test_the_only_description_of_a_folder_may_have_any_name(yolo, name):
+    expected = yolo.read()
+    yolo.file.rename(yolo.root / name)
+    assert stems(read_yolo(yolo.root, "train")) == stems(expected)
+    (yolo.root / "other.yaml").write_text("")
+    with pytest.raises(DataError, match="data.yaml: No such file"):
+        read_yolo(yolo.root, "train")
+    (yolo.root / name).rename(yolo.file)
+    assert stems(read_yolo(yolo.root, "train")) == stems(expected)
+
+
 def test_folders_are_read_with_all_below_them(yolo):
     (yolo.root / "images/train/.hidden").mkdir()
     for name in (".hidden/x.jpg", "._a.jpg", "notes.md"):
@@ -243,6 +263,7 @@ REFUSED = [
     (f"{BOMB}names: *k\ntrain: *k", "train in .*data.yaml must be a folder, a list"),
     (f"{BOMB}names: *k\ntrain: x", "a name for each class id"),
     *((f"train: {one}\n{NAMES}", "train in .* must be a folder, a list") for one in ("{a: b}", "[images/train, [a]]")),
+    *((f"{PLACES}{NAMES}kpt_shape: {one}", "kpt_shape in") for one in ("3", "[2]", "[2, x]", "[2, [3]]", "{a: 1}")),
     (NAMES, "does not say where the images of train are; it has no split"),
     (f"val: images/val\n{NAMES}", "does not say where the images of train are; it has val"),
     *((f"train: {one}\n{NAMES}", "has .* for train, which is neither in") for one in ("images/x", "../x", '"\\0"')),
@@ -313,6 +334,16 @@ def test_an_image_without_labels_is_background(yolo):
     assert [one.file for one in data.findings if one.flaw is Flaw.ANNOTATION_MISSING] == [yolo.label("b")]
 
 
+def test_images_that_share_a_label_file_are_counted(yolo):
+    for name in "ab":
+        shutil.copy(yolo.image("c"), yolo.image(name).with_suffix(".png"))
+    yolo.label("b").write_text("")  # backgrounds do no harm
+    data = yolo.read()
+    assert [len(image.labels) for image in data.images] == [2, 2, 0, 0, 1, 1]
+    found = [(one.place, one.detail) for one in data.findings if one.flaw is Flaw.ANNOTATION_SHARED]
+    assert found == [("a.txt", "of a.jpg and a.png")]
+
+
 def test_labels_without_an_image_are_left_out(yolo):
     for name in ("z.txt", "classes.txt"):
         (yolo.root / "labels/train" / name).write_text(CAT)
@@ -335,6 +366,23 @@ def test_the_box_around_a_polygon(yolo, points):
     data = yolo.read()
     assert data.images[1].boxes.tolist() == [CAT_BOX, [20, 10, 60, 40]]
     assert [(one.flaw, one.place) for one in data.findings] == [(Flaw.BOX_FROM_OUTLINE, "b.txt object 2")]
+
+
+POSE = "0.9 0.9 2 0 0 0"
+
+
+@pytest.mark.parametrize(("shape", "points"), [("[2, 3]", POSE), ("[3, 2]", POSE), ("[1, 3]", POSE[:9])])
+def test_the_box_of_a_pose_is_its_own(yolo, shape, points):
+    yolo.label("b").write_text(f"{CAT} {points}\n{DOG}")
+    data = yolo.write(f"{PLACES}{NAMES}kpt_shape: {shape}").read()
+    assert data.images[1].boxes.tolist() == [CAT_BOX, DOG_BOX]
+    assert [(one.flaw, one.place) for one in data.findings] == [(Flaw.BOX_WITH_POINTS, "b.txt object 1")]
+
+
+def test_a_pose_has_as_many_points_as_its_set(yolo):
+    yolo.label("b").write_text(f"{CAT} {POSE} 0.1 0.1")
+    with pytest.raises(DataError, match="b.txt: row 1 has .*, with the 6 numbers of kpt_shape or without"):
+        yolo.write(f"{PLACES}{NAMES}kpt_shape: [2, 3]").read()
 
 
 BROKEN, UNKNOWN = Flaw.ANNOTATION_BROKEN, Flaw.CATEGORY_UNKNOWN
