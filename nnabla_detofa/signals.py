@@ -11,6 +11,10 @@ STOP = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP)
 STANDARD = (1, 2)  # file descriptors of what a run says
 
 
+class Stopped(KeyboardInterrupt):
+    """All processes of a run have agreed to end here, and what they have done is saved."""
+
+
 @contextmanager
 def handled_by(handler: Callable[..., Any], afterwards: signal.Handlers | None = None) -> Iterator[None]:
     """The signals of `STOP` go to `handler` inside, and `afterwards` where they went before, or there.

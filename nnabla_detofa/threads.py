@@ -5,7 +5,6 @@ thread then: its own wait by spinning, which starves a machine that does anythin
 the threads are put to work, so whoever calls needs no environment variable, and has BLAS as it was afterwards.
 """
 
-import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ContextDecorator
@@ -14,7 +13,9 @@ from threading import Lock
 
 from threadpoolctl import LibController, ThreadpoolController
 
-THREADS = min(len(os.sched_getaffinity(0)), 8)
+from .processes import cores
+
+THREADS = min(cores(), 8)
 
 
 @cache

@@ -18,11 +18,13 @@ ROOMS = sorted(folder.name for folder in PACKAGE.iterdir() if (folder / "__init_
 # What each room may import beside the standard library, itself and errors.py.
 GRANTS = {
     "errors signals": "",
-    "threads": "threadpoolctl",
+    "processes": "mpi4py",
+    "threads": "threadpoolctl processes",
     "precision": "nnabla",
     "hdf5": "numpy h5py",
     "options": "pydantic pydantic_core",
     "host": "nnabla nnabla_ext nnabla_nas filelock options",
+    "host/communicator": "numpy mpi4py nnabla nnabla_nas processes",
     "host/job": "hydra omegaconf",
     "space": "numpy options",
     "pruning": "numpy options space",
@@ -49,7 +51,7 @@ GRANTS = {
     "algorithm": "deploy filter_stages pruning_stages search_stages shrinking report space training",
     "pretraining": "numpy nnabla filter_stages shrinking report space supernet training",
     "searcher": "algorithm pretraining report run_options host search_stages storage threads training",
-    "launch": "hydra omegaconf yaml pydantic nnabla signals options run_options data report",
+    "launch": "hydra omegaconf yaml pydantic nnabla signals processes options run_options data report",
     "launch/detectors": "omegaconf tqdm signals data deploy ranking report storage training",
     "launch/keys": "options run_options space supernet",
     "launch/run": "numpy nnabla nnabla_nas host",

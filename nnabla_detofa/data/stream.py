@@ -44,8 +44,8 @@ class BatchStream(ABC):
     """Batches of one part of a data set, the same whatever the number of workers; subclasses make a batch.
 
     With `training`, random order and augmentation, else the data set's order and none. All ranks share one endless
-    stream of samples: epoch after epoch, each in an order of its own; rank r of R takes every R-th sample from the
-    r-th on. What is random about a sample depends only on the seed, the epoch and its place in the epoch.
+    stream of samples: epoch after epoch, each in an order of its own; rank r of R takes every R-th batch from the r-th
+    on, so that they take together what one process takes in R times as many batches. What is random about a sample depends only on the seed, the epoch and its place in the epoch.
 
     `searching` and `training` choose the part as the host does: (True, True) trains on what is not held out,
     (True, False) is the held-out part, (False, True) is all of the training split, (False, False) is the test split.
@@ -172,7 +172,8 @@ class BatchStream(ABC):
 
     def _batch_at(self, position: int) -> Batch:
         """The batch at a `position` of this rank's stream."""
-        number = (position * self.batch_size + np.arange(self.batch_size)) * self._n_ranks + self._rank
+        batch = position * self._n_ranks + self._rank
+        number = batch * self.batch_size + np.arange(self.batch_size)
         epochs, places = np.divmod(number, len(self.dataset))
         if not self.training:
             return self._make(places, None, self._sides_at(position))

@@ -6,17 +6,15 @@ from typing import Annotated, Any
 
 import nnabla as nn
 from nnabla.ext_utils import get_extension_context
-from nnabla_nas.utils.helper import CommunicatorWrapper
 
 from ..errors import ConfigError, HostError
 from ..options import OneOf, checked
+from .communicator import open_communicator
 from .cpu import NoStreamEvent
 from .quiet import quiet
 
 CONTEXTS = ("auto", "cpu", "cudnn")
 TYPE_CONFIGS = ("float", "half", "mixed_half")
-# how Open MPI, MPICH (and Intel's MPI) and MVAPICH tell a process how many were started
-MPI_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
 
 
 @checked("args")
@@ -27,8 +25,8 @@ def open_device(
     type_config: Annotated[
         str, OneOf("args.type_config", lambda: TYPE_CONFIGS), "precision; mixed_half on CUDA"
     ] = "float",
-) -> tuple[CommunicatorWrapper, Any]:
-    """Make the asked device nnabla's default; returns the host's communicator and a stream-event handler.
+) -> tuple[Any, Any]:
+    """Make the asked device nnabla's default; returns a communicator and a stream-event handler.
 
     Raises ConfigError for an unknown name, and HostError for a cudnn that is not there or processes that cannot talk.
     """
@@ -38,7 +36,7 @@ def open_device(
     if cuda is None and type_config == "mixed_half":
         raise ConfigError("args.type_config is 'mixed_half', which only CUDA has; a CPU takes float, or slowly half")
     extension = "cudnn" if cuda else "cpu"
-    communicator = _communicator(get_extension_context(extension, device_id="0"))  # sums in single precision
+    communicator = open_communicator(get_extension_context(extension, device_id="0"))  # sums in single precision
     if type_config != "float":
         communicator.ctx.backend = get_extension_context(extension, device_id="0", type_config=type_config).backend
     nn.set_default_context(communicator.ctx)
@@ -65,16 +63,3 @@ def _cuda(*, required: bool) -> ModuleType | None:
             " use args.context=cpu, or install an extra: pip install 'nnabla-detofa[cuda120]' (or cuda116, cuda110)"
         )
     return None
-
-
-def _communicator(context: nn.Context) -> CommunicatorWrapper:
-    """The host's communicator; a single process where nnabla offers none, HostError if MPI started several."""
-    with quiet():
-        communicator = CommunicatorWrapper(context)
-    started = max(int(os.environ.get(size, 1)) for size in MPI_SIZES)
-    if started > communicator.n_procs:
-        raise HostError(
-            f"MPI started {started} processes, but nnabla offers no communicator on '{context.backend[0]}':"
-            f" all {started} would do the same; start one process, or use args.context=cudnn where MPI and NCCL are"
-        )
-    return communicator

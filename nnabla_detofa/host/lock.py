@@ -15,9 +15,15 @@ LOCK, WITHOUT_LOCKS = ".lock", ".lock.held"
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
+def read_holder(folder: Path) -> str:
+    """Process and machine that hold the folder's lock, as its files say; empty where there are none."""
+    there = (folder / name for name in (LOCK, WITHOUT_LOCKS))
+    return "".join(file.read_text(errors="replace") for file in there if file.is_file())
+
+
 @contextmanager
 def sole_session(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock; RunFolderError that names the holder where another process has it.
+    """Hold the folder's lock, as one process of a run does; RunFolderError that names the holder where another has it.
 
     The lock is the kernel's (`flock`), which is free again however its holder ends, and which Linux passes on to an NFS
     server. Where a file system has none, a file that is there takes its place; it is free again once no process of this

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,8 +20,9 @@ from hydra.core.plugins import Plugins
 from hydra.main import get_args_parser
 from omegaconf import DictConfig
 
+from .. import processes
 from ..errors import ConfigError, refusals_of_the_disk
-from ..signals import handled_by, held_back
+from ..signals import Stopped, handled_by, held_back
 from .composition import (
     INPUT_ERRORS,
     SHIPPED,
@@ -35,10 +37,12 @@ from .composition import (
 )
 from .overrides import with_known_keys
 
-DONE, WRONG_INPUT, INTERRUPTED = 0, 2, 75
+DONE, BROKEN, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 75
+GO_ON = "interrupted; run the same command again to go on"
 CONFIG_OPTIONS = ("-c", "--config")
 HYDRA_CONFIG_OPTIONS = ("--config-name", "-cn")
 DETECTORS = (["export"], ["detect"])
+WITHOUT_FILES = ["hydra.output_subdir=null", "hydra/job_logging=disabled", "hydra/hydra_logging=disabled"]
 PLAN = "plan"  # an override of ours, which no configuration holds
 
 USAGE = """usage: nnabla_detofa -c FILE [OVERRIDE ...] [HYDRA OPTION ...]    (nnabla_nas is the same command)
@@ -93,12 +97,27 @@ def main(arguments: list[str] | None = None) -> int:
             failures = of_detectors(arguments) if arguments[:1] in DETECTORS else run_or_plan(arguments)
     except INPUT_ERRORS as error:
         failures = [error]
-    except KeyboardInterrupt:
-        tell("interrupted; run the same command again to go on")
+    except Stopped:  # on all processes
+        if processes.rank() == 0:
+            tell(GO_ON)
         return INTERRUPTED
-    for failure in failures:
-        tell(message_of(failure))
-    return WRONG_INPUT if failures else DONE
+    except KeyboardInterrupt:
+        return ended(INTERRUPTED, GO_ON)
+    except Exception:
+        if processes.started() > 1:
+            if processes.may_tell():
+                traceback.print_exc()
+            processes.end_all(BROKEN)
+        raise
+    return ended(WRONG_INPUT, *map(message_of, failures)) if failures else DONE
+
+
+def ended(code: int, *messages: str) -> int:
+    """Tell the messages, unless another of several processes does, and end them all; returns the exit code."""
+    if processes.may_tell():
+        for message in messages:
+            tell(message)
+    return processes.end_all(code)
 
 
 def run_or_plan(arguments: list[str]) -> list[Exception]:
@@ -181,9 +200,9 @@ def split_plan(arguments: list[str]) -> tuple[bool, list[str]]:
 
 @contextmanager
 def output_folder(*, kept: bool) -> Iterator[list[str]]:
-    """No overrides, or those that have Hydra write into a folder which is removed afterwards."""
+    """No overrides, or those that have Hydra write into a folder which is removed afterwards, or in one process alone."""
     if kept:
-        yield []
+        yield [] if processes.rank() == 0 else WITHOUT_FILES
         return
     with TemporaryDirectory(prefix="nnabla_detofa_plan_") as folder:
         yield [f"hydra.{kind}.dir='{folder}'" for kind in ("run", "sweep")]

@@ -5,9 +5,13 @@ are looked up where it looks them up, so that it can run our configurations too,
 """
 
 import copy
+import json
 import random
+import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -15,10 +19,11 @@ from typing import Any
 import nnabla as nn
 import numpy as np
 
-from ..errors import ConfigError, DataError, unknown
+from ..errors import ConfigError, DataError, RunFolderError, unknown
+from ..host.communicator import require_same
 from ..host.device import open_device
 from ..host.job import live_job
-from ..host.lock import sole_session
+from ..host.lock import read_holder, sole_session
 from ..host.quiet import quiet
 from ..host.repair import MissingModule
 from .config_check import Config, accepted, check_keywords, check_optimizers, only_entry, settle_batches, without_effect
@@ -30,6 +35,8 @@ with quiet():
     from nnabla_nas.utils.cli.args import Configuration
     from nnabla_nas.utils.helper import get_output_path
 
+PACKAGES = ("nnabla-detofa", "nnabla", "nnabla-nas", "numpy")
+FOLDER_SECONDS = 40  # in which a shared disk shows a new file to all, as NFS does after 30
 LOADER_KEYS = ("searching", "training", "batch_size", "communicator")  # the host's Configuration gives these
 
 
@@ -61,15 +68,19 @@ def launch(config: dict[str, Any], *, plan: bool = False, action: str = "run", f
         **{key: args[key] for key in ("context", "device_id", "type_config") if key in args}
     )
     settle_batches(hparams, args["comm"].n_procs, validates=not hasattr(algorithm, "plan"))
+    _require_same_start(config)
     _seed(hparams.get("seed"))
     with ExitStack() as held:
         held.enter_context(live_job(config, kept=not plan, folder=folder))
         folder = Path(get_output_path()) / args["output_path"]
         if args["comm"].rank == 0:
             held.enter_context(sole_session(folder))
+        if not plan:
+            _require_same_folder(args["comm"], folder)
         if plan:
             held.enter_context(generated_aside())
         parts, missing = _parts(config, network_options.get("n_classes"), plan=plan)  # data first, then the rest
+        _require_same_data(args["comm"], parts.dataloader)
         _settle_classes(config, network_options, parts.dataloader["train"])
         _settle_image_size(config)
         run = algorithm(
@@ -87,6 +98,35 @@ def launch(config: dict[str, Any], *, plan: bool = False, action: str = "run", f
         if missing is not None:
             raise missing
     return folder
+
+
+def _require_same_start(config: dict[str, Any]) -> None:
+    """HostError, ConfigError: processes of other packages, or that were given another configuration."""
+    communicator = config["args"]["comm"]
+    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    require_same(communicator, "versions", versions, f"all need the same as here, {versions}")
+    given = {**config, "args": {key: value for key, value in config["args"].items() if key not in ("comm", "event")}}
+    same = json.dumps(given, sort_keys=True, default=str)
+    require_same(communicator, "settings", same, "all need the same configuration and overrides", ConfigError)
+
+
+def _require_same_folder(communicator: Any, folder: Path) -> None:
+    """RunFolderError: a process that does not see the lock which the first one holds."""
+    if communicator.n_procs == 1:
+        return
+    seen = read_holder(folder) if communicator.rank == 0 else ""
+    communicator.comm.barrier()
+    until = time.monotonic() + FOLDER_SECONDS
+    while communicator.rank and not (seen := read_holder(folder)) and time.monotonic() < until:
+        time.sleep(0.1)
+    remedy = f"all need {folder} on a disk that they share, and the same name=NAME"
+    require_same(communicator, "files in its run folder", seen, remedy, RunFolderError)
+
+
+def _require_same_data(communicator: Any, loaders: Mapping[str, Any]) -> None:
+    """DataError: processes whose data sets differ, as far as the loaders tell that."""
+    digests = json.dumps([getattr(loaders[split], "split_digest", None) for split in ("train", "valid", "test")])
+    require_same(communicator, "data", digests, "all need the same images and annotations", DataError)
 
 
 def _parts(config: dict[str, Any], n_classes: int | None, *, plan: bool) -> tuple[Configuration, DataError | None]:

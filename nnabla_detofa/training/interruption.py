@@ -14,11 +14,12 @@ class StopRequest:
     """A context in which these signals set `asked`; a second SIGTERM or Ctrl-C ends the process at once.
 
     A scheduler may send SIGUSR1 some time before SIGTERM, and a terminal that goes away sends SIGHUP twice, once itself
-    and once through its shell: neither is impatience.
+    and once through its shell: neither is impatience. One of several processes says nothing: a signal may be how
+    another one, which has told why, ends it.
     """
 
-    def __init__(self) -> None:
-        self.asked = False
+    def __init__(self, *, alone: bool = True) -> None:
+        self.asked, self._alone = False, alone
         self._urgent = 0
         self._held = ExitStack()
 
@@ -34,11 +35,11 @@ class StopRequest:
         self.asked = True
         self._urgent += number in URGENT
         if self._urgent > 1:
-            _tell(f"{name}: ended at once; the same command goes on from the last checkpoint")
+            self._tell(f"{name}: ended at once; the same command goes on from the last checkpoint")
             os._exit(os.EX_TEMPFAIL)
-        _tell(f"{name}: finishing what is in hand and saving; a second SIGTERM or Ctrl-C ends at once")
+        self._tell(f"{name}: finishing what is in hand and saving; a second SIGTERM or Ctrl-C ends at once")
 
-
-def _tell(line: str) -> None:
-    """To standard error past its buffer, which the signal may have met half written."""
-    os.write(2, f"\nnnabla_detofa: {line}\n".encode())
+    def _tell(self, line: str) -> None:
+        """To standard error past its buffer, which the signal may have met half written."""
+        if self._alone:
+            os.write(2, f"\nnnabla_detofa: {line}\n".encode())

@@ -54,10 +54,7 @@ class Taken:
 
     def _gathered(self, path: np.ndarray) -> dict[str, np.ndarray]:
         own = self._own.get(path.tobytes())
-        if self._run.processes.n == 1 and own is not None:
-            return own
-        shapes = statistics_of(self._run.model, path)
-        values = own or {name: np.zeros_like(value) for name, value in shapes.items()}
+        values = own or {name: np.zeros_like(value) for name, value in statistics_of(self._run.model, path).items()}
         return {name: self._run.processes.sum(value) for name, value in values.items()}
 
 

@@ -4,12 +4,13 @@ import copy
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import nnabla as nn
 import numpy as np
 from tqdm import tqdm
 
+from ..signals import Stopped
 from .interruption import StopRequest
 
 
@@ -34,10 +35,14 @@ class Processes:
         if self.n > 1:
             self._comm.all_reduce(arrays, division=True, inplace=False)
 
+    def mean(self, values: np.ndarray) -> np.ndarray:
+        """Element-wise mean of an array over all processes, as `sum`."""
+        return self.sum(values) / self.n
+
     def sum(self, values: np.ndarray) -> np.ndarray:
         """Element-wise sum of an array over all processes; in single precision, whatever the context and their
         number."""
-        array = nn.NdArray.from_numpy_array(values.astype(np.float32))
+        array = nn.NdArray.from_numpy_array(values.astype(np.float32) + np.float32(0))  # -0, which no sum has, is 0
         if self.n > 1:
             self._comm.all_reduce([array], division=False, inplace=False)
         return array.data.astype(values.dtype)
@@ -62,7 +67,7 @@ class Session:
 
     def __init__(self, monitor: Any, processes: Processes, *, seed: int):
         self._monitor, self.processes, self._seed = monitor, processes, seed
-        self.stop = StopRequest()
+        self.stop = StopRequest(alone=processes.n == 1)
         self._quiet = False
 
     def quiet(self) -> "Session":
@@ -109,4 +114,9 @@ class Session:
     def pause(self) -> None:
         """End the session, on all processes, if one was asked to stop; called where nothing would be lost."""
         if any(self.processes.any(self.stop.asked)):
-            raise KeyboardInterrupt("stopped by a signal")
+            self.end()
+
+    def end(self) -> NoReturn:
+        """End the session on all processes, which have agreed to, once all have saved what they had to."""
+        self.processes.barrier()  # or the launcher ends those that are still writing with the first that is gone
+        raise Stopped("stopped by a signal")

@@ -63,7 +63,8 @@ class PathStep:
         self._targets: list[nn.Variable] = []
 
     def __call__(self, path: np.ndarray) -> dict[str, float]:
-        """One update for the path; returns the mean losses of the batch by name. NotFiniteError where it diverges."""
+        """One update for the path; returns the mean losses of the batch, over all processes, by name. NotFiniteError where
+        it diverges."""
         self._model.activate(path)
         self._optimizer.zero_grad()
         self._event.default_stream_synchronize()
@@ -80,9 +81,9 @@ class PathStep:
                 means[name] += float(term.d) / self.accumulate
             shares.append(float(loss.d))
         means["loss"] = sum(shares)
-        total = self._processes.sum(np.array([means["loss"]]))[0] / self._processes.n  # so that all stop, or none
-        if not np.isfinite(total):
-            raise NotFiniteError(f"the training loss is {total}", ~np.isfinite(shares))
+        means = dict(zip(means, self._processes.mean(np.array([*means.values()])).tolist(), strict=True))
+        if not np.isfinite(means["loss"]):  # on all processes, so that all stop, or none
+            raise NotFiniteError(f"the training loss is {means['loss']}", ~np.isfinite(shares))
         self._update()
         return means
 

@@ -85,7 +85,7 @@ class Trainer:
                 if stop or due or self.n_done % self.steps_an_epoch == 0:
                     self._save()
                 if stop:
-                    raise KeyboardInterrupt("stopped by a signal")
+                    self._session.end()
         if to_train:
             share = (self._loader.waited - waited) / (time.monotonic() - since)
             self._session.say(f"{stage}: {share:.1%} of the time went by in waiting for images")
@@ -163,6 +163,7 @@ class Trainer:
         if self._path is not None:  # before the first step there is nothing to keep
             where = self._keep_step(self._path, lost) if lost.any() else "on images of another process"
             what = f"{what}, path {self._path.tolist()}, {where}"
+            self._session.processes.barrier()  # the first to raise ends the others
         raise NumericError(
             f"{what}; the last checkpoint is kept; try a lower optimizer.train.alpha or an optimizer.train.grad_clip"
         )
