@@ -11,8 +11,8 @@ import sys
 import time
 from typing import Any
 
-# how Open MPI, MPICH (and Intel's MPI), MVAPICH and SLURM tell a process how many there are, and which it is. A launcher
-# inside a job step of SLURM is asked first: the step is that of its daemons.
+# how Open MPI, MPICH (and Intel's MPI), MVAPICH and SLURM tell a process how many there are, and which it is; SLURM is
+# asked last: inside a job of it, the step of another launcher is that of its daemons
 SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
 RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK", "SLURM_PROCID")
 LOCAL_SIZES = (
@@ -23,6 +23,7 @@ LOCAL_SIZES = (
 )
 
 PATIENCE = 2.0  # seconds that a process leaves to those before it, which may meet the same and tell it
+FIRST_TELLS = 10.0  # seconds
 LONGEST = 50  # seconds until a process that cannot reach the others is gone itself
 
 
@@ -69,15 +70,14 @@ def world() -> Any:
 def may_tell() -> bool:
     """Whether it is this process that tells an error; of several it waits until one before it might have told it.
 
-    A process without a connection to the others leaves it to the first, which has none either.
+    A process without a connection to the others leaves it to the first, which has none either, and lets it come first.
     """
     if started() == 1 or rank() == 0:
         return True
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # by which the others end this one
-    if not _connected():
-        return False
-    time.sleep(PATIENCE + min(rank() / 10, PATIENCE))
-    return True
+    heard = _ended_by_launcher() or _connected()
+    time.sleep(PATIENCE + min(rank() / 10, PATIENCE) if heard else FIRST_TELLS)
+    return heard
 
 
 def end_all(code: int) -> int:
@@ -85,11 +85,18 @@ def end_all(code: int) -> int:
 
     Those that wait for this one in the middle of something would wait for ever.
     """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if started() > 1 and _ended_by_launcher():
+        os._exit(code)  # MPI's own end would wait for the others
     if started() > 1 and _connected():
-        sys.stdout.flush()
-        sys.stderr.flush()
         world().Abort(code)
     return code
+
+
+def _ended_by_launcher() -> bool:
+    """Whether the launcher ends all with the first that ends badly: Open MPI's does, in fewer words than its Abort."""
+    return SIZES[0] in os.environ
 
 
 def _connected() -> bool:

@@ -45,7 +45,8 @@ class BatchStream(ABC):
 
     With `training`, random order and augmentation, else the data set's order and none. All ranks share one endless
     stream of samples: epoch after epoch, each in an order of its own; rank r of R takes every R-th batch from the r-th
-    on, so that they take together what one process takes in R times as many batches. What is random about a sample depends only on the seed, the epoch and its place in the epoch.
+    on, so that they take together what one process takes in R times as many batches. What is random about a sample
+    depends only on the seed, the epoch and its place in the epoch.
 
     `searching` and `training` choose the part as the host does: (True, True) trains on what is not held out,
     (True, False) is the held-out part, (False, True) is all of the training split, (False, False) is the test split.

@@ -200,7 +200,7 @@ def split_plan(arguments: list[str]) -> tuple[bool, list[str]]:
 
 @contextmanager
 def output_folder(*, kept: bool) -> Iterator[list[str]]:
-    """No overrides, or those that have Hydra write into a folder which is removed afterwards, or in one process alone."""
+    """No overrides, or those that have Hydra write into a folder which is removed afterwards, or not at all."""
     if kept:
         yield [] if processes.rank() == 0 else WITHOUT_FILES
         return

@@ -63,8 +63,8 @@ class PathStep:
         self._targets: list[nn.Variable] = []
 
     def __call__(self, path: np.ndarray) -> dict[str, float]:
-        """One update for the path; returns the mean losses of the batch, over all processes, by name. NotFiniteError where
-        it diverges."""
+        """One update for the path; returns the mean losses of the batch by name, that of all processes. NotFiniteError
+        where it diverges."""
         self._model.activate(path)
         self._optimizer.zero_grad()
         self._event.default_stream_synchronize()
