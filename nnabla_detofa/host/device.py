@@ -1,5 +1,6 @@
 """The device and the processes of a run: `args.context`, `args.device_id`, MPI (an addition; not in the paper)."""
 
+import logging
 import os
 from types import ModuleType
 from typing import Annotated, Any
@@ -11,7 +12,8 @@ from ..errors import ConfigError, HostError
 from ..options import OneOf, checked
 from .communicator import open_communicator
 from .cpu import NoStreamEvent
-from .quiet import quiet
+from .cuda_libraries import extension as installed_extension
+from .gpus import VISIBLE, device_number, open_cuda, require_all_named
 
 CONTEXTS = ("auto", "cpu", "cudnn")
 TYPE_CONFIGS = ("float", "half", "mixed_half")
@@ -31,35 +33,37 @@ def open_device(
     Raises ConfigError for an unknown name, and HostError for a cudnn that is not there or processes that cannot talk.
     """
     if str(device_id) != "-1":
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(device_id)  # read when the CUDA extension is first imported
-    cuda = None if context == "cpu" else _cuda(required=context == "cudnn")
+        os.environ[VISIBLE] = str(device_id)  # read when the CUDA extension is first imported
+    cuda, number, why_not = (None, "0", "") if context == "cpu" else _cuda(required=context == "cudnn")
     if cuda is None and type_config == "mixed_half":
         raise ConfigError("args.type_config is 'mixed_half', which only CUDA has; a CPU takes float, or slowly half")
     extension = "cudnn" if cuda else "cpu"
-    communicator = open_communicator(get_extension_context(extension, device_id="0"))  # sums in single precision
+    communicator = open_communicator(get_extension_context(extension, device_id=number))  # sums in single precision
+    if cuda:
+        communicator.ctx.device_id = communicator.ctx_float.device_id = number  # the host's is the rank among all
     if type_config != "float":
-        communicator.ctx.backend = get_extension_context(extension, device_id="0", type_config=type_config).backend
+        communicator.ctx.backend = get_extension_context(extension, device_id=number, type_config=type_config).backend
     nn.set_default_context(communicator.ctx)
+    if why_not and communicator.rank == 0:
+        logging.getLogger(__name__).warning(
+            "args.context auto takes the CPU: %s; 'nnabla_detofa device' says more", why_not
+        )
     event = cuda.StreamEventHandler(int(communicator.ctx.device_id)) if cuda else NoStreamEvent()
     return communicator, event
 
 
-def _cuda(*, required: bool) -> ModuleType | None:
-    """nnabla's CUDA extension if it and a device are there; else None, or HostError if it is `required`."""
-    try:
-        with quiet():
-            import nnabla_ext.cuda as cuda
-            import nnabla_ext.cudnn  # noqa: F401
+def _cuda(*, required: bool) -> tuple[ModuleType | None, str, str]:
+    """nnabla's CUDA extension with the number of this process' GPU; else None, and why, if the extension is installed.
 
-            devices = cuda.get_device_count()
-        reason = "" if devices else "no GPU answers"
-    except Exception as error:  # a missing package, library, driver or GPU: each raises something else
-        reason = " ".join(str(error).split())
-    if not reason:
-        return cuda
-    if required:
-        raise HostError(
-            f"args.context is 'cudnn', but CUDA is not usable here: {reason};"
-            " use args.context=cpu, or install an extra: pip install 'nnabla-detofa[cuda120]' (or cuda116, cuda110)"
-        )
-    return None
+    HostError where it is `required` and not usable, or where some of the GPUs that are named do not answer.
+    """
+    try:
+        cuda, visible = open_cuda()
+    except HostError as error:
+        if required:
+            raise HostError(
+                f"args.context is 'cudnn', but CUDA is not usable here: {error}; or use args.context=cpu"
+            ) from None
+        return None, "0", str(error) if installed_extension() else ""
+    require_all_named(visible)
+    return cuda, str(device_number(visible)), ""

@@ -72,6 +72,8 @@ usage: nnabla_detofa compare RUN|NAME=RUN,RUN,...|MULTIRUN ... [--out DIR]    fi
        RUN: a run's folder. NAME=RUN,RUN: runs of one method, with other seeds. MULTIRUN: a folder of runs, or log/NAME
        of log/NAME-0, log/NAME-1, ... Without --out the page, table and picture are in log/compared.
 
+usage: nnabla_detofa device    what a run finds on this machine: GPUs, libraries, processes; and what mends each lack
+
 Exit codes of check: 0 clean, 1 flaws that training mends, 2 unusable.
 
 Results go to log/NAME in the folder where the command is started. Exit codes: 0 done, 2 wrong input,
@@ -94,6 +96,8 @@ def main(arguments: list[str] | None = None) -> int:
                 return compare(arguments[1:])
             if arguments[:1] == ["evaluate"]:
                 return evaluate(arguments[1:])
+            if arguments[:1] == ["device"]:
+                return device(arguments[1:])
             failures = of_detectors(arguments) if arguments[:1] in DETECTORS else run_or_plan(arguments)
     except INPUT_ERRORS as error:
         failures = [error]
@@ -287,6 +291,17 @@ def compare(arguments: list[str]) -> int:
     from ..report.comparison_files import compare as compare_runs
 
     print("\n".join(compare_runs(runs, Path(given[0] if given else "log/compared"))))
+    return DONE
+
+
+def device(arguments: list[str]) -> int:
+    """The device, the libraries and the processes that a run started here would have."""
+    if arguments:
+        raise ConfigError("device takes nothing")
+    with held_back():  # see `launch`
+        from ..host.device_report import device_lines
+    for line in device_lines():
+        print(line)
     return DONE
 
 

@@ -1,13 +1,15 @@
 """`args.context`: the CPU, CUDA where it is usable, one clear line where it is asked for in vain."""
 
+import logging
 import os
 import sys
+from contextlib import nullcontext
 from types import ModuleType, SimpleNamespace
 
 import pytest
 
 from nnabla_detofa.errors import ConfigError, HostError
-from nnabla_detofa.host import device
+from nnabla_detofa.host import device, gpus
 from nnabla_detofa.host.device import MPI_SIZES, NoStreamEvent, open_device
 
 
@@ -16,24 +18,31 @@ def one_process(monkeypatch):
     for size in MPI_SIZES:
         monkeypatch.delenv(size, raising=False)
     monkeypatch.setitem(os.environ, "CUDA_VISIBLE_DEVICES", "")
+    for rank in gpus.LOCAL_RANKS:
+        monkeypatch.delenv(rank, raising=False)
     monkeypatch.setattr(device.nn, "set_default_context", lambda _: None)
 
 
 @pytest.fixture
-def extension(monkeypatch):
-    """A stand-in for nnabla's CUDA extension; the number of its devices can be set."""
+def extension(monkeypatch, tmp_path):
+    """A stand-in for nnabla's CUDA extension; the number of its devices can be set, and the rank of the process."""
     cuda = ModuleType("nnabla_ext.cuda")
     cuda.devices = 1
     cuda.get_device_count = lambda: cuda.devices
+    cuda.device_synchronize = lambda _: None
     cuda.StreamEventHandler = lambda device_id: ("stream", device_id)
     for name, module in (("cuda", cuda), ("cudnn", ModuleType("nnabla_ext.cudnn"))):
         monkeypatch.setitem(sys.modules, f"nnabla_ext.{name}", module)
         monkeypatch.setattr(f"nnabla_ext.{name}", module, raising=False)
     opened = []
     monkeypatch.setattr(device, "get_extension_context", lambda name, **options: opened.append(name) or options)
-    context = SimpleNamespace(device_id="0", backend=["cudnn:float"])
-    monkeypatch.setattr(device, "CommunicatorWrapper", lambda _: SimpleNamespace(n_procs=1, rank=0, ctx=context))
-    return SimpleNamespace(cuda=cuda, opened=opened)
+    contexts = [SimpleNamespace(device_id="9", backend=["cudnn:float"]) for _ in range(2)]
+    communicator = SimpleNamespace(n_procs=1, rank=0, ctx=contexts[0], ctx_float=contexts[1])
+    monkeypatch.setattr(device, "CommunicatorWrapper", lambda _: communicator)
+    for module, name in ((device, "installed_extension"), (gpus, "extension")):
+        monkeypatch.setattr(module, name, lambda: tmp_path)
+    monkeypatch.setattr(gpus, "loaded", nullcontext)
+    return SimpleNamespace(cuda=cuda, opened=opened, communicator=communicator)
 
 
 def test_cpu(capfd):
@@ -59,19 +68,44 @@ def test_cpu_is_taken_where_it_is_asked_for(extension):
     assert extension.opened == ["cpu"]
 
 
-def test_no_device_answers(extension):
-    extension.cuda.devices = 0
+def test_a_process_takes_the_gpu_of_its_place_on_its_node(extension, monkeypatch):
+    """The host's number is the rank among all processes."""
+    extension.cuda.devices = 2
+    monkeypatch.setenv("OMPI_COMM_WORLD_LOCAL_RANK", "3")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    communicator, event = open_device()
+    assert (communicator.ctx.device_id, communicator.ctx_float.device_id, event) == ("1", "1", ("stream", 1))
+
+
+@pytest.mark.parametrize("context", ["auto", "cudnn"])
+@pytest.mark.usefixtures("extension")
+def test_a_gpu_that_does_not_answer_among_those_that_are_named(context):
+    with pytest.raises(HostError, match="'0,7', but 1 of these 2 GPUs answer"):
+        open_device(context=context, device_id="0,7")
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_auto_says_why_it_takes_the_cpu(extension, caplog, rank):
+    """Once, where there are several processes."""
+    extension.cuda.devices, extension.communicator.rank = 0, rank
     open_device(context="auto")
     assert extension.opened == ["cpu"]
-    with pytest.raises(HostError, match="no GPU answers; use args.context=cpu"):
+    said = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(said) == (rank == 0)
+    assert all("no CUDA-capable device" in line and "\n" not in line for line in said)
+
+
+def test_no_device_answers(extension):
+    extension.cuda.devices = 0
+    with pytest.raises(HostError, match=r"args.context is 'cudnn'.*no CUDA-capable device.*args.context=cpu"):
         open_device(context="cudnn")
 
 
-def test_no_extension(monkeypatch):
-    monkeypatch.setitem(sys.modules, "nnabla_ext.cuda", None)
-    with pytest.raises(HostError, match=r"nnabla_ext.cuda.*nnabla-detofa\[cuda120\]"):
+def test_no_extension(caplog):
+    with pytest.raises(HostError, match=r"not installed.*nnabla-detofa\[cuda120\]"):
         open_device(context="cudnn")
     assert isinstance(open_device(context="auto")[1], NoStreamEvent)
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize("type_config", ["float", "half"])
