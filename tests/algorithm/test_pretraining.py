@@ -15,7 +15,7 @@ from nnabla_detofa.path_filter import PathFilter
 from nnabla_detofa.pretraining import Teacher, corners, enter
 from nnabla_detofa.searcher import OFAPretrainer
 from nnabla_detofa.shrinking import read_phases
-from nnabla_detofa.space import SearchSpace
+from nnabla_detofa.space import CostModel, SearchSpace
 from nnabla_detofa.training.measuring import PathMeasurer
 from nnabla_detofa.training.step import PathStep
 
@@ -73,6 +73,18 @@ def ready(command, monkeypatch):
     run.session._monitor.quiet = True  # its log is closed
     monkeypatch.setattr(run.session, "curve", lambda *_: None)
     return run
+
+
+def test_a_classifier_of_oblong_images(command):
+    """Trained on them too where no sizes of squares are given."""
+    with settled(OFAPretrainer) as seen:
+        options = [f"dataloader.image_folder.{key}" for key in ("image_size=[32,64]", "train_sizes=null")]
+        assert command(*options).code == 0
+    (run,) = seen
+    assert run.data["train"].next()["inputs"][0].shape == (8, 3, 32, 64)
+    assert next(run.data["test"].batches()).images.shape == (8, 3, 32, 64)
+    path = run.space.largest()[None]
+    assert run.flops(path)[0] == CostModel.of(run.model.network_layers((32, 64)), "flops")(path)[0]
 
 
 def test_phases_run_in_order_and_leave_their_files(pretrained):
