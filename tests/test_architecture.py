@@ -30,7 +30,7 @@ GRANTS = {
     "space": "numpy options",
     "pruning": "numpy options space",
     "search": "numpy options space",
-    "path_filter": "numpy nnabla h5py hdf5 precision threads options space storage",
+    "path_filter": "numpy scipy h5py hdf5 threads options space storage",
     "detection": "numpy pycocotools options",
     "data": "numpy cv2 PIL sklearn tqdm yaml options detection storage",
     "kernels": "numpy nnabla threads",
@@ -62,7 +62,7 @@ GRANTS = {
 }
 MAY_IMPORT = {name: set(granted.split()) for names, granted in GRANTS.items() for name in names.split()}
 ROOF, ABOVE = {"cli", "launch"}, {"__init__", "cli", "launch", "host/launch", "host/__main__"}  # the last two: shims
-NUMPY_ROOMS = {"data", "detection", "options", "pruning", "search", "space", "storage"}
+NUMPY_ROOMS = {"data", "detection", "options", "path_filter", "pruning", "search", "space", "storage"}
 HEAVY = ("nnabla", "nnabla_ext", "nnabla_nas", "hydra", "omegaconf")
 
 

@@ -7,7 +7,7 @@ import pytest
 from threadpoolctl import ThreadpoolController
 
 from nnabla_detofa.kernels.parallel import over
-from nnabla_detofa.path_filter import PathFilter, TokenLayout, scoring
+from nnabla_detofa.path_filter import PathFilter, TokenLayout, transformer
 from nnabla_detofa.threads import one_blas_thread
 
 BLAS = ThreadpoolController().select(user_api="blas").lib_controllers
@@ -51,10 +51,10 @@ def test_the_last_to_leave_gives_back():
 
 
 def test_kernels_and_scores_without_a_run(monkeypatch):
-    seen, block = [], scoring.Scorer._block
+    seen, forward = [], transformer._Block.forward
     over(4, lambda _: seen.append(counts()), work=1 << 20)
     path_filter = PathFilter(TokenLayout(3, [0, 1], [0, 1]), 2, rng=np.random.default_rng(0), dim=8, hidden=8)
-    monkeypatch.setattr(scoring.Scorer, "_block", lambda *args: seen.append(counts()) or block(*args))
+    monkeypatch.setattr(transformer._Block, "forward", lambda *args: seen.append(counts()) or forward(*args))
     path_filter.score(np.zeros((70, 2), int), np.zeros(70, int))
     assert len(seen) > 3
     assert all(set(one) == {1} for one in seen)

@@ -90,6 +90,14 @@ def score(threads: int, quick: bool, batch: int = 100) -> Row:
     return rate(tasks, 5, "paths/s", note)
 
 
+def fit(quick: bool) -> Row:
+    """A fit of the path filter, in fewer epochs than the shipped 100."""
+    options = {"n": 2000, "epochs": 1 if quick else 3}
+    tasks = [Workload("workloads.paths", "fit", options), Workload("peers.encoder", "fit", options, "peers")]
+    note = f"a plain PyTorch fit; 2,000 paths of 27 tokens, one thread; scaled to 100 epochs from {options['epochs']}"
+    return seconds(tasks, 2 if quick else 5, "s", note, scale=100)
+
+
 def search(quick: bool) -> Row:
     ours, peer = (25, 5) if quick else (500, 40)
     tasks = [
@@ -141,6 +149,7 @@ ROWS: dict[str, Callable[[bool], Row]] = {
     "top_bucket": top_bucket,
     "score": partial(score, 1),
     "score_2_threads": partial(score, 2),
+    "fit": fit,
     "search": search,
     "pruning_share": pruning_share,
     "loader": loader,

@@ -2,21 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
-import nnabla as nn
-import nnabla.solvers as S  # noqa: N812
 import numpy as np
 
 from ..errors import ConfigError, NumericError
 from ..options import Flag, Number, OneOf, Whole, checked, ratio
-from ..precision import single_precision
+from .adam import Adam
 from .baselines import main_effects
 from .encoding import table_rows
 from .metrics import evaluate
 from .model import PathFilter
-from .network import score_graph
-from .objectives import OBJECTIVES, Binary, Objective, Ranking, pair_weights
+from .objectives import OBJECTIVES, Binary, Objective, Ranking, any_pairs
+from .transformer import Slopes
 
 # of the main effects, tried at the start of a fit; with more than 4, the paths of a bucket would differ in digits alone
 # that a score no longer has
@@ -81,33 +80,33 @@ def fit(
     groups = buckets if bounded else np.zeros_like(buckets)
     truth = aim.truth(groups, losses)
     train, valid = split(buckets, valid_ratio, rng)
-    if not pair_weights(groups[train], truth[train]).any():
+    if not any_pairs(groups[train], truth[train]):
         raise ConfigError(
             f"none of {len(train)} paths to fit to differs from the others of its bucket; {aim} needs that"
         )
-    judged = valid if pair_weights(groups[valid], truth[valid]).any() else train  # too few held out to rank
+    judged = valid if any_pairs(groups[valid], truth[valid]) else train  # too few held out to rank
     targets = aim.targets(groups[judged], truth[judged])
 
     def judge() -> float:
-        return aim.loss(path_filter.score(tokens[judged], buckets[judged]), targets)
+        return aim.loss(path_filter.score(tokens[judged], buckets[judged]), targets)[0]
 
-    main = path_filter.variables.get("main")
+    main = path_filter.parameters.get("main")
     if main is not None:
-        prior = main.d.copy()
+        prior = main.copy()
         _start_main_effects(path_filter, prior, tokens[train], buckets[train], losses[train])
         scale = _best_scale(main, judge)
-        start = main.d.copy()
+        start = main.copy()
     n_batches = -(-len(train) // batch)
     size = -(-len(train) // n_batches)  # the fewest batches of equal size
-    shape = (size, rows.shape[1])
-    step = _training_step(path_filter, aim, shape, learning_rate=learning_rate, weight_decay=weight_decay)
+    step = _training_step(path_filter, aim, learning_rate=learning_rate, weight_decay=weight_decay)
     history, best_epoch, kept = [], -1, path_filter.weights
     best = judge()
     try:
         for epoch in range(epochs):
             shuffled = np.resize(rng.permutation(train), (n_batches, size))  # the last filled up from the first
-            train_loss = np.mean([step(rows[i], groups[i], truth[i]) for i in shuffled])
-            history.append((train_loss, judge()))
+            with np.errstate(over="ignore", invalid="ignore"):  # the loss shows it
+                train_loss = np.mean([step(rows[i], groups[i], truth[i]) for i in shuffled])
+                history.append((train_loss, judge()))
             if not np.isfinite(np.array(history[-1])).all():
                 raise NumericError(f"path filter: the loss is not finite in epoch {epoch}; lower learning_rate")
             if history[-1][1] < best:
@@ -120,9 +119,9 @@ def fit(
         path_filter.weights = kept
     metrics = evaluate(path_filter.score(tokens[valid], buckets[valid]), losses[valid], buckets[valid])
     if main is not None:  # the held-out paths have said which epoch; now they say what they can of the main effects
-        learned = main.d - start
+        learned = main - start
         _start_main_effects(path_filter, prior, tokens, buckets, losses)
-        main.d = scale * main.d + learned
+        main[:] = scale * main + learned
     train_losses, valid_losses = np.array(history).T
     return FitReport(train_losses, valid_losses, best_epoch, train, valid, metrics)
 
@@ -135,26 +134,26 @@ def _start_main_effects(
     The transformer learns what is beyond both. Budgets, which come behind the tokens, have no effect inside a bucket;
     theirs moves each bucket's mean to a score of ½, where scores are furthest apart.
     """
-    main, vocabulary = path_filter.variables["main"], path_filter.layout.vocabulary
+    main, vocabulary = path_filter.parameters["main"], path_filter.layout.vocabulary
     n = len(path_filter.layout.layer) * vocabulary
-    main.d[:n, 0] = main_effects(tokens, buckets, losses, vocabulary, prior[:n, 0])
-    logits = main.d[table_rows(path_filter.layout, tokens, None), 0].sum(axis=1)
-    for bucket in np.unique(buckets) if len(main.d) > n else ():
-        main.d[n + bucket, 0] = -logits[buckets == bucket].mean()
+    main[:n, 0] = main_effects(tokens, buckets, losses, vocabulary, prior[:n, 0])
+    logits = main[table_rows(path_filter.layout, tokens, None), 0].sum(axis=1)
+    for bucket in np.unique(buckets) if len(main) > n else ():
+        main[n + bucket, 0] = -logits[buckets == bucket].mean()
 
 
-def _best_scale(main: nn.Variable, judge: Callable[[], float]) -> float:
+def _best_scale(main: np.ndarray, judge: Callable[[], float]) -> float:
     """The one of SCALES whose multiple of the main effects is judged best; they are left as that multiple.
 
     How far apart scores should lie is the margin's matter, and one number says it. Left to the transformer, it pulls
     the training paths apart one by one, learns them by heart and spoils the order of all others.
     """
-    unit, judged = main.d.copy(), []
+    unit, judged = main.copy(), []
     for scale in SCALES:
-        main.d = scale * unit
+        main[:] = scale * unit
         judged.append(judge())
     best = SCALES[np.argmin(judged)]
-    main.d = best * unit
+    main[:] = best * unit
     return best
 
 
@@ -168,25 +167,15 @@ def split(buckets: np.ndarray, valid_ratio: float, rng: np.random.Generator) -> 
 
 
 def _training_step(
-    path_filter: PathFilter, aim: Objective, shape: tuple[int, int], *, learning_rate: float, weight_decay: float
+    path_filter: PathFilter, aim: Objective, *, learning_rate: float, weight_decay: float
 ) -> Callable[[np.ndarray, np.ndarray, np.ndarray], float]:
-    """One step of Adam on a batch of rows of this `shape`, in single precision; the graph is built once."""
-    with nn.auto_forward(False), single_precision():
-        place = nn.Variable(shape)
-        targets = nn.Variable(aim.targets(*np.zeros((2, shape[0]))).shape)
-        scores = score_graph(path_filter.variables, path_filter.design, path_filter.positions, place)
-        loss = aim.graph(scores, targets)
-        solver = S.Adam(learning_rate)
-    solver.set_parameters(path_filter.variables)
+    """One step of Adam on the rows, groups and truth of a batch, which is of one size at every call; gives its loss."""
+    slopes, adam = Slopes(path_filter.design, path_filter.positions), Adam(learning_rate, weight_decay)
+    weights = path_filter.parameters
 
     def step(rows: np.ndarray, groups: np.ndarray, truth: np.ndarray) -> float:
-        place.d, targets.d = rows, aim.targets(groups, truth)
-        solver.zero_grad()
-        loss.forward(clear_no_need_grad=True)
-        loss.backward(clear_buffer=True)
-        if weight_decay:
-            solver.weight_decay(weight_decay)
-        solver.update()
-        return float(loss.d)
+        loss, found = slopes(weights, rows, partial(aim.loss, targets=aim.targets(groups, truth)))
+        adam.step(weights, found)
+        return loss
 
     return step

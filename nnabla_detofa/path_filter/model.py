@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import nnabla as nn
 import numpy as np
 
 from ..errors import ConfigError, WeightsError
@@ -13,7 +12,7 @@ from ..space import TokenLayout
 from . import store
 from .encoding import checked_layout, position_vectors, table_rows
 from .network import Design, Layers, Size, Switch, initial_weights, parameter_shapes
-from .scoring import Scorer
+from .transformer import score
 
 AUTO: Literal["auto"] = "auto"
 FLAG_OR_AUTO = Value("true, false or auto", lambda value: isinstance(value, bool) or value == AUTO)
@@ -55,18 +54,19 @@ class PathFilter:
         design |= {"block_encoding": block_encoding, "dim": dim, "heads": heads, "layers": layers, "hidden": hidden}
         self.design = Design.of("path_filter.network", {**design, "main_effects": self._auto or main_effects})
         self.positions = position_vectors(self.layout, self.design.dim, block_encoding=block_encoding)
-        initial = initial_weights(self.design, self.layout, rng)
-        self.variables = {name: nn.Variable.from_numpy_array(x, need_grad=True) for name, x in initial.items()}
+        self.parameters = initial_weights(
+            self.design, self.layout, rng
+        )  # the weights themselves, to be changed in place
 
     @property
     def weights(self) -> dict[str, np.ndarray]:
         """Copies of the parameters by name, float32."""
-        return {name: np.array(variable.d, np.float32) for name, variable in self.variables.items()}
+        return {name: value.copy() for name, value in self.parameters.items()}
 
     @weights.setter
     def weights(self, values: dict[str, np.ndarray]) -> None:
-        for name, variable in self.variables.items():
-            variable.d = np.asarray(values[name], np.float32)  # NNabla would take the type of the array
+        for name, value in self.parameters.items():
+            value[:] = values[name]
 
     def rows(self, tokens: np.ndarray, buckets: np.ndarray) -> np.ndarray:
         """The checked paths as rows of the input table, (n, T); see `encoding.table_rows`.
@@ -92,7 +92,7 @@ class PathFilter:
             dtype: of the scores. A search wants double precision, which tells the best paths apart where single
                 precision gives 1 to all of them.
         """
-        return Scorer(self.weights, self.design, self.positions)(self.rows(tokens, buckets), dtype)
+        return score(self.parameters, self.design, self.positions, self.rows(tokens, buckets), dtype)
 
     def save(self, file: str | Path, *, space: Mapping[str, object] | None = None) -> None:
         """Writes layout, design and weights to one HDF5 file, in one step: a reader sees the old file or the new.
@@ -149,7 +149,7 @@ class PathFilter:
         if self._auto:
             wanted["main_effects"] = stored.design.main_effects
         store.require_agreement(Path(file), "design", dict(stored.design), wanted)
-        self.design, self.variables = stored.design, stored.variables
+        self.design, self.parameters = stored.design, stored.parameters
 
 
 def _require_index(name: str, values: np.ndarray, end: int) -> None:

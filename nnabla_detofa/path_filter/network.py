@@ -1,15 +1,7 @@
-"""The path filter's transformer as an NNabla graph (section 3.1.1, Figure 2); `scoring` is the same in NumPy.
+"""Sizes and parameters of the path filter's transformer (section 3.1.1, Figure 2); `transformer` computes with them."""
 
-Parameters are plain `nn.Variable`s in a dictionary, never in NNabla's global scope: two filters can live in one process
-and a filter never ends up in the weights file of the supernet.
-"""
-
-from collections.abc import Callable
-from functools import partial
 from typing import Annotated, Any
 
-import nnabla as nn
-import nnabla.functions as F  # noqa: N812
 import numpy as np
 
 from ..errors import ConfigError
@@ -82,61 +74,3 @@ def initial_weights(design: Design, layout: TokenLayout, rng: np.random.Generato
         return rng.uniform(-bound, bound, shape)
 
     return {name: draw(name, shape).astype(np.float32) for name, shape in parameter_shapes(design, layout).items()}
-
-
-def score_graph(
-    weights: dict[str, nn.Variable], design: Design, positions: np.ndarray, rows: nn.Variable
-) -> nn.Variable:
-    """Scores in (0, 1), shape (n, 1), of paths given as `rows` (n, T) of the input table; positions (L, dim)."""
-    n, length = rows.shape
-    flat = F.reshape(rows, (n * length,))
-    table = _input_table(weights, positions)
-    x = F.embed(flat, table)  # (n · T, dim): all but the attention works on single tokens
-
-    def project_table(*linear: nn.Variable) -> nn.Variable:
-        return F.embed(flat, F.affine(table, *linear))  # each row of the table once, and not each path's
-
-    for layer in range(design.layers):
-        own = {name.split("/", 1)[1]: value for name, value in weights.items() if name.startswith(f"layer{layer}/")}
-        project = partial(F.affine, x) if layer else project_table
-        x = _norm(x + _attention(own, project, n, length, design))
-        inner = F.relu(F.affine(x, own["hidden/W"], own["hidden/b"]))
-        x = _norm(x + F.affine(inner, own["forward/W"], own["forward/b"]))
-    mean = F.mean(F.reshape(x, (n, length, design.dim)), axis=1)
-    inner = F.relu(F.affine(mean, weights["head/hidden/W"], weights["head/hidden/b"]))
-    logit = F.affine(inner, weights["head/score/W"], weights["head/score/b"])
-    if design.main_effects:
-        logit = logit + F.sum(F.reshape(F.embed(flat, weights["main"]), (n, length)), axis=1, keepdims=True)
-    return F.sigmoid(logit)
-
-
-def _input_table(weights: dict[str, nn.Variable], positions: np.ndarray) -> nn.Variable:
-    """(L · vocabulary [+ n_buckets], dim), in the order of `encoding.table_rows`."""
-    vocabulary, dim = weights["token"].shape
-    where = nn.Variable.from_numpy_array(positions[:, None])  # (L, 1, dim)
-    table = F.reshape(where + F.reshape(weights["token"], (1, vocabulary, dim)), (len(positions) * vocabulary, dim))
-    return F.concatenate(table, weights["budget"], axis=0) if "budget" in weights else table
-
-
-def _attention(
-    own: dict[str, nn.Variable], project: Callable[..., nn.Variable], n: int, length: int, design: Design
-) -> nn.Variable:
-    """Multi-head self-attention over the tokens of each path, (n · T, dim); `project` takes a weight and a bias."""
-    width = design.dim // design.heads
-
-    def heads(x: nn.Variable) -> nn.Variable:
-        x = F.transpose(F.reshape(x, (n, length, design.heads, width)), (0, 2, 1, 3))
-        return F.reshape(x, (n * design.heads, length, width))
-
-    scale = width**-0.5
-    query = heads(project(own["query/W"] * scale, own["query/b"] * scale))
-    key, value = heads(project(own["key/W"])), heads(project(own["value/W"], own["value/b"]))
-    weight = F.softmax(F.batch_matmul(query, key, transpose_b=True), axis=2)
-    mixed = F.reshape(F.batch_matmul(weight, value), (n, design.heads, length, width))
-    mixed = F.reshape(F.transpose(mixed, (0, 2, 1, 3)), (n * length, design.dim))
-    return F.affine(mixed, own["attention/W"], own["attention/b"])
-
-
-def _norm(x: nn.Variable) -> nn.Variable:
-    """Layer norm of (tokens, dim); two axes, because NNabla's CPU kernel is several times slower with three."""
-    return F.layer_normalization(x, None, None, batch_axis=0, eps=1e-5)

@@ -1,14 +1,12 @@
 """Objectives of a fit: the ranking of Eq. 4 and 5, or GreedyNASv2's question of one fixed ratio.
 
 An objective turns the measured losses into a `truth` (n,) that is lower for the better paths, a batch's truth into
-`targets`, and scores beside targets into the loss to minimise, once in NumPy and once as an NNabla graph. `groups` (n,)
+`targets`, and scores (n,) beside targets into the loss to minimise and its slopes in the scores, (n,). `groups` (n,)
 says which paths compare with each other.
 """
 
 from dataclasses import dataclass
 
-import nnabla as nn
-import nnabla.functions as F  # noqa: N812
 import numpy as np
 
 from .metrics import weakest
@@ -28,14 +26,11 @@ class Ranking:
         """The weights of the pairs, (n, n)."""
         return pair_weights(groups, truth)
 
-    def graph(self, scores: nn.Variable, targets: nn.Variable) -> nn.Variable:
-        """Eq. 5 of scores (n, 1), a scalar."""
-        shortfall = F.relu(self.margin - (scores - F.transpose(scores, (1, 0))))
-        return F.sum(targets * shortfall * shortfall)
-
-    def loss(self, scores: np.ndarray, targets: np.ndarray) -> float:
-        """Eq. 5 of scores (n,)."""
-        return float(np.vdot(targets, np.maximum(0, self.margin - np.subtract.outer(scores, scores)) ** 2))
+    def loss(self, scores: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray]:
+        """Eq. 5 and its slopes."""
+        shortfall = np.maximum(0, self.margin - np.subtract.outer(scores, scores))
+        weighted = targets * shortfall
+        return float(np.vdot(weighted, shortfall)), 2 * (weighted.sum(axis=0) - weighted.sum(axis=1))
 
 
 @dataclass(frozen=True)
@@ -55,21 +50,23 @@ class Binary:
         return weak
 
     def targets(self, groups: np.ndarray, truth: np.ndarray) -> np.ndarray:  # noqa: ARG002
-        """The probability that a path is good, (n, 1)."""
-        return (1.0 - truth[:, None]).astype(np.float32)
+        """The probability that a path is good, (n,)."""
+        return 1 - truth
 
-    def graph(self, scores: nn.Variable, targets: nn.Variable) -> nn.Variable:
-        """The mean binary cross-entropy of scores (n, 1), a scalar."""
-        return F.mean(F.binary_cross_entropy(scores, targets))
-
-    def loss(self, scores: np.ndarray, targets: np.ndarray) -> float:
-        """The mean binary cross-entropy of scores (n,)."""
-        good = np.clip(scores[:, None].astype(np.float64), 1e-12, 1 - 1e-12)
-        return float(-np.mean(targets * np.log(good) + (1 - targets) * np.log(1 - good)))
+    def loss(self, scores: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray]:
+        """The mean binary cross-entropy and its slopes."""
+        good = np.clip(scores.astype(np.float64), 1e-12, 1 - 1e-12)
+        loss = -np.mean(targets * np.log(good) + (1 - targets) * np.log(1 - good))
+        return float(loss), (good - targets) / (good * (1 - good) * len(good))
 
 
 Objective = Ranking | Binary
 OBJECTIVES = ("ranking", "binary")
+
+
+def any_pairs(groups: np.ndarray, truth: np.ndarray) -> bool:
+    """Whether two of a group differ in truth: with none, there is no pair to rank and nothing to tell apart."""
+    return len(set(zip(groups.tolist(), truth.tolist(), strict=True))) > len(np.unique(groups))
 
 
 def pair_weights(groups: np.ndarray, truth: np.ndarray) -> np.ndarray:

@@ -56,7 +56,7 @@ def test_the_scores_of_every_bucket_start_around_a_half():
 
 def test_double_precision_tells_the_best_paths_apart():
     path_filter = fresh()
-    path_filter.variables["main"].d[:15, 0] = np.repeat([6.0, 6.0, 6.0, 2.0, 0.1], 3) * np.tile([0, 0.5, 1], 5)
+    path_filter.parameters["main"][:15, 0] = np.repeat([6.0, 6.0, 6.0, 2.0, 0.1], 3) * np.tile([0, 0.5, 1], 5)
     tokens = np.array([[2, 2, 2, 2, last] for last in range(3)])
     single, double = (path_filter.score(tokens, np.zeros(3, int), dtype=dtype) for dtype in (np.float32, np.float64))
     assert (single.dtype, double.dtype) == (np.float32, np.float64)

@@ -1,13 +1,14 @@
-"""The network, its NumPy twin, its encodings and what it refuses."""
+"""The network beside NNabla's functions, its slopes, its encodings and what it refuses."""
 
-import nnabla as nn
 import numpy as np
 import pytest
+from path_filter_oracle import Oracle, adam_steps
 
 from nnabla_detofa.errors import ConfigError
-from nnabla_detofa.path_filter import PathFilter, TokenLayout, scoring
+from nnabla_detofa.path_filter import PathFilter, TokenLayout, transformer
+from nnabla_detofa.path_filter.adam import Adam
 from nnabla_detofa.path_filter.encoding import position_vectors, positional_encoding, table_rows
-from nnabla_detofa.path_filter.network import score_graph
+from nnabla_detofa.path_filter.objectives import Binary, Objective, Ranking
 
 LAYOUT = TokenLayout(vocabulary=7, layer=[0, 1, 2, 3, 4], block=[0, 1, 1, 2, 2])
 SMALL = {"dim": 16, "heads": 2, "layers": 2, "hidden": 24, "main_effects": False}  # which start at zero
@@ -29,12 +30,16 @@ def shaken(path_filter, seed=1):
     return path_filter
 
 
-def graph_of(path_filter, n):
-    """The scores of `draws(n)` as a graph that was run."""
-    rows = nn.Variable.from_numpy_array(path_filter.rows(*draws(n)))
-    graph = score_graph(path_filter.variables, path_filter.design, path_filter.positions, rows)
-    graph.forward()
-    return graph
+def lesson(path_filter, n, aim: Objective):
+    """The rows of `draws(n)` and targets for them."""
+    tokens, buckets = draws(n)
+    truth = aim.truth(buckets, np.random.default_rng(3).random(n))
+    return path_filter.rows(tokens, buckets), aim.targets(buckets, truth)
+
+
+def slopes_of(path_filter, rows, aim, targets, weights=None):
+    slopes = transformer.Slopes(path_filter.design, path_filter.positions)
+    return slopes(weights or path_filter.parameters, rows, lambda scores: aim.loss(scores, targets))
 
 
 @pytest.mark.parametrize("switches", [{}, {"budget_condition": False}, {"main_effects": True}])
@@ -44,7 +49,76 @@ def test_numpy_scores_equal_nnabla_forward(switches, sizes):
     scores = path_filter.score(*draws(70))
     assert (scores.dtype, scores.shape) == (np.float32, (70,))
     assert scores.std() > 1e-3
-    np.testing.assert_allclose(scores, graph_of(path_filter, 70).d[:, 0], atol=1e-5)
+    rows, targets = lesson(path_filter, 70, Ranking(1.0))
+    np.testing.assert_allclose(scores, Oracle(path_filter, rows, Ranking(1.0), targets).forward(), atol=1e-5)
+
+
+@pytest.mark.parametrize("aim", [Ranking(0.6), Binary(0.3)])
+@pytest.mark.parametrize("switches", [{}, {"budget_condition": False}, {"main_effects": True}])
+@pytest.mark.parametrize("sizes", [{}, {"dim": 128, "heads": 4, "layers": 3}, {"heads": 1, "layers": 1, "hidden": 4}])
+def test_slopes_equal_nnabla_backward(switches, sizes, aim):
+    path_filter = shaken(fresh(**switches, **sizes))
+    rows, targets = lesson(path_filter, 70, aim)
+    loss, slopes = slopes_of(path_filter, rows, aim, targets)
+    oracle = Oracle(path_filter, rows, aim, targets)
+    expected = oracle.slopes()
+    assert loss == pytest.approx(float(oracle.loss.d), rel=1e-5)
+    assert list(slopes) == list(expected)
+    largest = max(np.abs(value).max() for value in expected.values())
+    for name, value in expected.items():
+        assert np.abs(value).max() > 0
+        scale = max(np.abs(value).max(), 0.1 * largest)  # small ones are what sums of large ones leave
+        np.testing.assert_allclose(slopes[name], value, atol=1e-5 * scale, rtol=0, err_msg=name)
+
+
+@pytest.mark.parametrize("aim", [Ranking(0.6), Binary(0.3)])
+def test_slopes_are_differences_of_the_loss(aim):
+    """In double precision, for each weight along a direction drawn at random."""
+    path_filter, rng = shaken(fresh(main_effects=True, dim=8, hidden=6)), np.random.default_rng(0)
+    path_filter.positions = path_filter.positions.astype(np.float64)
+    weights = {name: value.astype(np.float64) for name, value in path_filter.weights.items()}
+    given = lesson(path_filter, 40, aim)
+    _, slopes = slopes_of(path_filter, given[0], aim, given[1], weights)
+    for name, value in weights.items():
+        direction = rng.standard_normal(value.shape)
+
+        def loss(step, name=name, direction=direction):
+            moved = weights | {name: weights[name] + step * direction}
+            return slopes_of(path_filter, given[0], aim, given[1], moved)[0]
+
+        difference = (loss(1e-6) - loss(-1e-6)) / 2e-6
+        assert np.vdot(slopes[name], direction) == pytest.approx(difference, rel=1e-5, abs=1e-8), name
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_steps_equal_those_of_nnablas_adam(weight_decay):
+    rng, ours, adam = np.random.default_rng(0), fresh().weights, Adam(1e-2, weight_decay)
+    slopes = [{name: rng.standard_normal(value.shape) for name, value in ours.items()} for _ in range(3)]
+    expected = adam_steps(ours, slopes, 1e-2, weight_decay)
+    for one in slopes:
+        adam.step(ours, one)
+    for name, value in ours.items():
+        np.testing.assert_allclose(value, expected[name], atol=1e-6, err_msg=name)
+
+
+def test_attention_whose_exponentials_overflow():
+    path_filter, aim = shaken(fresh()), Ranking(1.0)
+    path_filter.weights = path_filter.weights | {"layer1/key/W": 200 * path_filter.weights["layer1/key/W"]}
+    rows, targets = lesson(path_filter, 70, aim)
+    np.testing.assert_allclose(
+        path_filter.score(*draws(70)), Oracle(path_filter, rows, aim, targets).forward(), atol=1e-4
+    )
+    assert all(np.isfinite(value).all() for value in slopes_of(path_filter, rows, aim, targets)[1].values())
+
+
+def test_slopes_do_not_depend_on_the_order_of_the_paths():
+    path_filter, aim = shaken(fresh(main_effects=True)), Ranking(0.6)
+    rows, targets = lesson(path_filter, 70, aim)
+    order = np.random.default_rng(0).permutation(70)
+    _, slopes = slopes_of(path_filter, rows, aim, targets)
+    _, again = slopes_of(path_filter, rows[order], aim, targets[np.ix_(order, order)])
+    for name, value in slopes.items():
+        np.testing.assert_allclose(again[name], value, atol=1e-6, err_msg=name)
 
 
 def test_a_path_scores_the_same_in_any_company():
@@ -58,25 +132,25 @@ def test_a_path_scores_the_same_in_any_company():
 def test_scores_do_not_depend_on_the_number_of_threads(monkeypatch, n):
     path_filter, scores = fresh(dim=128), []
     for threads in (1, 2, 3):
-        monkeypatch.setattr(scoring, "THREADS", threads)
+        monkeypatch.setattr(transformer, "THREADS", threads)
         scores.append(path_filter.score(*draws(n)))
     assert np.array_equal(scores[0], scores[1])
     assert np.array_equal(scores[0], scores[2])
 
 
-def test_every_parameter_has_a_gradient():
-    path_filter = shaken(fresh(main_effects=True))
-    for variable in path_filter.variables.values():
-        variable.grad.zero()
-    graph = graph_of(path_filter, 30)
-    graph.backward(np.random.default_rng(2).standard_normal(graph.shape))
-    assert all(np.abs(variable.g).max() > 0 for variable in path_filter.variables.values())
+def test_slopes_do_not_depend_on_the_number_of_threads(monkeypatch):
+    path_filter, aim, found = shaken(fresh(dim=128, main_effects=True)), Ranking(1.0), []
+    rows, targets = lesson(path_filter, 130, aim)
+    for threads in (1, 2, 3, 3):
+        monkeypatch.setattr(transformer, "THREADS", threads)
+        found.append(slopes_of(path_filter, rows, aim, targets))
+    for loss, slopes in found[1:]:
+        assert loss == found[0][0]
+        assert all(np.array_equal(value, found[0][1][name]) for name, value in slopes.items())
 
 
-def test_global_parameters_stay_empty_and_two_filters_are_apart():
-    before = dict(nn.get_parameters(grad_only=False))
+def test_two_filters_are_apart():
     first, second = fresh(), fresh()
-    assert dict(nn.get_parameters(grad_only=False)) == before
     kept = first.weights
     second.weights = {name: x + 1 for name, x in kept.items()}
     assert all(np.array_equal(first.weights[name], kept[name]) for name in kept)

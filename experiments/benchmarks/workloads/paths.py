@@ -4,7 +4,8 @@ import time
 
 import numpy as np
 
-from nnabla_detofa.path_filter import PathFilter, scoring
+from nnabla_detofa.path_filter import PathFilter, TokenLayout, transformer
+from nnabla_detofa.path_filter import fit as filter_fit
 from nnabla_detofa.pruning import AcceptedPaths, path_thresholds
 from nnabla_detofa.search import evolve
 from nnabla_detofa.space import Budgets, CostModel, SearchSpace
@@ -77,7 +78,7 @@ def rejection(seconds: float, size: int = 384):
 
 def score(n: int, batch: int, threads: int = 1):
     """The path filter's scores of n paths in batches, on threads of its own."""
-    scoring.THREADS = threads
+    transformer.THREADS = threads
     space, _, budgets = _space(384)
     path_filter, rng = _path_filter(space), np.random.default_rng(0)
     tokens, buckets = space.tokenize(space.sample(n, rng)), rng.integers(len(budgets), size=n)
@@ -117,5 +118,19 @@ def accepted(n: int, batch: int):
         for _ in range(n):
             paths.next()
         return n
+
+    return run
+
+
+def fit(n: int, epochs: int, threads: int = 1):
+    """Epochs of the path filter's fit to n random paths of 26 tokens and a budget, in the shipped sizes."""
+    transformer.THREADS = threads
+    layout, rng = TokenLayout(13, tuple(range(26)), tuple(np.arange(26) // 6)), np.random.default_rng(0)
+    tokens, buckets, losses = rng.integers(13, size=(n, 26)), rng.integers(5, size=n), rng.random(n)
+
+    def run() -> int:
+        path_filter = PathFilter(layout, rng=rng, main_effects=False)
+        filter_fit(path_filter, tokens, buckets, losses, rng=rng, epochs=epochs)
+        return epochs
 
     return run
