@@ -4,6 +4,7 @@ from typing import Any
 
 from .deploy.export import export
 from .filter_stages import assess_path_filter, fit_path_filter, measure_paths
+from .finetuning import assess_before
 from .pruning_stages import accepted_paths, prune
 from .report.page import write_page
 from .report.summary import report
@@ -17,6 +18,8 @@ IDENTITY = ("seed", "batch_size_train", "mini_batch_train", "loss_weights", "sch
 
 def train_and_search(run: Run) -> dict[str, Any]:
     """A supernet trained as the method says, and the best detector under each budget; returns the run's summary."""
+    if run.model.only is not None:
+        return fine_tune(run)
     space = train_pruned(run) if run.options.pruning.prunes else train_whole(run)
     if run.options.trains_one:
         return deliver(run, space, None, evaluate(run, space, [only_detector(run)], largest=run.space.largest()))
@@ -25,6 +28,15 @@ def train_and_search(run: Run) -> dict[str, Any]:
     quality = assess_path_filter(run, "paths_final", measured)
     found = search(run, space, score)  # Equation 2
     return deliver(run, space, quality, evaluate(run, space, found, largest=run.flops.argmax(space)))
+
+
+def fine_tune(run: Run) -> dict[str, Any]:
+    """The one path that the network holds, trained on from the weights that it was given; returns the run's summary."""
+    inputs = run_identity(run, *IDENTITY)
+    before = assess_before(run, inputs)
+    train(run, FINETUNE, drawn_paths(run, FINETUNE, run.space), inputs, first=0, last=run.epochs, leaves=WEIGHTS)
+    found = evaluate(run, run.space, [only_detector(run)], largest=run.model.only, before=before)
+    return deliver(run, run.space, None, found)
 
 
 def deliver(run: Run, space: SearchSpace, quality: dict[str, Any] | None, detectors: list[Detector]) -> dict[str, Any]:

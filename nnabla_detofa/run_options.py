@@ -39,13 +39,13 @@ class ArgsOptions(_Device):
     comm: Any  # the host's communicator
     event: Any  # and its stream events
     algorithm: Annotated[str, Text(), "the runner"] = "DetOFASearcher"
-    search: Annotated[bool, Flag(), "a network's `SearchNet`, and not its `TrainNet`"] = True
+    search: Annotated[bool, Flag(), "a network's `SearchNet`; false: its `TrainNet`, one path alone"] = True
     print_frequency: Annotated[int, Whole(), "steps between updates of the progress bar's loss"] = 10
     checkpoint_minutes: Annotated[
         float | None, Number(above=0, null=True), "of training between two checkpoints at most"
     ] = 10
     checkpoint_steps: Annotated[int | None, Whole(null=True), "steps between two checkpoints at most"] = None
-    save_nnp: Annotated[bool, Flag(), "read by runners of the host alone"] = False
+    save_nnp: Annotated[bool, Flag(), "of no effect: a run leaves detectors/*/detector.nnp in any case"] = False
     no_visualize: Annotated[bool, Flag(), "read by runners of the host alone"] = False
 
 
@@ -230,9 +230,28 @@ class RunOptions(TrainingOptions):
     pruning: PruningOptions
     search: SearchOptions
 
+    @classmethod
+    def of(cls, hparams: object, args: object) -> "RunOptions":
+        """As all; where one path is all that the network holds, nothing is drawn, timed at random or pruned."""
+        options = super().of(hparams, args)
+        if options.args.search:
+            return options
+        if options.phases:
+            raise ConfigError(
+                "hparams.phases opens choices one by one, and args.search=false trains one path: leave one of them out",
+                key="hparams.phases",
+                given=list(options.phases),
+            )
+        alone = {
+            "pruning": options.pruning.model_copy(update={"strategy": "none", "path_ratio": 0.0}),
+            "sampler": SamplerOptions(name=FULLNET),
+            "cost": options.cost.model_copy(update={"check_paths": 0}),
+        }
+        return options.model_copy(update=alone)
+
     @property
     def trains_one(self) -> bool:
-        """Whether the largest path alone is trained: then there is no other to search for."""
+        """Whether the largest path alone is trained, or the only one: then there is no other to search for."""
         return self.sampler.name == FULLNET
 
     @model_validator(mode="after")
@@ -261,6 +280,16 @@ class PretrainingOptions(TrainingOptions):
         dict[str, PretrainingPhaseOptions], _phases(PretrainingPhaseOptions), "in order, each opening more choices"
     ]
     lambda_kd: Annotated[float, Number(least=0), "weight of the cross entropy to the largest network; 0: no teacher"]
+
+    @model_validator(mode="after")
+    def _whole_space(self) -> "PretrainingOptions":
+        if not self.args.search:
+            raise ConfigError(
+                "args.search is false, which trains one path, and OFAPretrainer trains a supernet: take DetOFASearcher",
+                key="args.search",
+                given=False,
+            )
+        return self
 
     @property
     def loss_weights(self) -> None:

@@ -33,8 +33,9 @@ EVALUATED = "detectors.json"
 WINNERS = "winners"  # the table of those that were measured
 RESAMPLED = "resampled.npy"  # (detectors, resamples) float32: AP on the same resampled test images
 LARGEST, LARGEST_LEFT = "largest path", "largest path of the pruned space"
+BEFORE, ONLY = "before fine-tuning", "the only path"  # in its place where one path is trained alone
 
-BY_EVALUATION = ("ap", "ap_interval", "ap_per_class", "on_front", "equal_to")
+BY_EVALUATION = ("ap", "ap_interval", "ap_per_class", "on_front", "equal_to", "gain")
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Detector:
     ap: on the test split, 0–1; ap_interval: its 95 % bootstrap interval; ap_per_class: None where nothing is of one.
     on_front: whether no other of the run's detectors dominates it.
     equal_to: rows, from 1 on and the largest path behind the found ones, whose paired difference in AP may be 0.
+    gain: of AP by fine-tuning, its 95 % interval by pairs; None where there was no detector before it.
     """
 
     path: tuple[int, ...]
@@ -63,6 +65,7 @@ class Detector:
     ap_per_class: tuple[float | None, ...] | None = None
     on_front: bool | None = None
     equal_to: tuple[int, ...] | None = None
+    gain: tuple[float, ...] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it: a found path has all but a name, the largest path no more than its name and what evaluation
@@ -167,26 +170,35 @@ def _how(run: Run, found: Sequence[Detector]) -> str:
 
 
 def only_detector(run: Run) -> Detector:
-    """The detector of full-network training, as if it were found: its own cost is its budget, no filter scores it."""
-    path = run.space.largest()
+    """The detector of training one path, as if it were found: its own cost is its budget, no filter scores it."""
+    path = run.model.largest
     cost = run.cost(path[None])
     return priced(run, path, budget=float(cost[0]), bucket=int(run.budgets.bucket(cost)[0]))
 
 
-def evaluate(run: Run, space: SearchSpace, found: list[Detector], *, largest: np.ndarray) -> list[Detector]:
-    """The found detectors, and behind them the `largest` path, with their AP on the test split."""
+def evaluate(
+    run: Run, space: SearchSpace, found: list[Detector], *, largest: np.ndarray, before: Assessed | None = None
+) -> list[Detector]:
+    """The found detectors, and behind them the `largest` path, with their AP on the test split; `before`: the figures
+    of the only path before it was fine-tuned, which then stand in the last row."""
     name = LARGEST if space == run.space else LARGEST_LEFT
+    if run.model.only is not None:
+        name = ONLY if before is None else BEFORE
     detectors = [*found, priced(run, largest, name=name)]
+    present = detectors if before is None else found
 
     def work() -> list[Detector]:
-        distinct, place = np.unique([one.genes for one in detectors], axis=0, return_inverse=True)
+        distinct, place = np.unique([one.genes for one in present], axis=0, return_inverse=True)
         statistics = Taken(run)
-        found = assessed(run, "evaluate", distinct, behind=statistics.take)
+        figures = assessed(run, "evaluate", distinct, behind=statistics.take)
         statistics.write(distinct)
-        found = Assessed(*(column[place] for column in found))
+        figures = Assessed(*(column[place] for column in figures))
+        if before is not None:
+            figures = Assessed(*map(np.concatenate, zip(figures, before, strict=True)))
         if run.folder.writes:
-            write_bytes(run.folder / RESAMPLED, _npy(found.resampled.astype(np.float32)))
-        return rated(detectors, run.cost(np.array([one.path for one in detectors], np.int8)), found)
+            write_bytes(run.folder / RESAMPLED, _npy(figures.resampled.astype(np.float32)))
+        rows = rated(detectors, run.cost(np.array([one.path for one in detectors], np.int8)), figures)
+        return rows if before is None else [replace(rows[0], gain=(*paired_difference(*figures.resampled),)), rows[1]]
 
     return run.stages.run(
         "evaluate",
@@ -194,7 +206,7 @@ def evaluate(run: Run, space: SearchSpace, found: list[Detector], *, largest: np
         run.folder.json(EVALUATED, _as_rows, evaluated, RESAMPLED, STATISTICS),
         work,
         rehearsed=lambda: detectors,
-        takes=evaluation_work(run, len(detectors)),
+        takes=evaluation_work(run, len(present)),
     )
 
 

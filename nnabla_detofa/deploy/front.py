@@ -15,7 +15,7 @@ from ..search_stages import EVALUATED, Detector, evaluated
 from ..space import layers
 from ..storage import MANIFEST
 from ..storage.files import read_json
-from ..supernet import NETWORKS, Supernet, load_weights
+from ..supernet import Supernet, load_weights, network_of
 from ..training import STATISTICS, WEIGHTS, Run
 from ..training.path_statistics import Statistics, read
 
@@ -94,8 +94,7 @@ def front_of_folder(folder: Path) -> Front:
     if missing:
         raise RunFolderError(f"{folder} is not a finished run, it lacks {', '.join(missing)}: finish it first")
     statistics = read(folder / STATISTICS)
-    ((name, options),) = statistics.about["network"].items()
-    network = NETWORKS[name].SearchNet(**options)
+    network = network_of(statistics.about["network"])
     load_weights(network, folder / WEIGHTS)
     return Front(
         network, statistics, evaluated(read_json(folder / EVALUATED)), read_json(folder / MANIFEST)[LAST]["digest"]

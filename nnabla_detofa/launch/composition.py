@@ -26,8 +26,9 @@ from ..errors import ConfigError, DetOFAError, one_line, unknown
 from .overrides import ambiguous, is_missing_key, unreadable, with_known_keys
 
 SHIPPED = Path(str(files("nnabla_detofa.conf")))
+PART = "run"
 # values that name a file or folder, relative to where the command was started
-PATH_KEYS = ("root", "data", "pretrained", "table", "train_list", "val_list")
+PATH_KEYS = ("detector", "root", "data", "pretrained", "table", "train_list", "val_list")
 INPUT_ERRORS = (DetOFAError, HydraException, OmegaConfBaseException, YAMLError)
 # what Hydra raises bare about overrides
 BARE = (ValueError, TypeError, AttributeError, RecursionError, FileNotFoundError)
@@ -48,8 +49,8 @@ class ShippedConfigs(SearchPathPlugin):
 
 
 def shipped_configs() -> list[str]:
-    """File names of the configurations that come with the package; those without `_` are parts of them."""
-    return sorted(file.name for file in SHIPPED.glob("*_*.yaml"))
+    """File names of the configurations that come with the package; PART is a part of them."""
+    return sorted(file.name for file in SHIPPED.glob("*.yaml") if file.stem != PART)
 
 
 def find_config(given: str) -> Path:
@@ -114,7 +115,7 @@ def _as_file(config: Any) -> DictConfig:
         for group in groups if isinstance(own, dict) else ():
             if isinstance(own.get(group), dict) and group in given:
                 own[group] = f"${{{group}}}"
-    return OmegaConf.create({"defaults": ["run", "_self_"], **given})
+    return OmegaConf.create({"defaults": [PART, "_self_"], **given})
 
 
 @contextmanager

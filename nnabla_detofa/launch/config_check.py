@@ -13,8 +13,9 @@ from ..run_options import HOST_HPARAMS
 
 SOLVERS = {name: make for name, make in vars(solvers).items() if name[:1].isupper() and not isinstance(make, type)}
 RATES, MOMENTS = ("alpha", "lr"), ("beta1", "beta2", "momentum")
-SCHEDULERS = ("CosineScheduler", "CosineSchedulerWarmup", "StepScheduler")  # that the host can build
 UNREAD_ARGS = ("save_nnp", "no_visualize")  # what runners of the host read and ours do not, as HOST_HPARAMS
+LEFT_ANYWAY = "each detector is left as detectors/RANK-COST/detector.nnp, with or without it"
+SCHEDULERS = ("CosineScheduler", "CosineSchedulerWarmup", "StepScheduler")  # that the host can build
 
 
 def _is_folder(name: Any) -> bool:
@@ -65,6 +66,7 @@ class Config(Options):
     """A whole configuration; our own groups are those that `hparams` refers to."""
 
     name: Annotated[Any, Value("a folder's name, without / and neither . nor ..", _is_folder)] = "trial"
+    detector: Any = None
     args: Args
     hparams: HParams
     network: Entry
@@ -86,13 +88,20 @@ def only_entry(group: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 
 
 def without_effect(config: Mapping[str, Any]) -> list[str]:
-    """Keys of a configuration that runners of the host read and ours do not."""
-    return [
-        *(f"args.{key}" for key in UNREAD_ARGS if config["args"].get(key)),
+    """A line for each key of a configuration that runners of the host read and ours do not."""
+    algorithm, args = config["args"]["algorithm"], config["args"]
+    unread = [
+        *(f"args.{key}" for key in UNREAD_ARGS if args.get(key)),
         *(f"hparams.{key}" for key in HOST_HPARAMS if key in config["hparams"]),
         *(f"optimizer.{name}" for name in config["optimizer"] if name != "train"),
         *(f"regularizer.{name}" for name in config.get("regularizer", ())),
     ]
+    if not args["search"] and (config.get("pruning") or {}).get("strategy", "none") != "none":
+        unread.append("pruning")
+    why = {"pruning": "args.search is false, so one path is trained"}
+    if algorithm == "DetOFASearcher":
+        why["args.save_nnp"] = LEFT_ANYWAY
+    return [f"{key} has no effect: {why.get(key, f'{algorithm} does not read it')}" for key in unread]
 
 
 def check_keywords(where: str, given: Collection[str], known: Collection[str] | None, needed: Iterable[str]) -> None:

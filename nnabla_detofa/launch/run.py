@@ -27,6 +27,7 @@ from ..host.lock import read_holder, sole_session
 from ..host.quiet import quiet
 from ..host.repair import MissingModule
 from .config_check import Config, accepted, check_keywords, check_optimizers, only_entry, settle_batches, without_effect
+from .given_detector import prepare_images, take_detector, take_labels
 from .plugin import blank_loader, generated_aside, register
 
 with quiet():
@@ -53,7 +54,9 @@ def launch(config: dict[str, Any], *, plan: bool = False, action: str = "run", f
     """
     register()
     config = copy.deepcopy(config)
+    detector = take_detector(config)
     Config.of("", config)
+    said = [] if detector is None else list(prepare_images(config, detector))
     args, hparams = config["args"], config["hparams"]
     algorithm = _named("args.algorithm", args["algorithm"], runner)
     if plan and not hasattr(algorithm, "plan"):
@@ -83,6 +86,7 @@ def launch(config: dict[str, Any], *, plan: bool = False, action: str = "run", f
         _require_same_data(args["comm"], parts.dataloader)
         _settle_classes(config, network_options, parts.dataloader["train"])
         _settle_image_size(config)
+        said += filter(None, [take_labels(config, network_options, parts.dataloader["train"])])
         run = algorithm(
             network(**network_options),
             optimizer=parts.optimizer,
@@ -92,8 +96,8 @@ def launch(config: dict[str, Any], *, plan: bool = False, action: str = "run", f
             args=args,
         )
         if hasattr(run, "say"):  # one of ours
-            for key in without_effect(config):
-                run.say(f"{key} has no effect: {args['algorithm']} does not read it")
+            for line in (*said, *without_effect(config)):
+                run.say(line)
         getattr(run, "plan" if plan else action)()
         if missing is not None:
             raise missing

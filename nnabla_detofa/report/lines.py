@@ -27,6 +27,18 @@ def pareto_lines(summary: dict[str, Any]) -> Iterator[str]:
         yield f"{first} {costs} {score} {100 * row['ap']:7.2f} {ends:>14} {number:>3} {others:>{last}}"
 
 
+def gain_lines(summary: dict[str, Any]) -> Iterator[str]:
+    """The gain of fine-tuning, if a detector was fine-tuned."""
+    after, before = summary["pareto"][0], summary["largest"]
+    if (gain := after.get("gain")) is not None:
+        low, high = (100 * end for end in gain)
+        verdict = "better" if low > 0 else "worse" if high < 0 else "which may be none"
+        yield (
+            f"fine-tuning: AP {100 * before['ap']:.2f} % before, {100 * after['ap']:.2f} % after, a difference of"
+            f" {100 * (after['ap'] - before['ap']):+.2f} (95 % interval by pairs {low:+.2f} to {high:+.2f}): {verdict}"
+        )
+
+
 def pruning_line(summary: dict[str, Any]) -> str:
     """Path pruning: the share of draws that it rejected, and the time that it took."""
     shares = [summary["path_pruning_share"], summary["rejected_share"], *summary["rejected_share_per_bucket"]]

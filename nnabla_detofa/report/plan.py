@@ -29,7 +29,7 @@ def plan_lines(run: Run, name: str, stages: Mapping[str, Work]) -> Iterator[str]
     device = f"{nn.get_current_context().backend[0].split(':')[0]}, {run.options.args.type_config}"
     yield f"plan of {name} ({device}, {_count(run.processes.n, 'process')}); nothing is trained or kept"
     yield _row("images", _images(run))
-    yield _row("paths", f"{run.space.size():,}")
+    yield _row("paths", f"{run.space.size():,}" if run.model.only is None else "1")
     yield from _costs(run)
     floats = _map_floats(run)
     for line in _memory(run, floats):
@@ -48,10 +48,8 @@ def plan_lines(run: Run, name: str, stages: Mapping[str, Work]) -> Iterator[str]
 
 def _images(run: Run) -> str:
     train, valid, test = (run.data[split].dataset for split in ("train", "valid", "test"))
-    return (
-        f"{len(train):,} to train on and {len(valid):,} held out of {valid.name};"
-        f" {len(test):,} to test on of {test.name}"
-    )
+    held_out = f" and {len(valid):,} held out" if run.model.only is None else ""
+    return f"{len(train):,} to train on{held_out} of {train.name}; {len(test):,} to test on of {test.name}"
 
 
 def _weights(run: Run) -> int:
@@ -59,11 +57,16 @@ def _weights(run: Run) -> int:
 
 
 def _costs(run: Run) -> Iterator[str]:
+    if run.model.only is not None:
+        yield _row("parameters", f"{_weights(run):,}")
+        for cost in dict.fromkeys((run.flops, run.cost)):
+            yield _row(_name(run, cost), f"{cost(run.model.only[None])[0]:,.0f} {cost.unit}")
+        return
     low, high = CostModel.of(run.model.network_layers(run.image_size), "parameters").range(run.space)
     yield _row("parameters", f"{_weights(run):,} in the supernet; {low:,.0f} to {high:,.0f} in a path")
     for cost in dict.fromkeys((run.flops, run.cost)):
         low, high = cost.range(run.space)
-        yield _row("FLOPs" if cost is run.flops else cost.name, f"{low:,.0f} to {high:,.0f} {cost.unit} a path")
+        yield _row(_name(run, cost), f"{low:,.0f} to {high:,.0f} {cost.unit} a path")
     size = run.space.size()
     for bucket in range(len(run.budgets)):
         low, high = run.budgets.range(bucket)
@@ -71,9 +74,13 @@ def _costs(run: Run) -> Iterator[str]:
         yield _row(f"bucket {bucket}", f"{low:,.0f} to {high:,.0f} {run.cost.unit}, {share:.2%} of the paths")
 
 
+def _name(run: Run, cost: CostModel) -> str:
+    return "FLOPs" if cost is run.flops else cost.name
+
+
 def _map_floats(run: Run) -> int:
     """Values of all maps between the inputs of one image and its loss, for the largest path."""
-    run.model.activate(run.space.largest())
+    run.model.activate(run.model.largest)
     floats = 0
 
     def add(function: Any) -> None:
@@ -85,12 +92,13 @@ def _map_floats(run: Run) -> int:
 
 
 def _memory(run: Run, floats: int) -> Iterator[str]:
-    mini_batch = run.options.mini_batch_train
-    low, high = CostModel.of(run.model.network_layers(run.image_size), "memory").range(run.space)
-    yield f"{_bytes(low)} to {_bytes(high)} for the maps of one image that meets a path, without weights"
+    mini_batch, only = run.options.mini_batch_train, run.model.only
+    cost = CostModel.of(run.model.network_layers(run.image_size), "memory")
+    shown = " to ".join(map(_bytes, cost.range(run.space) if only is None else cost(only[None])))
+    yield f"{shown} for the maps of one image that meets a path, without weights"
     step = 2 * FLOAT_BYTES * floats * mini_batch
     yield f"at most {_bytes(step)} for maps and gradients of a mini-batch of {mini_batch}, the largest path"
-    yield f"{_bytes(2 * FLOAT_BYTES * _weights(run))} for the supernet's weights and gradients, and the solver's own"
+    yield f"{_bytes(2 * FLOAT_BYTES * _weights(run))} for the network's weights and gradients, and the solver's own"
 
 
 def measure_pace(run: Run, floats: int) -> Pace:
@@ -104,7 +112,7 @@ def measure_pace(run: Run, floats: int) -> Pace:
     few = run.options.path_filter.model_copy(update={"bn_images": n, "validation_images": n})
     run.options = run.options.model_copy(update={"path_filter": few})
     measure = measurer(run)
-    run.step(run.space.largest())  # the first time is slower, and the largest path shows whether it fits
+    run.step(run.model.largest)  # the first time is slower, and the largest path shows whether it fits
     measure.loss(paths[0])
     training = _time(run, run.step, paths)
     return Pace(training / n, _time(run, measure.loss, paths) / (2 * n), n)

@@ -9,7 +9,7 @@ from ..ranking import folders
 from ..search_stages import Detector
 from ..space import SearchSpace
 from ..training import FINETUNE, Run, cost_summary, sampler_state
-from .lines import pareto_lines, pruning_line, quality_lines
+from .lines import gain_lines, pareto_lines, pruning_line, quality_lines
 from .pareto import write_pareto
 
 
@@ -73,3 +73,4 @@ def summary_lines(found: dict[str, Any]) -> Iterator[str]:
     if found["rejected_share_per_bucket"] is not None:
         yield pruning_line(found)
     yield from pareto_lines(found)
+    yield from gain_lines(found)

@@ -3,7 +3,7 @@
 from .channel_order import sort_channels
 from .mit import from_mit, write_mit_weights
 from .network import Supernet, extract
-from .networks import NETWORKS
+from .networks import NETWORKS, network_of
 from .statistics import reestimate, statistics_of
 from .weights import Transfer, load_weights, save_weights, transfer_weights, weights_as_bytes
 
@@ -14,6 +14,7 @@ __all__ = [
     "extract",
     "from_mit",
     "load_weights",
+    "network_of",
     "reestimate",
     "save_weights",
     "sort_channels",

@@ -64,7 +64,7 @@ class SearchNet(Supernet):
 
     def call(self, images):
         """Logits of the active path, or in training of a path drawn uniformly."""
-        if self.training and self._only is None:
+        if self.training and self.only is None:
             self.activate(self.space.sample(1, self._paths)[0])
         return super().call(images)
 

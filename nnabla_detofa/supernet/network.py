@@ -62,7 +62,7 @@ class Supernet(Model):
     ) -> None:
         super().__init__()
         self.space, self.task, self.options = space, task, NetworkOptions.of("network", options)
-        self._only = None if only is None else np.asarray(only)
+        self.only = None if only is None else np.asarray(only)
         self._behind = self.network_layers(UNIT).behind
         everything = space.unpruned()
         backbone, tail = self._of(everything, everything.largest())
@@ -94,6 +94,11 @@ class Supernet(Model):
             at = at.modules.setdefault(folder, Mo.Module())
         at.modules[name] = module
 
+    @property
+    def largest(self) -> np.ndarray:
+        """The largest path that it can compute: the only one, where it holds one alone."""
+        return self.space.largest() if self.only is None else self.only
+
     def steps(self, path: np.ndarray) -> list[tuple[str, Layer]]:
         """Layers of a path in their order: the place of each among the parameters' names, and its sizes."""
         backbone, tail = self._of(self.space, path)
@@ -123,8 +128,8 @@ class Supernet(Model):
         path = np.asarray(path)
         if not self.space.contains(path[None])[0]:
             raise ConfigError(f"path {path.tolist()} is not in the network's search space")
-        if self._only is not None and not np.array_equal(path, self._only):
-            raise ConfigError(f"path {path.tolist()} is not the one that this network holds, {self._only.tolist()}")
+        if self.only is not None and not np.array_equal(path, self.only):
+            raise ConfigError(f"path {path.tolist()} is not the one that this network holds, {self.only.tolist()}")
         return path.astype(np.int8)
 
     def __call__(self, *inputs):

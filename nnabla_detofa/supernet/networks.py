@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import create_model
 
 from ..errors import ConfigError, unknown
-from ..options import Options, Text, Whole
+from ..options import Listed, Options, Text, Whole
 from ..space import SearchSpace
 from ..tasks import CenterNet, Classification, Task
 from .network import NetworkOptions, Supernet
@@ -34,9 +34,14 @@ class SearchOptions(NetworkOptions):
 
 
 class TrainOptions(SearchOptions):
-    """Options of one path as a network of its own; `genotype` is the host's {"d", "e", "w"}."""
+    """Options of one path as a network of its own.
+
+    genotype: the host's {"d", "e", "w"}.
+    labels: for each class its label in `pretrained`, null for a new one. Without it they are the same.
+    """
 
     genotype: Any
+    labels: Annotated[tuple[int | None, ...] | None, Listed(Whole(least=0, null=True), null=True)] = None
 
 
 class NamedNetwork(Supernet):
@@ -57,7 +62,7 @@ class NamedNetwork(Supernet):
             **_fields(given, NetworkOptions),
         )
         if given.pretrained:
-            self.transfer = transfer_weights(self, given.pretrained)
+            self.transfer = transfer_weights(self, given.pretrained, labels=getattr(given, "labels", None))
 
 
 def _fields(given: Options, of: type[Options]) -> dict[str, Any]:
@@ -88,3 +93,9 @@ NETWORKS = {
     "ofa_resnet50_centernet": networks("ofa_resnet50_centernet", CenterNet),
     "ofa_resnet50_classifier": networks("ofa_resnet50_classifier", Classification),
 }
+
+
+def network_of(described: Mapping[str, Mapping[str, Any]]) -> Supernet:
+    """The network that a file describes as a configuration would, {NAME: options}: one path where they say which."""
+    ((name, options),) = described.items()
+    return getattr(NETWORKS[name], "TrainNet" if "genotype" in options else "SearchNet")(**options)

@@ -3,7 +3,7 @@
 Channels stay in the file's order: what shrinks with a path is decided by training, never by loading.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
@@ -12,18 +12,21 @@ import h5py
 import nnabla as nn
 import numpy as np
 
-from ..errors import WeightsError
+from ..errors import ConfigError, WeightsError
 from ..hdf5 import opened, read_arrays
 from ..storage.files import write_bytes
 from .network import Supernet
 
 BACKBONE = ("input_stem", "blocks")  # the parts of a network that a transfer must find, each whole
+HEADS = "heads"  # of which each is a part of its own
+HEATMAP, CLASSES = "heads/heatmap", "heads/heatmap/output/"  # the latter has a channel for each class
 STEM_ACTIVATION = "stem_activation"  # an attribute of our files: no parameter tells what the stem was trained with
 SUFFIX = ".h5"
 
 
 class Transfer(NamedTuple):
-    """Names of a partial load: taken over, left at their initial values, and in the file but not in the network."""
+    """Names of a partial load: taken over, left at their initial values, at least for some classes, and in the file but
+    not in the network."""
 
     file: Path
     loaded: list[str]
@@ -68,13 +71,19 @@ def load_weights(network: Supernet, file: Path) -> None:
         parameter.d = stored[name]
 
 
-def transfer_weights(network: Supernet, file: str | Path) -> Transfer:
-    """Load the backbone, and of the other parts (neck, heads, classifier) those that are the same in file and network.
+def transfer_weights(network: Supernet, file: str | Path, *, labels: Sequence[int | None] | None = None) -> Transfer:
+    """Load the backbone, and of the other parts (neck, each head, classifier) those that are the same in file and
+    network. Of a supernet's file a network that holds one path takes what the path uses.
 
+    `labels`: for each class of the network its label in the file, None for a new one; the same where it is None.
     WeightsError where the backbone, its stem's activation included, is another network's.
     """
     file, expected = Path(file), network.options.stem_activation
     (stored, activation), own = _read(file), network.get_parameters()
+    if network.only is not None and _differences(_of(BACKBONE, stored), _of(BACKBONE, own)):
+        stored = _cut(stored, network)
+    labels = labels or ()
+    stored = _relabelled(stored, own, labels)
     if not _of(BACKBONE, stored):
         raise WeightsError(
             f"{file} holds the weights of another network: it has {_brief(list(stored))};"
@@ -86,11 +95,14 @@ def transfer_weights(network: Supernet, file: str | Path) -> Transfer:
             f"{file} was trained with stem_activation {activation}, and this network has {expected};"
             f" set the network's stem_activation to {activation}"
         )
-    same = [part for part in _parts(own) if not _differences(_of([part], stored), _of([part], own))]
+    differing = {part for part in _parts(own) if _differences(_of([part], stored), _of([part], own))}
+    anew = {HEATMAP} if labels and set(labels) == {None} else set()
+    same = [part for part in _parts(own) if part not in differing | anew]
     loaded = list(_of(same, own))
     for name in loaded:
         own[name].d = stored[name]
-    new, left_out = ([name for name in names if name.split("/", 1)[0] not in same] for names in (own, stored))
+    left_out = [name for name in stored if _part(name) not in same]
+    new = [name for name in own if _part(name) not in same or (None in labels and name.startswith(CLASSES))]
     return Transfer(file, loaded, new, left_out)
 
 
@@ -133,14 +145,46 @@ def _differences(stored: Mapping, own: Mapping) -> list[str]:
     ]
 
 
+def _cut(stored: dict[str, np.ndarray], network: Supernet) -> dict[str, np.ndarray]:
+    """What the path of the network uses of its supernet's parameters; all as it is where these are none."""
+    whole = Supernet(network.space, network.task, rng=np.random.default_rng(0), **dict(network.options))
+    shapes = {name: one.shape for name, one in whole.get_parameters().items()}
+    if _differences(_of(BACKBONE, stored), _of(BACKBONE, whole.get_parameters())):
+        return stored
+    corners = {name: tuple(slice(n) for n in one.shape) for name, one in network.get_parameters().items()}
+    return {
+        name: value[corners[name]] if name in corners and value.shape == shapes.get(name) else value
+        for name, value in stored.items()
+        if name in corners or _part(name) not in BACKBONE
+    }
+
+
+def _relabelled(stored: dict[str, np.ndarray], own: Mapping, labels: Sequence[int | None]) -> dict[str, np.ndarray]:
+    """The parameters with the heat map of these classes, if any are said; what has no label is as in the network."""
+    found = dict(stored)
+    for name in (name for name in stored if labels and name.startswith(CLASSES) and name in own):
+        n, n_stored = own[name].shape[0], len(stored[name])
+        if len(labels) != n or any(one is not None and one >= n_stored for one in labels):
+            allowed = f"for each of {n} classes a label below {n_stored}, or null"
+            raise ConfigError(key="labels", given=[*labels], allowed=allowed)
+        found[name] = np.stack([own[name].d[i] if j is None else stored[name][j] for i, j in enumerate(labels)])
+    return found
+
+
+def _part(name: str) -> str:
+    """The part that a parameter belongs to: the first of its names, of a head the first two."""
+    first, *others = name.split("/", 2)
+    return "/".join([first, *others[:1]]) if first == HEADS else first
+
+
 def _parts(names: Iterable[str]) -> list[str]:
     """The parts that parameters belong to, in order."""
-    return list(dict.fromkeys(name.split("/", 1)[0] for name in names))
+    return list(dict.fromkeys(map(_part, names)))
 
 
 def _of(parts: Iterable[str], parameters: Mapping) -> dict:
     """The parameters of some parts."""
-    return {name: value for name, value in parameters.items() if name.split("/", 1)[0] in parts}
+    return {name: value for name, value in parameters.items() if _part(name) in parts}
 
 
 def _brief(names: list[str], limit: int = 4) -> str:

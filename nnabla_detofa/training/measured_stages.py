@@ -47,6 +47,8 @@ def _image_sets(run: Run, key: str) -> int:
 def say_fewer_images(run: Run) -> None:
     """A line for each number of images that the data do not have."""
     for key, split in IMAGES.items():
+        if run.model.only is not None and key != EVALUATION:
+            continue  # no path is ranked
         if (n := n_images(run, key)) < (asked := _asked(run, key)):
             dataset = run.data[split].dataset
             used = "which are all used" if _image_sets(run, key) == 1 else f"of which each measurement uses {n}"
@@ -199,18 +201,24 @@ class Assessed(NamedTuple):
 
 
 def assessed(
-    run: Run, name: str, paths: np.ndarray, *, behind: Callable[[np.ndarray], None] = lambda _: None
+    run: Run,
+    name: str,
+    paths: np.ndarray,
+    *,
+    prepare: Callable[[np.ndarray], None] | None = None,
+    behind: Callable[[np.ndarray], None] = lambda _: None,
 ) -> Assessed:
-    """The metric of each path on the test split, with what tells how certain it is; `behind` is called with each path
-    that this process measured, while the network's statistics are the path's.
+    """The metric of each path on the test split, with what tells how certain it is.
 
-    The images decide which resamples are drawn, so that those of other runs on the same images are the same.
+    `prepare` makes the network ready for a path, with BN statistics that are estimated for it where it is None;
+    `behind` is called with each path that this process measured, while the network's statistics are the path's. The
+    images decide which resamples are drawn, so that those of other runs on the same images are the same.
     """
-    loader, measure = run.data["test"], measurer(run, bn=EVALUATION)
+    loader, prepare = run.data["test"], prepare or measurer(run, bn=EVALUATION).prepare
     bounds = np.cumsum([1, loader.n_classes])
 
     def value(path: np.ndarray) -> np.ndarray:
-        measure.prepare(path)
+        prepare(path)
         rng = resampling(loader.split_digest)
         one = np.hstack(run.model.task.assess(run.options.metric, run.model, loader, rng=rng))
         behind(path)

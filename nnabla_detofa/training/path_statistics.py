@@ -18,6 +18,7 @@ from .run import Run
 STATISTICS = "statistics.h5"
 ABOUT = "about"  # an attribute: JSON
 PATH = "path"  # a dataset of each group
+START = ("pretrained", "labels", "seed")  # options of a network that its weights replace
 
 
 class Statistics(NamedTuple):
@@ -68,7 +69,7 @@ def about(run: Run) -> dict[str, Any]:
         "category_ids": list(ids or range(1, len(loader.classes) + 1)),
         "image_size": IMAGE_SIZE.plain(run.image_size),
         "stride": run.model.output_stride,
-        "network": {name: {key: value for key, value in options.items() if key not in ("pretrained", "seed")}},
+        "network": {name: {key: value for key, value in options.items() if key not in START}},
         "cost": {"name": run.cost.name, "unit": run.cost.unit},
         "metric": run.options.metric,
         "dataset": loader.dataset.name,

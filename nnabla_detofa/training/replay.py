@@ -20,7 +20,7 @@ import numpy as np
 from ..errors import DetOFAError, RunFolderError
 from ..hdf5 import opened, read_arrays
 from ..storage.files import damage, read_json, write_folder
-from ..supernet import NETWORKS, Supernet
+from ..supernet import Supernet, network_of
 from .checkpoint import STATE, WEIGHTS, as_contents
 
 BATCHES = "batches.h5"  # <batch>/inputs/<number> and <batch>/targets/<number>
@@ -68,8 +68,7 @@ def replay(folder: Path) -> tuple[dict[str, Any], list[dict[str, float]], list[s
 
 def _network(record: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> Supernet:
     """That of the step, with its path active; `load_weights` would refuse what is not finite."""
-    ((name, options),) = record["network"].items()
-    network = NETWORKS[name].SearchNet(**{**options, "pretrained": None})
+    network = network_of({name: {**options, "pretrained": None} for name, options in record["network"].items()})
     for name, parameter in network.get_parameters().items():
         parameter.d = weights[name]
     network.activate(np.array(record["path"], np.int8))

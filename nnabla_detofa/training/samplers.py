@@ -46,14 +46,14 @@ class DrawnPaths:
         self._rng.bit_generator.state = state["rng"]
 
 
-class LargestPath:
-    """The largest path at every step: full-network training."""
+class OnePath:
+    """The same path at every step: full-network training."""
 
-    def __init__(self, space: SearchSpace):
-        self._path = space.largest()
+    def __init__(self, path: np.ndarray):
+        self._path = path
 
     def next(self) -> np.ndarray:
-        """The largest path."""
+        """The path."""
         return self._path
 
     def state(self) -> dict:
@@ -74,4 +74,4 @@ def path_sampler(
     """The named sampler over a space; ConfigError for an unknown name."""
     if name not in SAMPLERS:
         raise unknown("sampler", name, SAMPLERS)
-    return LargestPath(space) if name == FULLNET else DrawnPaths(PROPOSALS[name](space, cost, budgets), rng)
+    return OnePath(space.largest()) if name == FULLNET else DrawnPaths(PROPOSALS[name](space, cost, budgets), rng)

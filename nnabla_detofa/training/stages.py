@@ -6,7 +6,7 @@ from ..space import SearchSpace
 from ..storage import Kept, Work
 from ..supernet import save_weights
 from .run import Run
-from .samplers import BALANCED, PathSampler, path_sampler
+from .samplers import BALANCED, OnePath, PathSampler, path_sampler
 from .schedule import Schedule, learning_rate
 
 WARMUP, FINETUNE, WEIGHTS = "warmup", "finetune", "weights.h5"
@@ -59,7 +59,10 @@ def train(
 
 
 def drawn_paths(run: Run, stage: str, space: SearchSpace) -> PathSampler:
-    """Paths of a space as `sampler` says, with a stream of random numbers for each stage."""
+    """Paths of a space as `sampler` says, with a stream of random numbers for each stage; the only one, where the
+    network holds no other."""
+    if run.model.only is not None:
+        return OnePath(run.model.only)
     return path_sampler(run.options.sampler.name, space, run.cost, run.budgets, run.rng(stage))
 
 

@@ -1,0 +1,65 @@
+"""Fine-tuning of one detector: its worth before (an addition; the paper evaluates without it, Section 4.1).
+
+Training normalises by each batch's own statistics, as that of a supernet does, and those of the detector are estimated
+anew behind it: so weights and statistics fit, whatever the size of a batch, and figures compare with those of the run.
+"""
+
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+
+from .storage import Kept, Work
+from .storage.files import write_bytes
+from .training import Assessed, Run, assessed, figure_inputs, measurer
+from .training.measured_stages import EVALUATION
+
+BEFORE, FILE = "before", "before.npy"
+DESCRIPTION = "detector.json"  # of an exported detector, beside its weights
+
+
+def assess_before(run: Run, inputs: dict[str, Any]) -> Assessed | None:
+    """The figures of the detector that the run begins with, as a stage; None where a part of it begins anew, and so
+    there is nothing to be judged.
+
+    An exported detector is judged with its own BN statistics, a path of a supernet with estimated ones. The network is
+    afterwards as it was.
+    """
+    transfer, path = run.model.transfer, run.model.only
+    if transfer is None or transfer.new:
+        return None
+    images = len(run.data["test"].dataset)
+
+    def work() -> Assessed:
+        before = {name: one.d.copy() for name, one in run.model.get_parameters().items() if not one.need_grad}
+        found = assessed(run, BEFORE, path[None], prepare=prepare)
+        for name, value in before.items():
+            run.model.get_parameters()[name].d = value
+        return found
+
+    def as_it_is(path: np.ndarray) -> None:
+        run.model.activate(path)
+        run.model.apply(training=False)
+
+    def prepare(path: np.ndarray) -> None:
+        exported = transfer.file.with_name(DESCRIPTION).is_file()
+        (as_it_is if exported else measurer(run, bn=EVALUATION).prepare)(path)
+
+    def write(found: Assessed) -> None:
+        content = BytesIO()
+        np.save(content, np.hstack([found.figure[:, None], found.per_class, found.resampled]), allow_pickle=False)
+        if run.folder.writes:
+            write_bytes(run.folder / FILE, content.getvalue())
+
+    def read() -> Assessed:
+        figure, *rest = np.split(np.load(run.folder / FILE), [1, 1 + run.data["test"].n_classes], axis=1)
+        return Assessed(figure[:, 0], *rest)
+
+    return run.stages.run(
+        BEFORE,
+        {**inputs, **figure_inputs(run, "test")},
+        Kept([FILE], read, write),
+        work,
+        rehearsed=lambda: Assessed(*np.full((3, 1, 1), np.nan)),
+        takes=Work(f"1 path, {images:,} images", images=images),
+    )
