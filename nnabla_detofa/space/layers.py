@@ -13,7 +13,7 @@ Side = int | tuple[int, int]  # of a square, or height and width of what is none
 
 def sides_of(side: Side) -> tuple[int, int]:
     """Height and width."""
-    return side if isinstance(side, tuple) else (side, side)
+    return (side, side) if isinstance(side, int) else side
 
 
 def side_of(height: int, width: int) -> Side:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nnabla_detofa.data.augment import DEVIATION
 from nnabla_detofa.data.classification import CropAugmentation, centre_box, cut, random_box
 from nnabla_detofa.data.image_folder import DataLoader
 
@@ -68,6 +69,9 @@ def test_a_crop_of_all_is_all():
     assert centre_box((64, 64), 0.5) == (16, 16, 32, 32)
     assert centre_box((70, 50), 1.0, aspect=2) == (0, 7, 70, 35)
     assert centre_box((50, 70), 0.5, aspect=0.5) == (16, 17, 18, 35)
+    one = CropAugmentation(area=(1, 1), ratio=(1, 1))
+    assert random_box((100, 300), one, np.random.default_rng(0), aspect=2) == (0, 125, 100, 50)
+    assert random_box((300, 100), one, np.random.default_rng(0), aspect=0.5) == (125, 0, 50, 100)
 
 
 def test_shrinking_averages_and_enlarging_does_not_move():
@@ -113,6 +117,21 @@ def test_measured_images_are_never_varied(root):
     first, second = ([batch.images for batch in loader.batches()] for _ in range(2))
     np.testing.assert_array_equal(first, second)
     assert first[0].shape == (2, 3, 64, 64)
+
+
+@pytest.mark.parametrize("size", [[32, 64], [64, 32]])
+def test_oblong_images_are_not_stretched(tmp_path, size):
+    """Blue is the row of a pixel of the file, red the column."""
+    rows, columns = np.indices((180, 180))
+    for file in (tmp_path / "train" / "a" / "0.png", tmp_path / "val" / "a" / "0.png"):
+        file.parent.mkdir(parents=True)
+        cv2.imwrite(str(file), np.stack([rows, rows, columns], axis=-1).astype(np.uint8))
+    augment = {"area": [0.3, 0.5], "ratio": [1, 1], "colour": 0, "lighting": 0}
+    loader = make(tmp_path, batch_size=1, image_size=size, train_sizes=None, centre=1.0, augment=augment)
+    for images in (*(loader.next()["inputs"][0] for _ in range(4)), next(loader.batches()).images):
+        red, _, blue = images[0] * DEVIATION[:, None, None]
+        down, across = np.diff(blue, axis=0).mean(), np.diff(red, axis=1).mean()
+        assert abs(across) == pytest.approx(down, rel=0.05)
 
 
 def test_images_are_oblong_where_no_sizes_of_squares_are_given(root):

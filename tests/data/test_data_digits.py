@@ -72,6 +72,18 @@ def test_boxes_hold_the_ink_and_nothing_else_does(sides):
         assert not changed.any()
 
 
+@pytest.mark.parametrize("sides", [(40, 40), (40, 80), (80, 40)])
+def test_photographs_are_not_stretched(sides):
+    """Pixels that hold their own place."""
+    rows, columns = np.indices((200, 240))
+    photograph, options = np.stack([rows, columns, rows], axis=-1).astype(np.uint8), DigitsOptions(image_size=sides)
+    for seed in range(4):
+        made = digits._background([photograph], options, np.random.default_rng(seed))
+        assert made.shape == (*sides, 3)
+        down, across = np.diff(made[..., 0], axis=0).mean(), np.diff(made[..., 1], axis=1).mean()
+        assert abs(across) == pytest.approx(down, rel=0.05)
+
+
 @pytest.mark.parametrize("texture", [0, 1])
 def test_ink_stands_out(texture):
     options = DigitsOptions(texture=texture, objects=(1, 1), contrast=0.5)

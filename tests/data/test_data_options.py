@@ -83,7 +83,10 @@ def test_a_root_is_needed():
 
 @pytest.mark.parametrize(
     ("loader", "generate", "key"),
-    [(voc, {"scale": [0.01, 0.5]}, "scale"), (image_folder, {"n_test": 2}, "n_test")],
+    [
+        *[(voc, {"scale": [0.01, 0.5]}, "scale"), (voc, {"image_size": [16, 96]}, "scale")],
+        (image_folder, {"n_test": 2}, "n_test"),
+    ],
 )
 def test_digits_that_could_not_be_drawn(loader, generate, key):
     with pytest.raises(ConfigError) as caught:

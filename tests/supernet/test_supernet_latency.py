@@ -81,6 +81,13 @@ def test_a_stem_alone_has_the_networks_activation(small, activation):
     assert ("MinimumScalar" in names) == (activation == "relu6")
 
 
+def test_a_whole_network_is_timed_on_images_of_its_height_and_width(small, monkeypatch):
+    forwarded = []
+    monkeypatch.setattr(nn, "forward_all", lambda outputs, **_: forwarded.extend(outputs))
+    network_forward(small.net(), (32, 96), batch=2)()
+    assert [y.shape for y in forwarded] == [(2, n, 16, 48) for n in (3, 2, 2)]
+
+
 @pytest.mark.parametrize("kernels", ["numpy", "nnabla"])
 @pytest.mark.parametrize("task", ["net", "classifier"])
 def test_passes_can_be_repeated_and_leave_no_parameter_behind(small, kernels, task):
