@@ -335,7 +335,7 @@ def test_tables_and_json_name_file_and_object(voc, capsys, tmp_path):
     ("dataloader", "file", "said"),
     [
         *((one, None, "dataloader must hold exactly one entry") for one in (None, {}, {"voc": {}, "coco": {}}, [1])),
-        ({"cifar10": None}, None, "unknown data set to check 'cifar10'; known: coco, image_folder, voc, yolo"),
+        ({"cifar10": None}, None, "unknown data set 'cifar10'; known: coco, image_folder, voc, yolo"),
         *(({"voc": {"root": "."}}, place, "cannot write") for place in ("none/x.json", ".", "/dev/null")),
         ({"voc": {"root": ".", "train": [3]}}, "x.json", "dataloader.voc.train"),
     ],
