@@ -18,6 +18,7 @@ class Workload(NamedTuple):
     """The work of one side: MODULE.NAME(**options) of this folder, in the environment `python` ("ours" or "peers").
 
     blas_threads: of NumPy's products. Our kernels share one among threads of their own and want 1.
+    one_core: whether all of its threads keep to one core.
     """
 
     module: str
@@ -25,6 +26,7 @@ class Workload(NamedTuple):
     options: dict
     python: str = "ours"
     blas_threads: int = 1
+    one_core: bool = False
 
 
 class Running:
@@ -50,6 +52,7 @@ class Running:
             ],
             cwd=ROOT,
             env=os.environ | threads,
+            preexec_fn=_keep_to_one_core if task.one_core else None,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -83,6 +86,10 @@ class Running:
         self._process.wait()
         self._process.stdout.close()
         self._errors.close()
+
+
+def _keep_to_one_core() -> None:
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 
 def alternate(tasks: Sequence[Workload], repetitions: int, *, warm_up: int = 1) -> list[float]:

@@ -141,6 +141,18 @@ def measure_path(quick: bool) -> Row:
     return seconds(tasks, 2 if quick else 8, "s/path", note)
 
 
+def deployed(path: str, quick: bool) -> Row:
+    """One image by an exported detector."""
+    size = 128 if quick else 384
+    tasks = [
+        Workload("workloads.deployed", "answer", {"runtime": one, "path": path, "size": size}, one_core=True)
+        for one in ("onnx", "nnp", "kernels")
+    ]
+    ours, peer, kernels = alternate(tasks, 3 if quick else 11)
+    note = f"ONNX Runtime beside NNabla's functions (our kernels: {kernels:.3g} s); {path} path"
+    return Row(ours, peer, peer / ours, "s/image", f"{note}, {size} px, one image to boxes, one thread")
+
+
 ROWS: dict[str, Callable[[bool], Row]] = {
     **{f"step_{size}_host": partial(step_host, size) for size in (64, 128, 224)},
     **{f"step_{size}_ofa": partial(step_ofa, size) for size in (64, 128, 224)},
@@ -154,4 +166,5 @@ ROWS: dict[str, Callable[[bool], Row]] = {
     "pruning_share": pruning_share,
     "loader": loader,
     "measure_path": measure_path,
+    **{f"deployed_{path}": partial(deployed, path) for path in ("smallest", "largest")},
 }

@@ -1,12 +1,13 @@
 """The benchmarks' machinery: sides answer in turn, a side that fails says why, and results have one form."""
 
 import json
+import os
 
 import pytest
 
 from experiments.benchmarks import report
 from experiments.benchmarks.growth import Curve
-from experiments.benchmarks.paired_timing import Workload, alternate
+from experiments.benchmarks.paired_timing import Running, Workload, alternate
 from experiments.benchmarks.rows import ROWS, Row
 
 ROW = Row(ours=2.0, peer=6.0, ratio=3.0, unit="s/step", note="somebody else")
@@ -22,6 +23,18 @@ def test_sides_take_turns_and_give_seconds_per_unit_of_work():
 def test_a_side_that_cannot_be_built_says_why():
     with pytest.raises(RuntimeError, match=r"workloads\.paths\.flops in .* ended: .*colour"):
         alternate([Workload("workloads.paths", "flops", {"colour": "red"})], repetitions=1)
+
+
+def test_each_runtime_answers_on_one_core():
+    options = {"path": "smallest", "size": 32}
+    task = Workload("workloads.deployed", "answer", {"runtime": "onnx", **options}, one_core=True)
+    side = Running(task)
+    try:
+        side.wait()
+        assert len(os.sched_getaffinity(side._process.pid)) == 1
+        assert side.run() > 0
+    finally:
+        side.close()
 
 
 def test_missing_peers_are_said():
