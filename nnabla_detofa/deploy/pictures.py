@@ -118,8 +118,8 @@ def drawn(pixels: np.ndarray, found: Detections, classes: Sequence[str]) -> byte
     canvas = cv2.resize(np.ascontiguousarray(pixels[..., ::-1]), None, fx=times, fy=times)
     boxes = (found.box + 0.5) * times - 0.5
     height, width = canvas.shape[:2]
-    line = max(1, round(max(height, width) / 400))
-    scale = max(0.35, max(height, width) / 1200)
+    line = max(2, round(max(height, width) / 400))
+    scale = max(0.5, max(height, width) / 1200)
     font, limit = cv2.FONT_HERSHEY_SIMPLEX, np.array([width, height, width, height]) - 1
     for label, box, score in zip(found.label[::-1], boxes[::-1], found.score[::-1], strict=True):
         x1, y1, x2, y2 = np.clip(np.rint(box), 0, limit).astype(int).tolist()

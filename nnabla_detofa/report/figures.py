@@ -72,7 +72,7 @@ def _draw_front(
     ends = [(one["cost"], *(100 * end for end in one["ap_interval"])) for one in points if one.get("ap_interval")]
     intervals, line, rest = labels
     if ends:
-        x, low, high = zip(*ends, strict=True)
+        x, low, high = zip(*dict.fromkeys(ends), strict=True)  # rows may be of one detector
         axes.vlines(x, low, high, color=color, alpha=0.6, linewidth=1.5, label=intervals)
     order = np.argsort(at[best, 0], kind="stable")
     axes.plot(*at[best][order].T, f"{mark}-", color=color, label=line)
