@@ -17,10 +17,12 @@ ARGS ?=
 
 # a checkout of sony/nnabla-nas, and a folder of cases, each with a run.sh that ends with 0 when it is answered
 HOST ?=
+# of `make test-gpu`: cpu lets NNabla's functions on the CPU stand in for cuDNN's
+CONTEXT ?= cudnn
 KILLS ?= 20
 CASES ?= ../shared/cases
 
-.PHONY: help venv demo test test-host drill cases lint bench reference
+.PHONY: help venv demo test test-gpu test-host drill cases lint bench reference
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1  \t\2/p' Makefile
@@ -32,6 +34,11 @@ demo: venv  ## the whole method on generated pictures, in minutes and without a 
 
 test: lint  ## lint and all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+test-gpu: venv  ## CUDA beside the CPU, in minutes; what has not run says why; all of it goes to log/test_gpu.txt
+	mkdir -p log
+	(git log -1 --format='commit %h, %cI' || true; $(BIN)/nnabla_detofa device; \
+	    DETOFA_TEST_CONTEXT=$(CONTEXT) $(BIN)/python -m pytest tests/gpu -vv -rsP) 2>&1 | tee log/test_gpu.txt
 
 test-host: venv  ## both launchers in a checkout of sony/nnabla-nas, without mocks: make test-host HOST=FOLDER
 	@if [ -z '$(HOST)' ] || [ ! -f '$(HOST)/main.py' ]; then \
