@@ -1,12 +1,16 @@
 """A supernet and pictures so small that a run takes seconds; fixtures of tests/algorithm and tests/training."""
 
 import csv
+import importlib.util
 import io
 import json
 import logging
+import os
 import shutil
+import subprocess
 import sys
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -136,6 +140,25 @@ class Answer(NamedTuple):
         return self.err[0].removeprefix("nnabla_detofa: ")
 
 
+def mpirun():
+    """The launcher of several processes and its options, or a skipped test where there is none."""
+    launcher = shutil.which("mpirun", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    if launcher is None or importlib.util.find_spec("mpi4py") is None:
+        pytest.skip("no mpirun and mpi4py: pip install -e '.[mpi]'")
+    return [launcher, "--oversubscribe", "--bind-to", "none"]
+
+
+def together(arguments, *, start):
+    """The answer of a command of mpirun's, with what its processes said."""
+    allowed = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}  # where tests run as root
+    environment = {**os.environ, **allowed, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    arguments = [*mpirun(), *arguments]
+    done = subprocess.run(arguments, cwd=start, env=environment, capture_output=True, timeout=300, check=False)
+    out, err = (text.decode(errors="replace").replace("\r", "\n").splitlines() for text in (done.stdout, done.stderr))
+    own = [line for line in err if line and "%|" not in line]
+    return Answer(done.returncode, out, own[: own.index(BANNER)] if BANNER in own else own)
+
+
 class Command:
     """The command on a demo's configuration made tiny, as started in the folder `start`."""
 
@@ -146,6 +169,11 @@ class Command:
 
     def __call__(self, *more):
         return self.run("-c", self._config, *self._tiny, *more)
+
+    def by(self, n, *more, script=("-m", "nnabla_detofa.cli")):
+        """As a call, by `n` processes."""
+        command = [sys.executable, *script, "-c", self._config, *self._tiny, *more]
+        return together(["-n", str(n), *command], start=self.start)
 
     def run(self, *arguments):
         out, err = io.StringIO(), io.StringIO()
@@ -243,6 +271,7 @@ def ready(ready_run):
     vars(ready_run).update(before)
 
 
+BANNER = "-" * 74  # around what mpirun says of its own
 ABSENT = "(absent)"  # not an object(): its address would make a test's name differ from process to process
 
 

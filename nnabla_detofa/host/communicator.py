@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import nnabla as nn
@@ -14,6 +15,7 @@ from .quiet import quiet
 
 INSTALL = "pip install 'nnabla-detofa[mpi]'"
 SPIN, LONGEST_NAP = 1e-3, 5e-3  # seconds
+PARCEL = 1 << 24  # values
 
 
 class MpiCommunicator:
@@ -30,12 +32,8 @@ class MpiCommunicator:
         self.comm = self  # where the host's has nnabla's own
 
     def barrier(self) -> None:
-        """Wait for the others, with little of a core: they may need it, and signals are heard meanwhile."""
-        met, since, nap = self._group.Ibarrier(), time.monotonic(), 0.0
-        while not met.Test():
-            if time.monotonic() - since > SPIN:
-                nap = min(LONGEST_NAP, nap + 1e-4)
-            time.sleep(nap)
+        """Wait for the others."""
+        _wait(self._group.Ibarrier())
 
     def all_reduce(self, arrays: list[nn.NdArray], division: bool, inplace: bool) -> None:  # noqa: ARG002
         """Each array becomes the sum over all processes, or the mean with `division`; added up in single precision.
@@ -44,19 +42,36 @@ class MpiCommunicator:
         """
         from mpi4py import MPI
 
-        self.barrier()
         zero = np.array([array.zeroing for array in arrays])
-        self._group.Allreduce(MPI.IN_PLACE, zero, MPI.LAND)
-        for array, skipped in zip(arrays, zero, strict=True):
-            if skipped:
-                continue
-            values = array.data
-            summed = np.ascontiguousarray(values, np.float32)
+        _wait(self._group.Iallreduce(MPI.IN_PLACE, zero, MPI.LAND))
+        for some in _in_parcels([array.data for array, marked in zip(arrays, zero, strict=True) if not marked]):
+            summed = np.concatenate([values.ravel() for values in some], dtype=np.float32, casting="unsafe")
             self._group.Allreduce(MPI.IN_PLACE, summed, MPI.SUM)
             if division:
                 summed /= self.n_procs
-            if summed is not values:
-                values[...] = summed
+            for values, part in zip(some, np.split(summed, np.cumsum([one.size for one in some])[:-1]), strict=True):
+                values[...] = part.reshape(values.shape)
+
+
+def _wait(request: Any) -> None:
+    """Wait with little of a core: the others may need it, and signals are heard meanwhile."""
+    since, nap = time.monotonic(), 0.0
+    while not request.Test():
+        if time.monotonic() - since > SPIN:
+            nap = min(LONGEST_NAP, nap + 1e-4)
+        time.sleep(nap)
+
+
+def _in_parcels(arrays: list[np.ndarray]) -> Iterator[list[np.ndarray]]:
+    """Arrays one after the other, PARCEL values at a time or a little more: each parcel costs a wait and a copy."""
+    some: list[np.ndarray] = []
+    for array in arrays:
+        some.append(array)
+        if sum(one.size for one in some) >= PARCEL:
+            yield some
+            some = []
+    if some:
+        yield some
 
 
 def open_communicator(context: nn.Context) -> Any:

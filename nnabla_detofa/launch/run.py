@@ -5,6 +5,7 @@ are looked up where it looks them up, so that it can run our configurations too,
 """
 
 import copy
+import hashlib
 import json
 import random
 import time
@@ -19,7 +20,7 @@ from typing import Any
 import nnabla as nn
 import numpy as np
 
-from ..errors import ConfigError, DataError, RunFolderError, unknown
+from ..errors import ConfigError, DataError, RunFolderError, WeightsError, unknown
 from ..host.communicator import require_same
 from ..host.device import open_device
 from ..host.job import live_job
@@ -87,8 +88,10 @@ def launch(config: dict[str, Any], *, plan: bool = False, action: str = "run", f
         _settle_classes(config, network_options, parts.dataloader["train"])
         _settle_image_size(config)
         said += filter(None, [take_labels(config, network_options, parts.dataloader["train"])])
+        model = network(**network_options)
+        _require_same_weights(args["comm"], model)
         run = algorithm(
-            network(**network_options),
+            model,
             optimizer=parts.optimizer,
             regularizer=parts.regularizer,
             dataloader=parts.dataloader,
@@ -131,6 +134,17 @@ def _require_same_data(communicator: Any, loaders: Mapping[str, Any]) -> None:
     """DataError: processes whose data sets differ, as far as the loaders tell that."""
     digests = json.dumps([getattr(loaders[split], "split_digest", None) for split in ("train", "valid", "test")])
     require_same(communicator, "data", digests, "all need the same images and annotations", DataError)
+
+
+def _require_same_weights(communicator: Any, model: Any) -> None:
+    """WeightsError: processes that start from other weights, of another file or drawn from another seed."""
+    if communicator.n_procs == 1:
+        return
+    found = hashlib.sha256()
+    for _, parameter in sorted(model.get_parameters().items()):
+        found.update(parameter.d.tobytes())
+    remedy = "all need an hparams.seed, and the same file where weights are read from one"
+    require_same(communicator, "weights", found.hexdigest(), remedy, WeightsError)
 
 
 def _parts(config: dict[str, Any], n_classes: int | None, *, plan: bool) -> tuple[Configuration, DataError | None]:

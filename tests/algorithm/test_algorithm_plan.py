@@ -73,6 +73,9 @@ class Processes:
     def barrier(self):
         """None to wait for."""
 
+    def all_reduce(self, arrays, **_):
+        """None to add."""
+
 
 @pytest.mark.parametrize(("name", "n_procs"), FULL_SCALE)
 def test_every_full_scale_configuration_has_a_plan_without_its_data(command, monkeypatch, name, n_procs):

@@ -9,13 +9,15 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from nnabla_detofa.errors import ConfigError, HostError
+from nnabla_detofa.host import communicator as communicators
 from nnabla_detofa.host import device, gpus
-from nnabla_detofa.host.device import MPI_SIZES, NoStreamEvent, open_device
+from nnabla_detofa.host.device import NoStreamEvent, open_device
+from nnabla_detofa.processes import SIZES
 
 
 @pytest.fixture(autouse=True)
 def one_process(monkeypatch):
-    for size in MPI_SIZES:
+    for size in SIZES:
         monkeypatch.delenv(size, raising=False)
     monkeypatch.setitem(os.environ, "CUDA_VISIBLE_DEVICES", "")
     for rank in gpus.LOCAL_RANKS:
@@ -38,7 +40,7 @@ def extension(monkeypatch, tmp_path):
     monkeypatch.setattr(device, "get_extension_context", lambda name, **options: opened.append(name) or options)
     contexts = [SimpleNamespace(device_id="9", backend=["cudnn:float"]) for _ in range(2)]
     communicator = SimpleNamespace(n_procs=1, rank=0, ctx=contexts[0], ctx_float=contexts[1])
-    monkeypatch.setattr(device, "CommunicatorWrapper", lambda _: communicator)
+    monkeypatch.setattr(communicators, "CommunicatorWrapper", lambda _: communicator)
     for module, name in ((device, "installed_extension"), (gpus, "extension")):
         monkeypatch.setattr(module, name, lambda: tmp_path)
     monkeypatch.setattr(gpus, "loaded", nullcontext)
@@ -112,8 +114,13 @@ def test_no_extension(caplog):
 def test_processes_add_up_in_single_precision_whatever_they_compute_in(monkeypatch, type_config):
     """NNabla chooses the communicator's precision by its context."""
     made, chosen = [], []
-    wrapper = device.CommunicatorWrapper
-    monkeypatch.setattr(device, "CommunicatorWrapper", lambda context: made.append(context.backend) or wrapper(context))
+    wrapper = communicators.CommunicatorWrapper
+
+    def wrapped(context):
+        made.append(context.backend)
+        return wrapper(context)
+
+    monkeypatch.setattr(communicators, "CommunicatorWrapper", wrapped)
     monkeypatch.setattr(device.nn, "set_default_context", chosen.append)
     communicator, _ = open_device(context="cpu", type_config=type_config)
     assert made == [["cpu:float"]]
@@ -128,10 +135,3 @@ def test_what_cannot_be(key, value):
     """Only CUDA has mixed_half."""
     with pytest.raises(ConfigError, match=f"args.{key}"):
         open_device(**{"context": "cpu", key: value})
-
-
-@pytest.mark.parametrize("size", MPI_SIZES)
-def test_processes_that_cannot_talk(monkeypatch, size):
-    monkeypatch.setenv(size, "4")
-    with pytest.raises(HostError, match="MPI started 4 processes, but nnabla offers no communicator on 'cpu:float'"):
-        open_device(context="cpu")
