@@ -3,16 +3,24 @@
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-STOP = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP)
+STOP = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT, signal.SIGHUP)
 STANDARD = (1, 2)  # file descriptors of what a run says
 
 
 class Stopped(KeyboardInterrupt):
-    """All processes of a run have agreed to end here, and what they have done is saved."""
+    """All processes of a run have agreed to end here, and what they have done is saved.
+
+    Args:
+        numbers: the signals that came to this one.
+    """
+
+    def __init__(self, numbers: Iterable[signal.Signals] = ()):
+        super().__init__("stopped by a signal")
+        self.numbers = tuple(numbers)
 
 
 @contextmanager

@@ -56,6 +56,7 @@ GRANTS = {
     "launch/detectors": "omegaconf tqdm signals data deploy ranking report storage training",
     "launch/keys": "options run_options space supernet",
     "launch/run": "numpy nnabla nnabla_nas host",
+    "launch/sweeps": "hydra processes signals submitit",
     "launch/plugin": "nnabla_nas host data supernet searcher",
     "__init__": "deploy launch",
     "cli host/launch host/__main__": "launch",

@@ -9,6 +9,8 @@ import sys
 from importlib.resources import files
 from pathlib import Path
 
+from ..errors import ConfigError
+from .overrides import options_first
 from .plugin import register
 
 
@@ -17,9 +19,13 @@ def start(arguments: list[str]) -> None:
     if not arguments or not Path(arguments[0]).is_file():
         sys.exit("usage, in a checkout of sony/nnabla-nas: python -m nnabla_detofa.launch main.py --config-name NAME")
     register()
-    given = any(one.partition("=")[0] in ("--config-dir", "-cd") for one in arguments)
+    try:
+        options, overrides = options_first(arguments[1:])
+    except ConfigError as error:
+        sys.exit(str(error))
+    given = any(one.partition("=")[0] in ("--config-dir", "-cd") for one in options)
     own = [] if given else ["--config-dir", str(files("nnabla_detofa.conf"))]
-    sys.argv = [arguments[0], *own, *arguments[1:]]
+    sys.argv = [arguments[0], *own, *options, *overrides]
     runpy.run_path(arguments[0], run_name="__main__")
 
 

@@ -12,12 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NoReturn
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
-from hydra.main import get_args_parser
 from omegaconf import DictConfig
 
 from .. import processes
@@ -35,10 +34,9 @@ from .composition import (
     plain_part,
     shipped_configs,
 )
-from .overrides import with_known_keys
+from .overrides import options_first, with_known_keys
+from .sweeps import BROKEN, DONE, GO_ON, INTERRUPTED, WRONG_INPUT, Ended, collected, end_of, tell_and_end
 
-DONE, BROKEN, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 75
-GO_ON = "interrupted; run the same command again to go on"
 CONFIG_OPTIONS = ("-c", "--config")
 HYDRA_CONFIG_OPTIONS = ("--config-name", "-cn")
 DETECTORS = (["export"], ["detect"])
@@ -98,47 +96,39 @@ def main(arguments: list[str] | None = None) -> int:
                 return evaluate(arguments[1:])
             if arguments[:1] == ["device"]:
                 return device(arguments[1:])
-            failures = of_detectors(arguments) if arguments[:1] in DETECTORS else run_or_plan(arguments)
+            ends = of_detectors(arguments) if arguments[:1] in DETECTORS else run_or_plan(arguments)
     except INPUT_ERRORS as error:
-        failures = [error]
+        ends = [Ended(WRONG_INPUT, message_of(error))]
     except Stopped:  # on all processes
         if processes.rank() == 0:
-            tell(GO_ON)
+            Ended(INTERRUPTED, GO_ON).tell()
         return INTERRUPTED
     except KeyboardInterrupt:
-        return ended(INTERRUPTED, GO_ON)
+        ends = [Ended(INTERRUPTED, GO_ON)]
     except Exception:
         if processes.started() > 1:
             if processes.may_tell():
                 traceback.print_exc()
             processes.end_all(BROKEN)
         raise
-    return ended(WRONG_INPUT, *map(message_of, failures)) if failures else DONE
+    return tell_and_end(ends) if ends else DONE
 
 
-def ended(code: int, *messages: str) -> int:
-    """Tell the messages, unless another of several processes does, and end them all; returns the exit code."""
-    if processes.may_tell():
-        for message in messages:
-            tell(message)
-    return processes.end_all(code)
-
-
-def run_or_plan(arguments: list[str]) -> list[Exception]:
-    """A run, or several, or a plan; returns the input errors of the jobs."""
+def run_or_plan(arguments: list[str]) -> list[Ended]:
+    """A run, or several, or a plan; returns how jobs ended that did not end well."""
     file, hydra_arguments = split_arguments(arguments)
     plan, hydra_arguments = split_plan(hydra_arguments)
     with output_folder(kept=not plan) as where:
         return run_hydra(file, [*hydra_arguments, *where], plan=plan)
 
 
-def of_detectors(arguments: list[str]) -> list[Exception]:
+def of_detectors(arguments: list[str]) -> list[Ended]:
     """`export` or `detect`; returns what was wrong with some of what was given."""
     from . import detectors
 
     command, *rest = arguments
     if command == "detect":
-        return detectors.detect(rest)
+        return [Ended(WRONG_INPUT, message_of(error)) for error in detectors.detect(rest)]
     detectors.export(rest)
     return []
 
@@ -157,11 +147,6 @@ def as_before() -> Iterator[None]:
         os.environ.pop("HYDRA_FULL_ERROR")
         if full_error is not None:
             os.environ["HYDRA_FULL_ERROR"] = full_error
-
-
-def tell(message: str) -> None:
-    """One line on standard error."""
-    print(f"nnabla_detofa: {message}", file=sys.stderr)
 
 
 def taken(arguments: list[str], *options: str) -> tuple[list[str], list[str]]:
@@ -212,23 +197,24 @@ def output_folder(*, kept: bool) -> Iterator[list[str]]:
         yield [f"hydra.{kind}.dir='{folder}'" for kind in ("run", "sweep")]
 
 
-def run_hydra(file: Path | None, arguments: list[str], *, plan: bool = False) -> list[Exception]:
-    """Compose and run, or plan; returns the input errors of the jobs (several with --multirun)."""
-    failures: list[Exception] = []
+def run_hydra(file: Path | None, arguments: list[str], *, plan: bool = False) -> list[Ended]:
+    """Compose and run, or plan; returns how jobs ended that did not end well (several with --multirun)."""
+    ends: list[Ended] = []
     begun: list[str] = []
 
-    def job(config: DictConfig) -> None:
-        begun.append(str(config.get("name")))
-        try:
-            given = plain(config, Path(hydra.utils.get_original_cwd()))
-            with refusals_of_the_disk():
-                launch(given, plan=plan)
-        except INPUT_ERRORS as error:  # kept from Hydra, which would print its own lines about it
-            failures.append(error)
+    def work(config: DictConfig) -> None:
+        logging.getLogger("nnabla").setLevel(logging.WARNING)
+        given = plain(config, Path(hydra.utils.get_original_cwd()))
+        with refusals_of_the_disk():
+            launch(given, plan=plan)
 
-    (parser := get_args_parser()).error = refuse  # type: ignore[method-assign]
-    overrides = parser.parse_intermixed_args(arguments).overrides
-    options = [one for one in arguments if one not in overrides]  # ahead: between overrides Hydra takes none
+    def job(config: DictConfig) -> Ended | None:
+        begun.append(str(config.get("name")))
+        end = end_of(lambda: work(config))  # an error would be Hydra's, which prints its own lines about it
+        ends.extend([end] if end else [])
+        return end
+
+    options, overrides = options_first(arguments)
     Plugins.instance().register(ShippedConfigs)
     folder, name = (file.parent, file.stem) if file else (SHIPPED, None)
 
@@ -236,14 +222,9 @@ def run_hydra(file: Path | None, arguments: list[str], *, plan: bool = False) ->
         sys.argv = [sys.argv[0], *options, *given]  # the only place where Hydra reads them
         hydra.main(version_base="1.3", config_path=str(folder), config_name=name)(job)()
 
-    with refusals_of_the_disk(), composing(begun):
+    with refusals_of_the_disk(), composing(begun), collected(begun, ends):
         with_known_keys(once, overrides)
-    return failures
-
-
-def refuse(message: str) -> NoReturn:
-    """In the place of a usage of many lines."""
-    raise ConfigError(f"{message}; -h lists the options")
+    return ends
 
 
 def check(arguments: list[str]) -> int:

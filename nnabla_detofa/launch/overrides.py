@@ -2,17 +2,31 @@
 
 import shlex
 from collections.abc import Callable, Iterator
-from typing import Any, TypeGuard, TypeVar
+from typing import Any, NoReturn, TypeGuard, TypeVar
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException, OverrideParseException
+from hydra.main import get_args_parser
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
+from ..errors import ConfigError
 from ..signals import held_back
 
 T = TypeVar("T")
+
+
+def options_first(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Hydra's options, and the overrides from before, between and behind them: Hydra reads them in this order alone."""
+    parser = get_args_parser()
+
+    def refuse(message: str) -> NoReturn:  # in the place of a usage of many lines
+        raise ConfigError(f"{message}; -h lists the options")
+
+    parser.error = refuse  # type: ignore[method-assign]
+    overrides = parser.parse_intermixed_args(arguments).overrides
+    return [one for one in arguments if one not in overrides], overrides
 
 
 def with_known_keys(use: Callable[[list[str]], T], overrides: list[str]) -> T:

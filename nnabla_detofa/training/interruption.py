@@ -1,4 +1,4 @@
-"""SIGTERM, SIGUSR1, SIGHUP and Ctrl-C as a wish that a run grants where nothing is lost (an addition)."""
+"""SIGTERM, SIGUSR1, SIGUSR2, SIGHUP and Ctrl-C as a wish that a run grants where nothing is lost (an addition)."""
 
 import os
 import signal
@@ -19,8 +19,8 @@ class StopRequest:
     """
 
     def __init__(self, *, alone: bool = True) -> None:
-        self.asked, self._alone = False, alone
-        self._urgent = 0
+        self.came: list[signal.Signals] = []
+        self._alone = alone
         self._held = ExitStack()
 
     def __enter__(self) -> "StopRequest":
@@ -30,11 +30,15 @@ class StopRequest:
     def __exit__(self, *_: object) -> None:
         self._held.close()
 
+    @property
+    def asked(self) -> bool:
+        """Whether one came."""
+        return bool(self.came)
+
     def _ask(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        name = signal.Signals(number).name
-        self.asked = True
-        self._urgent += number in URGENT
-        if self._urgent > 1:
+        self.came.append(signal.Signals(number))
+        name = self.came[-1].name
+        if sum(one in URGENT for one in self.came) > 1:
             self._tell(f"{name}: ended at once; the same command goes on from the last checkpoint")
             os._exit(os.EX_TEMPFAIL)
         self._tell(f"{name}: finishing what is in hand and saving; a second SIGTERM or Ctrl-C ends at once")

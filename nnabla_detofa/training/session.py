@@ -119,4 +119,4 @@ class Session:
     def end(self) -> NoReturn:
         """End the session on all processes, which have agreed to, once all have saved what they had to."""
         self.processes.barrier()  # or the launcher ends those that are still writing with the first that is gone
-        raise Stopped("stopped by a signal")
+        raise Stopped(self.stop.came)

@@ -65,7 +65,7 @@ def test_both_launchers_build_the_same_runner(ran, host_launch, monkeypatch):
 def test_a_script_of_the_hosts_gets_our_configurations(tmp_path, monkeypatch, capfd):
     script = tmp_path / "main.py"
     script.write_text("import sys\nprint(*sys.argv[1:])\n")
-    monkeypatch.setattr(sys, "argv", [])
+    monkeypatch.setattr(sys, "argv", ["python"])
     start([str(script), "a=1"])
     assert capfd.readouterr().out == f"--config-dir {cli.SHIPPED} a=1\n"
     start([str(script), "--config-dir=mine"])
