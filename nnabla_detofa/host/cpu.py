@@ -1,17 +1,18 @@
 """Stand-ins on a CPU for what the host takes from CUDA's extension (an addition; not in the paper).
 
-Its launcher ends the process where that extension is not installed, though it takes no more from it than an event to
+Its launcher ends the process where that extension cannot be imported, though it takes no more from it than an event to
 wait for, and asks a context for the number of its device. A CPU has nothing to wait for and no number, so there the
 launcher is imported with an event that says so and contexts of number 0.
 """
 
 import importlib
-import importlib.util
 import sys
 from types import ModuleType
 from typing import Any
 
 from nnabla.ext_utils import get_extension_context
+
+from .cuda_libraries import NVIDIA_DRIVER, extension, find
 
 LAUNCHER, CUDA = "nnabla_nas.utils.cli.cli", "nnabla_ext.cuda"
 
@@ -30,8 +31,9 @@ class NoStreamEvent:
 
 
 def repair_launcher() -> None:
-    """Import the host's launcher where CUDA's extension is missing; `main.py` finds it then, for args.context=cpu."""
-    if LAUNCHER in sys.modules or importlib.util.find_spec(CUDA) is not None:
+    """Import the host's launcher where CUDA's extension or a driver is missing; `main.py` finds it then, for
+    args.context=cpu."""
+    if LAUNCHER in sys.modules or (extension() and find(NVIDIA_DRIVER)):
         return
     sys.modules[CUDA] = stand_in = ModuleType(CUDA)
     vars(stand_in)["StreamEventHandler"] = NoStreamEvent

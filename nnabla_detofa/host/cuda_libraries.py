@@ -47,8 +47,9 @@ CUDA = tuple(
     )
 )
 NCCL = Library("libnccl.so.2", "nccl")
+NVIDIA_DRIVER = Library(DRIVER, mend="install NVIDIA's driver, at least 525.60")
 NEEDED = (
-    Library(DRIVER, mend="install NVIDIA's driver, at least 525.60"),
+    NVIDIA_DRIVER,
     Library("libz.so.1", mend="apt-get install zlib1g"),  # of cuDNN
     *CUDA,
 )

@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from ..errors import ConfigError
+from ..host.cuda_libraries import loaded
 from .overrides import options_first
 from .plugin import register
 
@@ -26,7 +27,8 @@ def start(arguments: list[str]) -> None:
     given = any(one.partition("=")[0] in ("--config-dir", "-cd") for one in options)
     own = [] if given else ["--config-dir", str(files("nnabla_detofa.conf"))]
     sys.argv = [arguments[0], *own, *options, *overrides]
-    runpy.run_path(arguments[0], run_name="__main__")
+    with loaded():  # it imports the CUDA extension
+        runpy.run_path(arguments[0], run_name="__main__")
 
 
 if __name__ == "__main__":

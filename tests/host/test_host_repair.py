@@ -12,6 +12,7 @@ from types import ModuleType
 import pytest
 
 from nnabla_detofa.errors import HostError
+from nnabla_detofa.host.cuda_libraries import NVIDIA_DRIVER, find
 from nnabla_detofa.host.repair import NETWORKS, PACKAGE, MissingModule, repair
 
 FOLDER = Path("contrib", "classification", "ofa", "networks")
@@ -105,4 +106,13 @@ print("nnabla_ext.cuda" in sys.modules)
 @pytest.mark.skipif(importlib.util.find_spec("nnabla_ext.cuda") is not None, reason="CUDA's extension is installed")
 def test_the_hosts_launcher_starts_without_cuda():
     said = subprocess.run([sys.executable, "-c", LAUNCHER], capture_output=True, text=True, check=True)
+    assert said.stdout.splitlines() == ["None ['cpu:float']", "False"]
+
+
+@pytest.mark.skipif(find(NVIDIA_DRIVER) is not None, reason="a driver is installed")
+def test_it_starts_with_the_extension_and_no_driver(tmp_path):
+    (folder := tmp_path / "nnabla_ext" / "cuda").mkdir(parents=True)
+    (folder / "__init__.py").write_text("raise ImportError('libcuda.so.1')")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    said = subprocess.run([sys.executable, "-c", LAUNCHER], capture_output=True, text=True, check=True, env=environment)
     assert said.stdout.splitlines() == ["None ['cpu:float']", "False"]
