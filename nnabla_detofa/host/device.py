@@ -39,8 +39,9 @@ def open_device(
         raise ConfigError("args.type_config is 'mixed_half', which only CUDA has; a CPU takes float, or slowly half")
     extension = "cudnn" if cuda else "cpu"
     communicator = open_communicator(get_extension_context(extension, device_id=number))  # sums in single precision
-    if cuda:
-        communicator.ctx.device_id = communicator.ctx_float.device_id = number  # the host's is the rank among all
+    if cuda:  # the host's is the rank among all; NCCL's own, which no launcher has to tell, is where it adds up
+        number = str(getattr(communicator.comm, "local_rank", number))
+        communicator.ctx.device_id = communicator.ctx_float.device_id = number
     if type_config != "float":
         communicator.ctx.backend = get_extension_context(extension, device_id=number, type_config=type_config).backend
     nn.set_default_context(communicator.ctx)

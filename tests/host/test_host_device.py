@@ -39,7 +39,7 @@ def extension(monkeypatch, tmp_path):
     opened = []
     monkeypatch.setattr(device, "get_extension_context", lambda name, **options: opened.append(name) or options)
     contexts = [SimpleNamespace(device_id="9", backend=["cudnn:float"]) for _ in range(2)]
-    communicator = SimpleNamespace(n_procs=1, rank=0, ctx=contexts[0], ctx_float=contexts[1])
+    communicator = SimpleNamespace(n_procs=1, rank=0, ctx=contexts[0], ctx_float=contexts[1], comm=None)
     monkeypatch.setattr(communicators, "CommunicatorWrapper", lambda _: communicator)
     for module, name in ((device, "installed_extension"), (gpus, "extension")):
         monkeypatch.setattr(module, name, lambda: tmp_path)
@@ -77,6 +77,13 @@ def test_a_process_takes_the_gpu_of_its_place_on_its_node(extension, monkeypatch
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     communicator, event = open_device()
     assert (communicator.ctx.device_id, communicator.ctx_float.device_id, event) == ("1", "1", ("stream", 1))
+
+
+def test_a_process_takes_the_gpu_that_nccl_adds_up_on(extension):
+    """It counts the processes of a node itself, under a launcher that we do not know too."""
+    extension.communicator.comm = SimpleNamespace(local_rank=3)
+    communicator, event = open_device()
+    assert (communicator.ctx.device_id, event) == ("3", ("stream", 3))
 
 
 @pytest.mark.parametrize("context", ["auto", "cudnn"])
