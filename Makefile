@@ -22,7 +22,7 @@ CONTEXT ?= cudnn
 KILLS ?= 20
 CASES ?= ../shared/cases
 
-.PHONY: help venv demo test test-gpu test-host drill cases lint bench reference
+.PHONY: help venv demo test test-gpu test-host test-slurm drill cases lint bench reference
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1  \t\2/p' Makefile
@@ -46,6 +46,9 @@ test-host: venv  ## both launchers in a checkout of sony/nnabla-nas, without moc
 	else \
 	    HOST="$$(cd '$(HOST)' && pwd)" $(BIN)/python -m pytest tests/launch/test_launch_checkout.py; \
 	fi
+
+test-slurm: venv  ## a SLURM of one node for the time of the checks: srun, requeue, sweeps; as root on Debian; minutes
+	$(BIN)/python -m experiments.cluster $(ARGS)
 
 drill: venv  ## a run of each method killed KILLS times, by hand: it must end as one that was left alone; some minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m experiments.reliability.drill --kills $(KILLS) $(ARGS)
@@ -90,7 +93,7 @@ lint: venv  ## ruff's rules and format, and types
 	    echo "building .venv with $$python; a minute or two"; \
 	    "$$python" -m venv --clear .venv; \
 	fi
-	$(BIN)/python -m pip install -q -e '.[test,dev,onnx]'
+	$(BIN)/python -m pip install -q -e '.[test,dev,onnx,slurm]'
 	@# nnabla-nas brings a command nnabla_nas too; ours is written last
 	grep -q nnabla_detofa $(BIN)/nnabla_nas || $(BIN)/python -m pip install -q --no-deps --force-reinstall -e .
 	touch $@

@@ -89,8 +89,10 @@ def _submitted(work: Callable[[], object], time_out: signal.Signals, requeue: Ca
         _hand_over(JobReturn(status=JobStatus.FAILED, _return_value=error))
         sys.exit(processes.end_all(BROKEN))
     if end is not None:
+        if processes.may_tell():
+            end.tell()
         _hand_over(JobReturn(status=JobStatus.COMPLETED, _return_value=end))
-        sys.exit(tell_and_end([end]))
+        sys.exit(processes.end_all(end.code))
 
 
 def _stop(number: int, _: Any) -> NoReturn:
@@ -137,7 +139,11 @@ class _Collecting(Launcher):
         except RuntimeError as error:
             if type(error).__module__ != "submitit.core.utils":
                 raise
-            raise HostError(f"a job of the sweep has no result: {' '.join(str(error).split())}") from error
+            said = f"a job of the sweep has no result: {' '.join(str(error).split())}"
+            if type(error).__name__ != "UncompletedJobError":  # not submitted, or its process could not begin
+                raise HostError(said) from error
+            self._ends[before:] = [Ended(INTERRUPTED, one_line(f"{said}: {GO_ON}"))]
+            return []
         values = [one.return_value for one in returned if one.status is JobStatus.COMPLETED]
         self._ends[before:] = [value for value in values if isinstance(value, Ended)]
         return returned
