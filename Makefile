@@ -93,7 +93,7 @@ lint: venv  ## ruff's rules and format, and types
 	    echo "building .venv with $$python; a minute or two"; \
 	    "$$python" -m venv --clear .venv; \
 	fi
-	$(BIN)/python -m pip install -q -e '.[test,dev,onnx,slurm]'
+	$(BIN)/python -m pip install -q -e '.[test,dev,onnx,mpi,slurm]'
 	@# nnabla-nas brings a command nnabla_nas too; ours is written last
 	grep -q nnabla_detofa $(BIN)/nnabla_nas || $(BIN)/python -m pip install -q --no-deps --force-reinstall -e .
 	touch $@

@@ -103,6 +103,13 @@ def test_a_killed_process_takes_the_others_with_it_and_another_number_goes_on(al
     assert_as_accumulated(command, alone)
 
 
+def test_a_signal_to_one_process_is_a_wish_of_all(alone, without):
+    command = without(alone, TRAINED)
+    answer = command.by(2, script=("-c", DIES.replace("SIGKILL", "SIGUSR1")))
+    assert (answer.code, len(answer.err)) == (75, 1)
+    assert max(one.name for one in (command.folder / "checkpoint_finetune").iterdir()) == "000000004"
+
+
 @pytest.mark.parametrize("n", [2, 3])
 def test_figures_of_paths_do_not_depend_on_the_number_of_processes(alone, without, n):
     command = without(alone, MEASURED)
