@@ -1,6 +1,7 @@
 """`evaluate`: what a run says of its detectors, from their files alone, on any kind of data set."""
 
 import json
+import re
 import shutil
 
 import cv2
@@ -227,3 +228,14 @@ def test_latency_is_the_median_of_passes_behind_the_first(monkeypatch):
 
     monkeypatch.setattr(evaluation.time, "perf_counter", lambda: clock[0])
     assert evaluation.latency(Slow(), np.zeros((8, 8, 3), np.uint8)) == 5.5
+
+
+def test_classes_that_the_set_lacks_have_no_ap(annotated, evaluate, tmp_path):
+    root, wanted = shutil.copytree(annotated.root, tmp_path / "set"), voc07(annotated, labels=(0, 1))
+    for place in (root / "Annotations").iterdir():
+        place.write_text(re.sub(r"<object><name>7<.*?</object>", "", place.read_text()))
+    answer, found = evaluate(*annotated.overrides("voc"), f"dataloader.voc.root={root}")
+    assert found["classes"] == [*CLASSES] and found["ap_per_class"][2] is None
+    np.testing.assert_allclose(found["ap_per_class"][:2], wanted[:2], atol=1e-6)
+    assert found["ap"] == pytest.approx(wanted[:2].mean())
+    assert answer.out[-1].split() == ["7", "–"]

@@ -18,6 +18,7 @@ from nnabla_detofa.detection import (
     judge_voc,
     paired_difference,
     resampled,
+    resampling,
     to_coco,
     voc_ap,
 )
@@ -202,3 +203,8 @@ def test_what_cannot_be_resampled_or_paired_is_said():
         resampled(JudgedAnswers(np.zeros(0, bool), np.zeros(0, int), 1), rng=np.random.default_rng(0))
     with pytest.raises(DataError, match="no pairs"):
         paired_difference(np.zeros(3), np.zeros(4))
+
+
+def test_a_digest_decides_the_resamples():
+    draws = [resampling(digest).integers(1000, size=20).tolist() for digest in ("a0", "a0", "a1")]
+    assert draws[0] == draws[1] != draws[2]
