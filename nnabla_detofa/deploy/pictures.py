@@ -1,6 +1,6 @@
 """Boxes in many pictures: drawn, and as COCO's results (an addition; not in the paper)."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from ..data.images import SUFFIXES
 from ..detection import Detections, to_coco
-from ..errors import DataError
+from ..errors import ConfigError, DataError
 from ..storage.files import as_json, write_bytes, write_text
 from .detector import Detector, rgb_of
 
@@ -27,18 +27,34 @@ COLOURS = (
 )
 
 
-def pictures_in(places: Iterable[str | Path]) -> list[Path]:
-    """The files that are given, and the pictures below the folders that are; DataError where there is none."""
+def pictures_in(places: Iterable[str | Path], *, out: Path | None = None) -> list[Path]:
+    """The files that are given, and the pictures below the folders that are: neither hidden ones nor drawings that are
+    in `out` from before. DataError where there is none; ConfigError where a drawing would take a picture's place."""
     found: list[Path] = []
     for place in (Path(one).expanduser() for one in places):
         if place.is_dir():
-            inside = sorted(one for one in place.rglob("*") if one.suffix.lower() in SUFFIXES and one.is_file())
+            inside = sorted(one for one in _below(place, out) if one.suffix.lower() in SUFFIXES and one.is_file())
             if not inside:
                 raise DataError(f"{place} holds no picture: {', '.join(SUFFIXES)}")
             found += inside
         else:
             found.append(place)
-    return list(dict.fromkeys(found))
+    files = list(dict.fromkeys(found))
+    beside = [] if out is None else [one for one in files if one.parent.resolve() == out.resolve()]
+    if beside:
+        reason = f"{out} holds {beside[0].name} itself, and drawings would take the place of pictures"
+        raise ConfigError(f"{reason}: give another folder with --out", key="--out", given=str(out))
+    return files
+
+
+def _below(place: Path, out: Path | None) -> Iterator[Path]:
+    """Everything below a folder but hidden names, and what is in the folder `out` inside it."""
+    home, own = place.resolve(), None if out is None else out.resolve()
+    drawings = own.relative_to(home) if own is not None and own != home and own.is_relative_to(home) else None
+    for one in place.rglob("*"):
+        inside = one.relative_to(place)
+        if not one.name.startswith(".") and (drawings is None or not inside.is_relative_to(drawings)):
+            yield one
 
 
 def detect_in(

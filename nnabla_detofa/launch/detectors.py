@@ -101,8 +101,8 @@ def detect(arguments: list[str]) -> list[Exception]:
     with held_back():
         from ..deploy import Detector
         from ..deploy.pictures import detect_in, pictures_in
-    files, detector = pictures_in(given.pictures), Detector.load(given.detector)
     out = given.out or (Path("detections") if given.json is None else None)
+    files, detector = pictures_in(given.pictures, out=out), Detector.load(given.detector)
     with refusals_of_the_disk():
         failures: list[DataError] = detect_in(
             detector, files, out=out, json=given.json, threshold=given.threshold, progress=_bar("detect")

@@ -199,6 +199,26 @@ def test_a_folder_without_pictures_is_refused(run, tmp_path):
     assert str(tmp_path) in command.run("detect", str(folders[0]), str(tmp_path)).refusal
 
 
+def test_drawings_of_before_are_no_pictures_and_hidden_files_neither(run, pictures_of):
+    command, _, folders, _ = run
+    place = pictures_of("a.png", "._b.png")
+    (place / "in").mkdir()
+    (place / "a.png").rename(place / "in" / "a.png")
+    for _ in range(2):
+        answer = command.run("detect", str(folders[0]), str(place), "--out", str(place / "out"))
+        assert (answer.code, [one.name for one in (place / "out").iterdir()]) == (0, ["a.jpg"])
+
+
+@pytest.mark.parametrize("file", ["a.jpg", "."])
+def test_drawings_take_no_pictures_place(run, pictures_of, file):
+    command, _, folders, _ = run
+    place = pictures_of("a.jpg")
+    before = (place / "a.jpg").read_bytes()
+    answer = command.run("detect", str(folders[0]), str(place / file), "--out", f"{place}/../pictures")
+    assert "--out" in answer.refusal and (place / "a.jpg").read_bytes() == before
+    assert command.run("detect", str(folders[0]), str(place / file), f"--json={place}/found.json").code == 0
+
+
 def test_names_and_ids_of_pictures():
     def of(*names):
         return ids_of([Path(name) for name in names]), drawn_names([Path(name) for name in names])
