@@ -3,7 +3,6 @@
 import atexit
 import copy
 import io
-import json
 import logging
 import shutil
 from contextlib import redirect_stderr, redirect_stdout
@@ -23,6 +22,7 @@ from .answers import RESULT, Property, answer, check_message, in_time
 from .mutations import ODD_NUMBERS, ODD_TEXTS, edited
 
 SECONDS = 20
+DRILL = Path(__file__).parents[1] / "drill.yaml"
 KEYS = [
     *("root", "train", "test", "classes", "held_out", "image_size", "output_stride", "max_objects", "augment"),
     *("workers", "prefetch", "seed", "cache_megabytes", "examine"),
@@ -68,31 +68,13 @@ def compose(given: list[str], folder: Path) -> str:
     return "one line" if lines else RESULT
 
 
-TINY = {
-    "network.ofa_resnet50_centernet": {"neck": [8, 8], "head": 8, "stem_pool": False, "space.base_depths": [1, 1, 1, 1]}
-    | {"space.width_scale": 0.0625, "space.channel_divisor": 4, "space.depths": [0, 1], "space.widths": [0.65, 1.0]},
-    "dataloader.voc": {"image_size": 32, "held_out": 16, "workers": 0, "generate.n_train": 60, "generate.n_test": 12}
-    | {"generate.image_size": 32, "generate.scale": [0.35, 0.6]},
-    "hparams": {"batch_size_train": 16, "mini_batch_train": 16, "batch_size_valid": 8, "mini_batch_valid": 8},
-    "path_filter": {
-        "paths_per_bucket": 4,
-        "bn_images": 8,
-        "evaluation_bn_images": 8,
-        "validation_images": 8,
-        "folds": 2,
-    },
-    "args": {"context": "cpu"},
-}
-
-
 @cache
 def searcher() -> DetOFASearcher:
-    """The tiny demo as the command builds it, before it does anything."""
+    """The drill's run as the command builds it, before it does anything."""
     seen: list[DetOFASearcher] = []
     start = Path(mkdtemp(prefix="fuzz-settings-"))
     atexit.register(shutil.rmtree, start, ignore_errors=True)
-    tiny = [f"++{group}.{key}={json.dumps(value)}" for group, keys in TINY.items() for key, value in keys.items()]
-    arguments = ["-c", "detofa_demo", f"hydra.run.dir={start}/run", f"dataloader.voc.root={start}/data", *tiny]
+    arguments = ["-c", str(DRILL), f"hydra.run.dir={start}/run", f"dataloader.voc.root={start}/data"]
     with mock.patch.object(DetOFASearcher, "run", lambda self: seen.append(self)):
         handlers = logging.getLogger().handlers[:]
         code = cli.main(arguments)
