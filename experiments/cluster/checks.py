@@ -16,6 +16,7 @@ REPOSITORY = Path(__file__).parent.parent.parent
 CONFIG = REPOSITORY / "experiments/reliability/drill.yaml"
 SCRIPT = REPOSITORY / "docs/detofa.sbatch"
 LOOK = 0.2  # seconds between two looks at a run
+MINUTES = 10  # of a job of a sweep; submitit takes the end of a longer one for its time only behind the tenth
 TWO = ["hparams.mini_batch_train=null"]  # of two processes each takes half of the batch
 
 
@@ -59,7 +60,7 @@ class Cluster:
                 raise CheckError(f"waited {self._patience:.0f} s for {what}: {self.node.ask('squeue')}")
             time.sleep(LOOK)
 
-    def tail(self, log: str) -> str:
+    def tail(self, log: str | Path) -> str:
         """The end of a log, without bars."""
         lines = (self.start / log).read_text(errors="replace").replace("\r", "\n").splitlines()
         return "\n".join([line for line in lines if line.strip() and "%|" not in line][-15:])
@@ -72,6 +73,15 @@ class Cluster:
         """A job that is queued again is held back for two minutes: not here."""
         if self.state(job) == "PENDING":
             self.node.ask("scontrol", "update", f"JobId={job}", "StartTime=now")
+
+    def over(self, job: str) -> bool:
+        """Whether a job has ended for good; one that is queued again is hastened."""
+        self.hasten(job)
+        return self.state(job) not in ("PENDING", "RUNNING", "COMPLETING", "REQUEUED", "PREEMPTED")
+
+    def went_on(self, log: str) -> list[str]:
+        """Where training was taken up again."""
+        return re.findall(r"finetune: going on after step \d+ of \d+", (self.start / log).read_text())
 
     def digest(self, name: str) -> dict[str, str]:
         """Of the end of a run."""
@@ -99,54 +109,58 @@ def without_pmix(cluster: Cluster) -> str:
 
 
 def requeue(cluster: Cluster) -> str:
-    """A job of docs/detofa.sbatch whose place is taken, and that is queued again, ends as the run of `srun`."""
+    """A job of docs/detofa.sbatch whose time is over, then its place taken, ends as the run of `srun`."""
     options = ["--parsable", "--ntasks=2", "--output=requeue.txt", str(SCRIPT)]
     process = cluster.begin("sbatch", *options, str(CONFIG), *TWO, "name=again", log="sbatch.txt")
     cluster.ended(process, "sbatch.txt")
     job = cluster.tail("sbatch.txt")
     steps = cluster.start / "log/again/checkpoint_finetune"
-    cluster.until(lambda: len(list(steps.glob("[0-9]*"))) > 1 or cluster.state(job) == "FAILED", f"job {job} to train")
-    taken = cluster.begin("srun", "--partition=urgent", f"-n{cluster.node.cpus}", "sleep", "1", log="urgent.txt")
-    cluster.ended(taken, "urgent.txt")
-
-    def over() -> bool:
-        cluster.hasten(job)
-        return cluster.state(job) in ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "unknown")
-
-    cluster.until(over, f"the end of job {job}")
-    log = cluster.tail("requeue.txt")
-    restarts = re.search(r"Restarts=(\d+)", cluster.node.ask("scontrol", "show", "job", job))
-    went_on = re.findall(r"(finetune: going on after step \d+ of \d+)", (cluster.start / "requeue.txt").read_text())
-    if cluster.state(job) != "COMPLETED" or restarts is None or restarts[1] == "0" or not went_on:
-        raise CheckError(f"job {job} is {cluster.state(job)}, {restarts and restarts[0]}: {log}")
+    cluster.until(lambda: len(list(steps.glob("[0-9]*"))) > 1 or cluster.over(job), f"job {job} to train")
+    cluster.node.ask("scancel", "--signal=USR1", job)  # as --signal has it; the script queues the job again
+    cluster.until(lambda: cluster.went_on("requeue.txt") or cluster.over(job), f"job {job} to go on")
+    taken = cluster.begin("srun", "--partition=urgent", f"-n{cluster.node.cpus}", "true", log="urgent.txt")
+    cluster.ended(taken, "urgent.txt")  # SLURM itself queues the job again
+    cluster.until(lambda: cluster.over(job), f"the end of job {job}")
+    restarts = re.search(r"Restarts=\d+", cluster.node.ask("scontrol", "show", "job", job)) or ["none known"]
+    if (cluster.state(job), restarts[0]) != ("COMPLETED", "Restarts=2"):
+        raise CheckError(f"job {job} is {cluster.state(job)}, {restarts[0]}: {cluster.tail('requeue.txt')}")
     alone, again = cluster.digest("two"), cluster.digest("again")
     if differing := sorted(name for name in {*alone, *again} if alone.get(name) != again.get(name)):
-        raise CheckError(f"after {went_on[0]} the end differs in {', '.join(differing)}")
-    return f"{restarts[0]}; {went_on[0]}; all {len(again)} results are those of the undisturbed run"
+        raise CheckError(f"the end differs in {', '.join(differing)}")
+    went_on = ", ".join(cluster.went_on("requeue.txt"))
+    return f"{restarts[0]}; {went_on}; all {len(again)} results are those of the undisturbed run"
 
 
 def _sweep(cluster: Cluster, log: str, *overrides: str) -> subprocess.Popen:
-    launcher = ["hydra/launcher=submitit_slurm", "hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=1"]
-    launcher += ["hydra.launcher.max_num_timeout=50", "pruning=flops,none"]
+    launcher = ["hydra/launcher=submitit_slurm", f"hydra.launcher.timeout_min={MINUTES}"]
+    launcher += ["hydra.launcher.signal_delay_s=60", "hydra.launcher.max_num_timeout=1", "pruning=flops,none"]
     return cluster.begin("nnabla_nas", "-c", str(CONFIG), *overrides, "-m", *launcher, log=log)
 
 
 def sweep(cluster: Cluster) -> str:
-    """Two strategies whose time is over before they are done, again and again; submitit queues them again."""
-    process = _sweep(cluster, "sweep.txt", "name=sweep", "hparams.finetune=150")
+    """Two strategies whose time is over before they are done: SLURM says so a minute before, submitit queues again."""
+    process = _sweep(cluster, "sweep.txt", "name=sweep", "hparams.finetune=100")
+    shortened: set[str] = set()
 
-    def hasten() -> None:
-        for job in set(re.findall(r"^(\d+)", cluster.node.ask("squeue", "--noheader", "--format=%A"), re.MULTILINE)):
-            cluster.hasten(job)
+    def shorten() -> None:
+        for folder in cluster.start.glob("log/.submitit/[0-9]*_[0-9]*"):
+            steps = cluster.start / f"log/sweep-{folder.name[-1]}/checkpoint_finetune"
+            if folder.name not in shortened and len(list(steps.glob("[0-9]*"))) > 1:
+                shortened.add(folder.name)
+                cluster.node.ask("scontrol", "update", f"JobId={folder.name}", "EndTime=now+90")
+            elif cluster.state(folder.name) == "PENDING":
+                cluster.node.ask("scontrol", "update", f"JobId={folder.name}", f"TimeLimit={MINUTES}")
+                cluster.hasten(folder.name)
 
-    cluster.ended(process, "sweep.txt", meanwhile=hasten)
+    cluster.ended(process, "sweep.txt", meanwhile=shorten)
     said = []
     for number, strategy in enumerate(("flops", "none")):
         summary = json.loads((cluster.start / f"log/sweep-{number}/summary.json").read_text())
-        logs = [one.read_text() for one in cluster.start.glob(f"log/.submitit/*_{number}/*_log.out")]
-        went_on = [one for log in logs for one in re.findall(r"finetune: going on after step \d+ of \d+", log)]
-        if summary["strategy"] != strategy or not went_on:
-            raise CheckError(f"sweep-{number} is of {summary['strategy']} and was not queued again: {logs}")
+        (log,) = cluster.start.glob(f"log/.submitit/*_{number}/*_log.out")
+        if summary["strategy"] != strategy or not (went_on := cluster.went_on(str(log))):
+            raise CheckError(
+                f"sweep-{number} is of {summary['strategy']} and was not queued again: {cluster.tail(log)}"
+            )
         said.append(f"{strategy}: {', '.join(went_on)}")
     return "; ".join(said)
 

@@ -57,7 +57,7 @@ KillWait=60
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 NodeName={node} NodeAddr=127.0.0.1 CPUs={cpus} State=UNKNOWN
-PartitionName=spare Nodes={node} Default=YES PriorityTier=1 GraceTime=60
+PartitionName=spare Nodes={node} Default=YES PriorityTier=1
 PartitionName=urgent Nodes={node} PriorityTier=2 PreemptMode=OFF
 """
 

@@ -8,14 +8,15 @@ from types import FrameType
 from ..signals import handled_by
 
 URGENT = (signal.SIGTERM, signal.SIGINT)
+NTH = {2: "second", 3: "third"}
 
 
 class StopRequest:
     """A context in which these signals set `asked`; a second SIGTERM or Ctrl-C ends the process at once.
 
     A scheduler may send SIGUSR1 some time before SIGTERM, and a terminal that goes away sends SIGHUP twice, once itself
-    and once through its shell: neither is impatience. One of several processes says nothing: a signal may be how
-    another one, which has told why, ends it.
+    and once through its shell: neither is impatience. So does SLURM with SIGTERM, through srun: there it takes a third.
+    One of several processes says nothing: a signal may be how another one, which has told why, ends it.
     """
 
     def __init__(self, *, alone: bool = True) -> None:
@@ -38,10 +39,11 @@ class StopRequest:
     def _ask(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         self.came.append(signal.Signals(number))
         name = self.came[-1].name
-        if sum(one in URGENT for one in self.came) > 1:
+        urgent, last = sum(one in URGENT for one in self.came), 3 if "SLURM_STEP_ID" in os.environ else 2
+        if urgent >= last:
             self._tell(f"{name}: ended at once; the same command goes on from the last checkpoint")
             os._exit(os.EX_TEMPFAIL)
-        self._tell(f"{name}: finishing what is in hand and saving; a second SIGTERM or Ctrl-C ends at once")
+        self._tell(f"{name}: finishing what is in hand and saving; a {NTH[last]} SIGTERM or Ctrl-C ends at once")
 
     def _tell(self, line: str) -> None:
         """To standard error past its buffer, which the signal may have met half written."""

@@ -6,6 +6,7 @@ import resource
 import signal
 import time
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import nnabla as nn
 import numpy as np
@@ -14,10 +15,11 @@ import pytest
 from experiments.reliability.run_digest import digest_of
 from nnabla_detofa import search_stages
 from nnabla_detofa.host.lock import sole_session
-from nnabla_detofa.signals import STOP
+from nnabla_detofa.signals import STOP, Stopped
 from nnabla_detofa.training import measurer
 from nnabla_detofa.training.interruption import StopRequest
 from nnabla_detofa.training.measuring import PathMeasurer
+from nnabla_detofa.training.session import Processes, Session
 from nnabla_detofa.training.step import PathStep
 
 HANDLERS = {one: signal.getsignal(one) for one in STOP}
@@ -137,12 +139,36 @@ def waiting():
     os.close(read)
 
 
-PATIENT = [signal.SIGUSR1, signal.SIGHUP, signal.SIGHUP]
+@pytest.mark.parametrize("number", STOP)
+def test_the_end_of_a_session_tells_what_came(number):
+    session = Session(None, Processes(SimpleNamespace(n_procs=1, rank=0)), seed=0)
+    with pytest.raises(Stopped) as caught, session.stop:
+        session.pause()
+        os.kill(os.getpid(), number)
+        session.pause()
+    assert caught.value.numbers == (number,)
+
+
+PATIENT = [signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP, signal.SIGHUP]
 
 
 @pytest.mark.parametrize("first", [[signal.SIGTERM], [signal.SIGINT], [*PATIENT, signal.SIGTERM]])
 @pytest.mark.parametrize("last", [signal.SIGTERM, signal.SIGINT])
 def test_a_second_wish_is_granted_at_once(waiting, first, last):
+    _granted(waiting, first, last)
+
+
+@pytest.fixture
+def in_slurm(monkeypatch):
+    monkeypatch.setenv("SLURM_STEP_ID", "0")
+
+
+@pytest.mark.usefixtures("in_slurm")  # before `waiting`
+def test_slurm_and_srun_together_are_one_wish(request):
+    _granted(request.getfixturevalue("waiting"), [signal.SIGTERM, signal.SIGTERM], signal.SIGTERM)
+
+
+def _granted(waiting, first, last):
     process, errors = waiting
     for number in first:
         os.kill(process, number)
