@@ -53,7 +53,7 @@ def train_phase(run: Run, phases: list[Phase], number: int) -> list[dict]:
     phase = phases[number]
     enter(run, phase)
     taught = number > 0 and run.options.lambda_kd > 0
-    run.step.prepare = lambda model: model.apply(dropout_seed=dropout_seed(run))
+    run.step.prepare = lambda model, number: model.apply(dropout_seed=dropout_seed(run, number))
     run.step.more_losses = Teacher(run).losses if taught else None
     leaves = WEIGHTS if phase is phases[-1] else TEACHER if number == 0 else None
     train(
@@ -99,9 +99,9 @@ def _own_cosine(phase: Phase) -> Schedule:
     return lambda epoch: rate(epoch - phase.first)
 
 
-def dropout_seed(run: Run) -> int:
-    """Seed of the next step's dropout, from the run's seed, the step and the process; 31 bits."""
-    sequence = np.random.SeedSequence([run.options.seed, run.trainer.n_done, run.processes.rank])
+def dropout_seed(run: Run, number: int) -> int:
+    """Seed of the dropout of a mini-batch, from the run's seed, the step and the number in it; 31 bits."""
+    sequence = np.random.SeedSequence([run.options.seed, run.trainer.n_done, number])
     return int(sequence.generate_state(1)[0] >> 1)
 
 

@@ -34,11 +34,12 @@ class PathStep:
         processes: all of them train the same path.
         event: the host's, which waits for the device.
 
-    `prepare(model)`, where it is set, is called before each graph; `more_losses(outputs, inputs)` gives losses by name
-    that are added to the task's, with their weights: {name: (weight, loss)}.
+    `prepare(model, number)`, where it is set, is called before each mini-batch's graph with its number among those
+    of all processes in the step: then their number decides nothing that is random. `more_losses(outputs, inputs)` gives
+    losses by name that are added to the task's, with their weights: {name: (weight, loss)}.
     """
 
-    prepare: Callable[[Any], None] | None = None
+    prepare: Callable[[Any, int], None] | None = None
     more_losses: Callable[[Any, list[nn.Variable]], Mapping[str, tuple[float, nn.Variable]]] | None = None
 
     def __init__(
@@ -73,7 +74,11 @@ class PathStep:
         means = dict.fromkeys(terms, 0.0)
         shares: list[float] = []  # of the mini-batches in the loss
         for number in range(self.accumulate):
-            self._load(batch if number == 0 else self.loader.next())
+            if number:
+                batch = self.loader.next()
+                if self.prepare is not None:
+                    loss, terms = self.graph(batch, number)
+            self._load(batch)
             nn.forward_all([loss, *terms.values()], clear_no_need_grad=True)
             loss.backward(self.loss_scale.value, clear_buffer=True)
             self._model.flush_statistics()
@@ -106,15 +111,18 @@ class PathStep:
             gradients.decay(self._weight_decay)
         self._optimizer.update()
 
-    def graph(self, batch: Mapping[str, list[np.ndarray]]) -> tuple[nn.Variable, dict[str, nn.Variable]]:
-        """The loss of the active path, and its terms by name, on variables of the batch's shapes."""
+    def graph(
+        self, batch: Mapping[str, list[np.ndarray]], number: int = 0
+    ) -> tuple[nn.Variable, dict[str, nn.Variable]]:
+        """The loss of the active path, and its terms by name, on variables of the batch's shapes; the batch is the
+        `number`-th of this process in the step."""
         shapes = [array.shape for array in (*batch["inputs"], *batch["targets"])]
         if shapes != [one.shape for one in (*self._inputs, *self._targets)]:
             self._inputs = [nn.Variable(array.shape) for array in batch["inputs"]]
             self._targets = [nn.Variable(array.shape) for array in batch["targets"]]
         self._model.apply(training=True)
         if self.prepare is not None:
-            self.prepare(self._model)
+            self.prepare(self._model, number * self._processes.n + self._processes.rank)
         outputs = self._model(*self._inputs)
         terms = self._model.metrics(outputs, self._targets)
         loss = self._model.loss(outputs, self._targets, self._loss_weights, terms)

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from types import SimpleNamespace
 
 import h5py
 import nnabla as nn
@@ -238,7 +239,7 @@ def test_phases_behind_the_first_are_taught(ready, monkeypatch, weight, asked):
 def test_the_size_of_a_step_is_the_loaders_and_dropout_is_the_steps_own(ready):
     phase = read_phases(ready)[0]
     enter(ready, phase)
-    ready.step.prepare = lambda model: model.apply(dropout_seed=pretraining.dropout_seed(ready))
+    ready.step.prepare = lambda model, n: model.apply(dropout_seed=pretraining.dropout_seed(ready, n))
     loader, sides, losses = ready.data["train"], set(), []
     weights = {name: p.d.copy() for name, p in ready.model.get_parameters().items()}
     for _ in range(2):
@@ -252,6 +253,26 @@ def test_the_size_of_a_step_is_the_loaders_and_dropout_is_the_steps_own(ready):
     assert sides == {32, 48}
     assert losses[:6] == losses[6:]
     assert len(set(losses)) == 6
+
+
+def test_dropout_is_that_of_a_mini_batch_whatever_process_has_it(ready, monkeypatch):
+    """Numbers of the mini-batches of one process that has four, and of two that have two each."""
+    enter(ready, read_phases(ready)[0])
+    seen = []
+    monkeypatch.setattr(ready.step, "prepare", lambda _, number: seen.append(number), raising=False)
+    monkeypatch.setattr(ready.step, "accumulate", 4)
+    ready.step(ready.space.largest())
+    assert seen == [0, 1, 2, 3]
+    shares = []
+    for rank in (0, 1):
+        seen.clear()
+        one = SimpleNamespace(n=2, rank=rank, mean=lambda values: values, average=lambda _: None)
+        monkeypatch.setattr(ready.step, "_processes", one)
+        monkeypatch.setattr(ready.step, "accumulate", 2)
+        ready.step(ready.space.largest())
+        shares.append(seen[:])
+    assert shares == [[0, 2], [1, 3]]
+    assert len({pretraining.dropout_seed(ready, number) for number in range(4)}) == 4
 
 
 def test_corners_of_spaces():
