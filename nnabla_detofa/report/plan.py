@@ -11,17 +11,24 @@ from ..space import CostModel
 from ..space.layers import FLOAT_BYTES
 from ..storage import Work
 from ..training import Run, drawn_paths, measurer
+from ..training.gradients import PathGradients
 
 TIMED_STEPS = 3
+LINK = 10e9  # bytes a second
+MOST_DOUBLINGS = 6  # of the processes that a plan looks at
 TIMED_BYTES = 2 << 30  # of maps and gradients, at most, on a CPU: a plan must fit where the run might not
 
 
 class Pace(NamedTuple):
-    """Seconds that one image takes in an update of the weights, and in a forward pass; measured with `n` at a time."""
+    """Seconds that one image takes in an update of the weights, and in a forward pass; measured with `n` at a time.
+
+    exchange: seconds a step in which gradients become their means over the processes that measured it.
+    """
 
     training: float
     forward: float
     n: int
+    exchange: float = 0.0
 
 
 def plan_lines(run: Run, name: str, stages: Mapping[str, Work]) -> Iterator[str]:
@@ -35,7 +42,8 @@ def plan_lines(run: Run, name: str, stages: Mapping[str, Work]) -> Iterator[str]
     for line in _memory(run, floats):
         yield _row("memory", line)
     pace = measure_pace(run, floats)
-    seconds = {stage: _seconds(run, work, pace) for stage, work in stages.items()}
+    exchange = Exchange.of(run, pace)
+    seconds = {stage: _seconds(work, pace, run.processes.n, exchange) for stage, work in stages.items()}
     for stage, duration in seconds.items():
         yield _row(stage, f"{stages[stage].detail}: about {_duration(duration)}")
     yield _row(
@@ -44,6 +52,44 @@ def plan_lines(run: Run, name: str, stages: Mapping[str, Work]) -> Iterator[str]
         f" machine: {pace.training:.3g} s an image in training, {pace.forward:.3g} s in measuring; path filters,"
         " pruning and evolution come on top",
     )
+    durations = {n: sum(_seconds(work, pace, n, exchange) for work in stages.values()) for n in _numbers(run)}
+    told = ", ".join(f"{n}: {_duration(duration)}" for n, duration in durations.items())
+    yield _row("by processes", f"{told}; {exchange}, and a device as this one for each")
+
+
+class Exchange(NamedTuple):
+    """The exchange of `size` bytes of gradients in a step, at `speed` bytes a second between neighbours in a ring."""
+
+    size: int
+    speed: float
+    measured: bool
+
+    @classmethod
+    def of(cls, run: Run, pace: Pace) -> "Exchange":
+        """As it was measured, or as it is assumed where one process has nobody to exchange with."""
+        size, n = FLOAT_BYTES * _weights(run), run.processes.n
+        if pace.exchange:
+            return cls(size, _passed_on(size, n) / pace.exchange, True)
+        return cls(size, LINK, False)
+
+    def seconds(self, n: int) -> float:
+        """Of a step of n processes."""
+        return _passed_on(self.size, n) / self.speed
+
+    def __str__(self) -> str:
+        known = "as measured here" if self.measured else "as one 100-gigabit link has, assumed"
+        return f"gradients of at most {_bytes(self.size)} a step at {_bytes(self.speed)} a second, {known}"
+
+
+def _passed_on(size: int, n: int) -> float:
+    """Bytes that each process sends where n of them, in a ring, add up `size` bytes and all have the sums."""
+    return 2 * (n - 1) / n * size
+
+
+def _numbers(run: Run) -> list[int]:
+    """Numbers of processes that the batch can be divided by."""
+    batch = run.options.batch_size_train
+    return sorted({run.processes.n} | {2**i for i in range(MOST_DOUBLINGS) if batch % 2**i == 0})
 
 
 def _images(run: Run) -> str:
@@ -114,8 +160,17 @@ def measure_pace(run: Run, floats: int) -> Pace:
     measure = measurer(run)
     run.step(run.model.largest)  # the first time is slower, and the largest path shows whether it fits
     measure.loss(paths[0])
-    training = _time(run, run.step, paths)
-    return Pace(training / n, _time(run, measure.loss, paths) / (2 * n), n)
+    exchange = _time_exchange(run)
+    training = max(_time(run, run.step, paths) - exchange, 0.0)
+    return Pace(training / n, _time(run, measure.loss, paths) / (2 * n), n, exchange)
+
+
+def _time_exchange(run: Run) -> float:
+    """Mean seconds in which the gradients of a step become their means over all processes."""
+    if run.processes.n == 1:
+        return 0.0
+    gradients = PathGradients(run.model.get_parameters(grad_only=True), run.step.solver, on_device=False).arrays
+    return _time(run, lambda _: run.processes.average(gradients), [run.space.largest()] * TIMED_STEPS)
 
 
 def _time(run: Run, work: Callable[[np.ndarray], Any], paths: list[np.ndarray]) -> float:
@@ -143,9 +198,10 @@ def _cut(batch: Mapping[str, Any], n: int) -> dict[str, Any]:
     return {key: [array[:n] for array in batch[key]] for key in ("inputs", "targets")}
 
 
-def _seconds(run: Run, work: Work, pace: Pace) -> float:
-    """Seconds of a stage whose images are shared evenly by all processes."""
-    return (work.steps * work.batch * pace.training + work.images * pace.forward) / run.processes.n
+def _seconds(work: Work, pace: Pace, n: int, exchange: Exchange) -> float:
+    """Seconds of a stage whose images are shared evenly by n processes, which then exchange what they found."""
+    shared = work.steps * work.batch * pace.training + work.images * pace.forward
+    return shared / n + work.steps * exchange.seconds(n)
 
 
 def _row(name: str, text: str) -> str:

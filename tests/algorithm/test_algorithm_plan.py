@@ -9,8 +9,9 @@ from nnabla_detofa.host.device import NoStreamEvent
 from nnabla_detofa.launch import cli
 from nnabla_detofa.launch import run as launch_module
 from nnabla_detofa.report import plan
-from nnabla_detofa.report.plan import Pace
+from nnabla_detofa.report.plan import Exchange, Pace, _seconds
 from nnabla_detofa.searcher import DetOFASearcher
+from nnabla_detofa.storage import Work
 from nnabla_detofa.supernet import elastic
 
 FULL_SCALE = [  # each configuration with the numbers of processes that its header names
@@ -56,7 +57,7 @@ def test_a_plan_says_what_the_run_does_and_leaves_nothing(command, scratch):
     assert without.refusal.startswith(f"no VOC2007 in {command.start}/nowhere")
     known = dict(rows(without))
     assert re.fullmatch("44 to train on and 16 held out of .* expects; 12 to test on of .* expects", known["images"])
-    for name in told.keys() - {"images", "in all"}:
+    for name in told.keys() - {"images", "in all", "by processes"}:
         assert known[name].split(": about")[0] == told[name].split(": about")[0]
     assert not (command.start / "log").exists() and not folder.exists()
     assert list(scratch.iterdir()) == []
@@ -103,6 +104,24 @@ def test_every_full_scale_configuration_has_a_plan_without_its_data(command, mon
 def test_what_cannot_be_planned(command, overrides, said):
     answer = command("plan=true", *overrides)
     assert said in answer.refusal and rows(answer) == []
+
+
+def test_gradients_go_around_a_ring():
+    work, pace = Work("", steps=10, batch=8, images=40), Pace(training=0.5, forward=0.25, n=4, exchange=3.0)
+    exchange = Exchange(size=600, speed=200.0, measured=True)
+    assert [exchange.seconds(n) for n in (1, 2, 4)] == [0, 3, 4.5]
+    assert [_seconds(work, pace, n, exchange) for n in (1, 2, 4)] == [50, 25 + 30, 12.5 + 45]
+
+
+def test_a_plan_tells_the_duration_by_the_number_of_processes(command, monkeypatch):
+    answers = []
+    for pace in (Pace(training=1.0, forward=0.0, n=1), Pace(training=1.0, forward=0.0, n=1, exchange=0.5)):
+        monkeypatch.setattr(plan, "measure_pace", lambda *_, pace=pace: pace)
+        monkeypatch.setattr(launch_module, "open_device", lambda **_: (Processes(2), NoStreamEvent()))
+        answers.append(dict(rows(command("plan=true", "hparams.mini_batch_train=8")))["by processes"])
+    alone, measured = answers
+    assert alone.startswith("1: 96 s, 2: 48 s, 4: 24 s, 8: 12 s, 16: 6 s; ") and "assumed" in alone  # 6 steps of 16
+    assert measured.startswith("1: 96 s, 2: 51 s, ") and "as measured here" in measured
 
 
 def test_plan_false_is_a_run(command):
