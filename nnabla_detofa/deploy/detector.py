@@ -34,11 +34,10 @@ class Detector:
         category_ids: COCO's, where the data set has them, else from 1 on; None for a class that its annotations lack.
         image_size: height and width of what the network sees.
         file: that it was read from.
-        answer: gives the 100 best boxes of bytes (n, h, w, 3), RGB and of its own size, in their pixels.
     """
 
     def __init__(self, file: Path, described: dict[str, Any], answer: Answer) -> None:
-        self.file, self.answer = file, answer
+        self.file, self._answer = file, answer
         self.classes: tuple[str, ...] = tuple(described["classes"])
         self.category_ids: tuple[Any, ...] = tuple(described["category_ids"])
         self.image_size: tuple[int, int] = described["image_size"]
@@ -71,6 +70,17 @@ class Detector:
         """What computes its answers, and the version of it."""
         name = RUNTIMES[self.file.suffix]
         return f"{name} {version(name)}"
+
+    def answer(self, images: np.ndarray) -> Peaks:
+        """The 100 best boxes of images (n, h, w, 3) of the network's own size, RGB bytes, in their pixels; WeightsError
+        for a class that the detector's description lacks."""
+        peaks = self._answer(images)
+        if (most := int(peaks.labels.max(initial=0))) >= len(self.classes):
+            raise WeightsError(
+                f"{self.file} finds objects of class {most}, and its description has {len(self.classes)} classes: it is"
+                " of another detector; export it again"
+            )
+        return peaks
 
     def detect(self, image: str | Path | np.ndarray, *, threshold: float = 0.0) -> Detections:
         """The boxes in a picture, best first: a file, or its pixels (h, w, 3) as RGB bytes.

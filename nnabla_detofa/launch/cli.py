@@ -245,9 +245,10 @@ def evaluate(arguments: list[str]) -> int:
     from . import detectors
 
     place, file, rest = split_json(arguments)
-    if file is None or not rest or any(argument.startswith("-") for argument in rest):
-        raise ConfigError("evaluate takes a DETECTOR, -c FILE, overrides and --json FILE; -h shows how")
-    detector, *overrides = rest
+    detector, *overrides = rest or [""]
+    wrong = [one for one in overrides if "=" not in one and one[:1] != "~"]
+    if file is None or not detector or wrong or any(one.startswith("-") for one in rest):
+        raise ConfigError("evaluate takes one DETECTOR, -c FILE, overrides and --json FILE; -h shows how")
     config = compose(file, overrides)
     dataloader, hparams = (plain_part(config, group, Path.cwd()) for group in ("dataloader", "hparams"))
     detectors.evaluate(detector, dataloader, (hparams or {}).get("metric"), place)

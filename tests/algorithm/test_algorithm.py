@@ -129,7 +129,7 @@ def test_summary(finished, ready, pruned):
     assert -1 <= summary["filter"]["kendall_tau"] <= 1
     assert set(summary["filter_quality"]["other_images"]) == {"path filter", "FLOPs", "ridge regression"}
     contract = {"budget", "flops", "score", "ap", "path"}
-    known = {"ap_interval", "ap_per_class", "on_front", "equal_to"}
+    known = {"ap_interval", "ap_per_class", "on_front", "equal_to", "file"}
     assert all(set(row) == contract | known | {"bucket", "held_out_ap"} for row in summary["pareto"])
     assert all(type(row["flops"]) is int and 0 <= row["ap"] <= 1 and 0 < row["score"] < 1 for row in summary["pareto"])
     assert summary["largest"]["flops"] == ready.flops.range(pruned)[1]

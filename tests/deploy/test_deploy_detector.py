@@ -166,6 +166,13 @@ def test_the_package_has_nothing_else_by_that_way():
         _ = nnabla_detofa.Detectors
 
 
+def test_a_description_of_another_detector_is_refused(folder):
+    said = json.loads((folder / "detector.json").read_text())
+    (folder / "detector.json").write_text(json.dumps({**said, "classes": said["classes"][:1]}))
+    with pytest.raises(WeightsError, match="class"):
+        Detector.load(folder / "detector.nnp").detect(np.zeros((9, 9, 3), np.uint8))
+
+
 def test_raw_files_answer_too(finished, folder):
     from nnabla_detofa.deploy.folder import write_detector
 
