@@ -11,8 +11,7 @@ import numpy as np
 
 from .storage import Kept, Work
 from .storage.files import write_bytes
-from .training import Assessed, Run, assessed, figure_inputs, measurer
-from .training.measured_stages import EVALUATION
+from .training import Assessed, Run, assessed, figure_inputs
 
 BEFORE, FILE = "before", "before.npy"
 DESCRIPTION = "detector.json"  # of an exported detector, beside its weights
@@ -25,41 +24,41 @@ def assess_before(run: Run, inputs: dict[str, Any]) -> Assessed | None:
     An exported detector is judged with its own BN statistics, a path of a supernet with estimated ones. The network is
     afterwards as it was.
     """
-    transfer, path = run.model.transfer, run.model.only
+    transfer, images = run.model.transfer, len(run.data["test"].dataset)
     if transfer is None or transfer.new:
         return None
-    images = len(run.data["test"].dataset)
 
-    def work() -> Assessed:
-        before = {name: one.d.copy() for name, one in run.model.get_parameters().items() if not one.need_grad}
-        found = assessed(run, BEFORE, path[None], prepare=prepare)
-        for name, value in before.items():
-            run.model.get_parameters()[name].d = value
-        return found
-
-    def as_it_is(path: np.ndarray) -> None:
+    def as_exported(path: np.ndarray) -> None:
         run.model.activate(path)
         run.model.apply(training=False)
 
-    def prepare(path: np.ndarray) -> None:
+    def work() -> Assessed:
+        statistics = {name: one for name, one in run.model.get_parameters().items() if not one.need_grad}
+        values = {name: one.d.copy() for name, one in statistics.items()}
         exported = transfer.file.with_name(DESCRIPTION).is_file()
-        (as_it_is if exported else measurer(run, bn=EVALUATION).prepare)(path)
-
-    def write(found: Assessed) -> None:
-        content = BytesIO()
-        np.save(content, np.hstack([found.figure[:, None], found.per_class, found.resampled]), allow_pickle=False)
-        if run.folder.writes:
-            write_bytes(run.folder / FILE, content.getvalue())
-
-    def read() -> Assessed:
-        figure, *rest = np.split(np.load(run.folder / FILE), [1, 1 + run.data["test"].n_classes], axis=1)
-        return Assessed(figure[:, 0], *rest)
+        found = assessed(run, BEFORE, run.model.only[None], prepare=as_exported if exported else None)
+        for name, one in statistics.items():
+            one.d = values[name]
+        return found
 
     return run.stages.run(
         BEFORE,
         {**inputs, **figure_inputs(run, "test")},
-        Kept([FILE], read, write),
+        Kept([FILE], lambda: _read(run), lambda found: _write(run, found)),
         work,
         rehearsed=lambda: Assessed(*np.full((3, 1, 1), np.nan)),
         takes=Work(f"1 path, {images:,} images", images=images),
     )
+
+
+def _write(run: Run, found: Assessed) -> None:
+    """One row: the figure, those of classes, and those on resampled images."""
+    content = BytesIO()
+    np.save(content, np.hstack([found.figure[:, None], found.per_class, found.resampled]), allow_pickle=False)
+    if run.folder.writes:
+        write_bytes(run.folder / FILE, content.getvalue())
+
+
+def _read(run: Run) -> Assessed:
+    figure, *rest = np.split(np.load(run.folder / FILE), [1, 1 + run.data["test"].n_classes], axis=1)
+    return Assessed(figure[:, 0], *rest)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .search_stages import Detector
+from .search_stages import BEFORE, Detector
 
 FOLDER = "detectors"  # of a run's
 
@@ -30,7 +30,7 @@ def ranked(detectors: Sequence[Detector]) -> list[Ranked]:
     return found
 
 
-def folders(detectors: Sequence[Detector]) -> list[str]:
-    """The folder of each row, below the run's own."""
+def folders(detectors: Sequence[Detector]) -> list[str | None]:
+    """The folder of each row, below the run's own; None of what was fine-tuned, whose files are where it came from."""
     names = {one.detector.path: f"{FOLDER}/{one.folder}" for one in ranked(detectors)}
-    return [names[one.path] for one in detectors]
+    return [None if one.name == BEFORE else names[one.path] for one in detectors]

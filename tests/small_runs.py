@@ -162,10 +162,11 @@ def together(arguments, *, start):
 class Command:
     """The command on a demo's configuration made tiny, as started in the folder `start`."""
 
-    def __init__(self, start, pictures, config="detofa_demo", tiny=TINY, removed=()):
+    def __init__(self, start, pictures, config="detofa_demo", tiny=TINY, removed=(), chosen=()):
         self.start, self.folder, self._config = start, start / "log" / config, config
         (loader,) = tiny["dataloader"]
-        self._tiny = [*(f"~{key}" for key in removed), *overrides(tiny), f"dataloader.{loader}.root={pictures}"]
+        left = [*chosen, *(f"~{key}" for key in removed)]
+        self._tiny = [*left, *overrides(tiny), f"dataloader.{loader}.root={pictures}"]
 
     def __call__(self, *more):
         return self.run("-c", self._config, *self._tiny, *more)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from nnabla_detofa import cli
+from nnabla_detofa.launch.composition import shipped_configs
 
 REPOSITORY = Path(__file__).parent.parent
 PAGES = [REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md")] + sorted((REPOSITORY / "docs").glob("*.md"))
@@ -72,7 +73,7 @@ def test_pages_are_short_and_the_readme_links_each():
     assert {by_page(page) for page in PAGES[1:]} <= linked
 
 
-@pytest.mark.parametrize("file", sorted((REPOSITORY / "conf").glob("*_*.yaml")), ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", [REPOSITORY / "conf" / name for name in shipped_configs()], ids=lambda file: file.stem)
 def test_every_configuration_says_its_command(file):
     head = "".join(line for line in file.read_text().splitlines(keepends=True) if line.startswith("#"))
     assert f"nnabla_nas -c conf/{file.name}" in head

@@ -23,7 +23,9 @@ START = """# Configuration
 
 Every key, from its declaration (`make reference` writes this file). A key without a default has to be given; the files
 of [conf/](../conf) give nearly all of them, with the reasons. `null` is nothing. Keys that a file does not list are
-set in the same way: `nnabla_detofa -c detofa_voc search.mutation_ratio=0.3`.
+set in the same way: `nnabla_detofa -c detofa_voc search.mutation_ratio=0.3`. Beside these groups there are `name`, of
+the run's folder, and `detector`, a found one in the place of `network`, as
+in [conf/finetune.yaml](../conf/finetune.yaml).
 """
 SUPPLIED = {"comm", "event", "args", "identity", *REPEATED}
 
@@ -34,7 +36,7 @@ def reference() -> str:
     sections |= {group: held(RunOptions.model_fields[group].annotation) for group in REPEATED}
     sections |= {"hparams` of `OFAPretrainer": PretrainingOptions, "optimizer.NAME": OptimizerOptions}
     for name, module in MODULES.items():
-        for group, kind in (("network", "SearchNet"), ("dataloader", "DataLoader")):
+        for group, kind in (("network", "TrainNet"), ("dataloader", "DataLoader")):
             sections[f"{group}.{name}"] = declared(getattr(module, kind, None))
     known = {title: kind for title, kind in sections.items() if isinstance(kind, type) and issubclass(kind, Options)}
     return START + "".join(f"\n{section(title, kind)}" for title, kind in known.items())

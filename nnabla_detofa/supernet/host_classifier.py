@@ -33,7 +33,10 @@ class HostOptions(NetworkOptions):
 
 
 class OnePathOptions(HostOptions):
-    """The host's keywords of one path; `genotype` is the host's {"d", "e", "w"}, the largest path's where None."""
+    """The host's keywords.
+
+    genotype: of `args.search: false` alone: the host's {"d", "e", "w"}; null: the largest path's.
+    """
 
     genotype: Any = None
 

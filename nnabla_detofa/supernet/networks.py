@@ -36,8 +36,8 @@ class SearchOptions(NetworkOptions):
 class TrainOptions(SearchOptions):
     """Options of one path as a network of its own.
 
-    genotype: the host's {"d", "e", "w"}.
-    labels: for each class its label in `pretrained`, null for a new one. Without it they are the same.
+    genotype: of `args.search: false` alone, which needs it: the host's {"d", "e", "w"}.
+    labels: likewise, for each class its label in `pretrained`, null for a new one; null: they are the same.
     """
 
     genotype: Any

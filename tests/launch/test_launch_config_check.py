@@ -75,9 +75,21 @@ def test_keys_that_only_runners_of_the_host_read(changed):
     config = changed("hparams.warmup_lr", 0)
     config["args"] |= {"save_nnp": True, "no_visualize": False}
     config["regularizer"] = {"MemoryEstimator": {}}
-    assert without_effect(config) == [
-        *("args.save_nnp", "hparams.epoch", "hparams.warmup_lr", "optimizer.plain", "regularizer.MemoryEstimator")
-    ]
+    unread = ["args.save_nnp", "hparams.epoch", "hparams.warmup_lr", "optimizer.plain", "regularizer.MemoryEstimator"]
+    lines = without_effect(config)
+    assert lines == [f"{key} has no effect: ToyRunner does not read it" for key in unread]
+    config["args"]["algorithm"] = "DetOFASearcher"
+    answer, *others = without_effect(config)
+    assert answer.startswith("args.save_nnp has no effect: ") and "detector.nnp" in answer
+    assert [line.split(" has ")[0] for line in others] == unread[1:]
+
+
+@pytest.mark.parametrize(("strategy", "search"), [("flops", False), ("flops", True), ("none", False)])
+def test_pruning_where_one_path_is_trained(changed, strategy, search):
+    config = changed("args.search", search)
+    config["pruning"] = {"strategy": strategy}
+    said = any(line.startswith("pruning has no effect") for line in without_effect(config))
+    assert said is (strategy == "flops" and not search)
 
 
 def toy(width, *, depth=1, communicator=None): ...

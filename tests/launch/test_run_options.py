@@ -156,3 +156,21 @@ def test_methods_that_exclude_pruning(demo, key, value):
     options = changed((demo[0] | {"pruning": demo[0]["pruning"] | none}, demo[1]), key, value)
     assert not options.pruning.prunes
     assert options.trains_one is (value == "fullnet")
+
+
+def test_one_path_is_neither_drawn_nor_pruned(demo):
+    assert demo[0]["pruning"]["strategy"] != "none"
+    options = changed(demo, "args.search", False)
+    assert options.trains_one and not options.pruning.prunes and options.cost.check_paths == 0
+    phases = {"a": {"epochs": 1}}
+    unpruned = {**demo[0], "pruning": {**demo[0]["pruning"], "strategy": "none", "path_ratio": 0.0}, "phases": phases}
+    with pytest.raises(ConfigError) as caught:
+        changed((unpruned, demo[1]), "args.search", False)
+    assert (caught.value.key, caught.value.given) == ("hparams.phases", ["a"])
+
+
+def test_pre_training_is_of_a_supernet():
+    hparams, args = given("imagenet_pretrain")
+    with pytest.raises(ConfigError) as caught:
+        PretrainingOptions.of(hparams, {**args, "search": False})
+    assert (caught.value.key, caught.value.given) == ("args.search", False)

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from nnabla_detofa.report import figures, plan
-from nnabla_detofa.report.lines import pareto_lines, pruning_line, quality_lines
+from nnabla_detofa.report.lines import gain_lines, pareto_lines, pruning_line, quality_lines
 from nnabla_detofa.report.pareto import picture, write_pareto
 from nnabla_detofa.report.plan import FewImages, Pace
 from nnabla_detofa.search_stages import Detector
@@ -34,6 +34,16 @@ def test_a_table_of_detectors(cost, titles, cells):
     assert len({len(line) for line in lines}) == 1  # columns are below each other
     titles += " AP (%) 95 % interval row equal to"
     assert [" ".join(line.split()) for line in lines] == [titles, cells[0], f"{LARGEST['name']} {cells[1]}"]
+
+
+@pytest.mark.parametrize(
+    ("gain", "verdict"), [((0.01, 0.2), "better"), ((-0.2, -0.01), "worse"), ((-0.1, 0.2), "which may be none")]
+)
+def test_the_gain_of_fine_tuning(gain, verdict):
+    (line,) = gain_lines({"pareto": [{**FOUND, "gain": gain}], "largest": LARGEST})
+    assert line.endswith(f": {verdict}") and "50.00 % before, 45.67 % after" in line and "-4.33" in line
+    assert f"{100 * gain[0]:+.2f} to {100 * gain[1]:+.2f}" in line
+    assert [*gain_lines({"pareto": [FOUND], "largest": LARGEST})] == []
 
 
 @pytest.mark.parametrize("name", ["flops", "memory"])

@@ -5,8 +5,15 @@ import nnabla as nn
 import numpy as np
 import pytest
 
-from nnabla_detofa.errors import WeightsError
-from nnabla_detofa.supernet import load_weights, save_weights, transfer_weights, weights_as_bytes
+from nnabla_detofa.errors import ConfigError, WeightsError
+from nnabla_detofa.supernet import (
+    extract,
+    load_weights,
+    network_of,
+    save_weights,
+    transfer_weights,
+    weights_as_bytes,
+)
 
 
 @pytest.fixture
@@ -86,23 +93,24 @@ def test_a_backbones_weights_are_taken_over_by_name(small, backbone):
 def test_a_transfer_at_building_says_in_one_line_what_it_did(small, file, backbone):
     name, n = backbone[0], len(backbone[1])
     assert str(small.net(pretrained=str(name)).transfer) == (
-        f"{name}: loaded input_stem, blocks ({n} parameters); new: neck, heads; left out: classifier"
+        f"{name}: loaded input_stem, blocks ({n} parameters);"
+        " new: neck, heads/heatmap, heads/size, heads/offset; left out: classifier"
     )
     whole = small.net(pretrained=str(file)).transfer
-    assert str(whole).endswith(f"heads ({len(whole.loaded)} parameters); new: nothing; left out: nothing")
+    assert str(whole).endswith(f"heads/offset ({len(whole.loaded)} parameters); new: nothing; left out: nothing")
     assert small.net().transfer is None
 
 
 def test_parts_of_other_sizes_start_fresh_around_the_same_backbone(small, file):
-    """A detector of three classes gives its backbone and neck to one of five."""
+    """A detector of three classes gives its backbone, neck and the heads of boxes to one of five."""
     network, fresh = (small.net(5) for _ in range(2))
     transfer = transfer_weights(network, file)
     after, stored = small.values(network), small.values(small.awake(small.net()))
     for name, value in after.items():
-        from_file = not name.startswith("heads/")
+        from_file = not name.startswith("heads/heatmap/")
         assert np.array_equal(value, stored[name] if from_file else small.values(fresh)[name]), name
         assert (name in transfer.loaded, name in transfer.new) == (from_file, not from_file)
-    assert str(transfer).endswith("new: heads; left out: heads")
+    assert str(transfer).endswith("new: heads/heatmap; left out: heads/heatmap")
 
 
 def test_a_stem_trained_with_another_activation_is_refused(small, file):
@@ -113,6 +121,90 @@ def test_a_stem_trained_with_another_activation_is_refused(small, file):
     with h5py.File(file, "a") as stored:
         del stored.attrs["stem_activation"]  # as in a file of the host's
     assert small.net(pretrained=str(file)).transfer.new == []
+
+
+# ---- one path of a supernet
+
+
+@pytest.mark.parametrize("pool", [True, False])
+def test_a_supernets_file_is_cut_to_the_path(small, close, tmp_path, pool):
+    supernet = small.awake(small.net(stem_pool=pool))
+    save_weights(supernet, tmp_path / "weights.h5")
+    for path in small.paths(supernet, 5):
+        own = {"genotype": supernet.space.genotype(path), "pretrained": str(tmp_path / "weights.h5"), "stem_pool": pool}
+        alone = small.net(kind="TrainNet", seed=3, **own)
+        assert (alone.transfer.new, alone.transfer.left_out) == ([], [])
+        cut = small.values(extract(supernet, path))
+        assert equal(small.values(alone), cut)
+        supernet.activate(path)
+        for ours, theirs in zip(small.outputs(alone), small.outputs(supernet), strict=True):
+            close(ours, theirs, 1e-6)
+
+
+def test_a_backbone_is_cut_too_and_the_rest_begins_anew(small, backbone):
+    space, (file, values) = small.net().space, backbone
+    genotype = space.genotype(space.smallest())
+    network, fresh = (small.net(kind="TrainNet", genotype=genotype, **own) for own in ({"pretrained": str(file)}, {}))
+    new = {"neck", "heads"}
+    assert {name.split("/")[0] for name in network.transfer.new} == new
+    for name, value in small.values(network).items():
+        first = name.split("/")[0]
+        corner = tuple(slice(n) for n in value.shape)
+        wanted = small.values(fresh)[name] if first in new else values[name][corner]
+        np.testing.assert_array_equal(value, wanted)
+
+
+def test_another_path_or_supernet_is_not_cut(small, tmp_path):
+    space = small.net().space
+    first, second = (
+        small.net(kind="TrainNet", genotype=space.genotype(p)) for p in (space.largest(), space.smallest())
+    )
+    save_weights(second, tmp_path / "path.h5")
+    assert "another network: " in refusal(small, first, transfer_weights, tmp_path / "path.h5")
+    save_weights(small.net(space={"depths": [0, 1, 3]}), tmp_path / "deeper.h5")
+    for network in (first, second):
+        assert "another network: " in refusal(small, network, transfer_weights, tmp_path / "deeper.h5")
+
+
+@pytest.mark.parametrize("labels", [[2, 0, 1], [1], [None, 2, None, 2]])
+def test_classes_take_the_channels_of_their_labels(small, file, labels):
+    network, fresh = small.net(len(labels), seed=5), small.net(len(labels), seed=5)
+    transfer = transfer_weights(network, file, labels=labels)
+    stored = small.values(small.awake(small.net()))
+    last = [name for name in stored if name.startswith("heads/heatmap/output/")]
+    assert transfer.loaded == list(stored)
+    assert transfer.new == (last if None in labels else [])
+    for name, value in small.values(network).items():
+        if name in last:
+            rows = [small.values(fresh)[name][i] if j is None else stored[name][j] for i, j in enumerate(labels)]
+            np.testing.assert_array_equal(value, rows)
+        else:
+            np.testing.assert_array_equal(value, stored[name])
+
+
+def test_classes_without_any_label_get_a_new_head(small, file):
+    network = small.net(seed=5)
+    transfer = transfer_weights(network, file, labels=[None] * 3)
+    assert transfer.new == [name for name in network.get_parameters() if name.startswith("heads/heatmap/")]
+    assert {*transfer.left_out} == {*transfer.new}
+    fresh = small.values(small.net(seed=5))
+    assert all(np.array_equal(small.values(network)[name], fresh[name]) for name in transfer.new)
+
+
+@pytest.mark.parametrize("labels", [[0, 1], [0, 1, 3]])
+def test_labels_that_there_are_not(small, file, labels):
+    with pytest.raises(ConfigError) as caught:
+        transfer_weights(small.net(), file, labels=labels)
+    assert (caught.value.key, caught.value.given) == ("labels", labels)
+
+
+def test_a_description_says_which_network_it_is(small):
+    space = small.net().space
+    options = {"n_classes": 3, "space": small.SPACE, **small.OPTIONS}
+    whole = network_of({"ofa_resnet50_centernet": options})
+    alone = network_of({"ofa_resnet50_centernet": {**options, "genotype": space.genotype(space.smallest())}})
+    assert whole.only is None and whole.largest.tolist() == space.largest().tolist()
+    assert alone.largest.tolist() == alone.only.tolist() == space.smallest().tolist()
 
 
 # ---- what is refused
