@@ -91,7 +91,7 @@ def test_operations(finished, ready, pruned):
 def test_found_paths_keep_their_budgets_and_the_pruned_space(finished, ready, pruned):
     space, cost, budgets = ready.space, ready.flops, ready.budgets
     table, summary = finished[0].rows("pareto.csv"), finished[0].json("summary.json")
-    assert list(table[0]) == ["budget", "flops", "score", "ap", "ap_low", "ap_high", "on_front", "genotype"]
+    assert list(table[0]) == ["budget", "flops", "score", "ap", "ap_low", "ap_high", "on_front", "file", "genotype"]
     assert [float(row["budget"]) for row in table] == budgets.edges[1:].tolist()
     for bucket, (row, entry) in enumerate(zip(table, summary["pareto"], strict=True)):
         path = np.array([entry["path"]], np.int8)
@@ -102,7 +102,7 @@ def test_found_paths_keep_their_budgets_and_the_pruned_space(finished, ready, pr
         assert budgets.bucket(flops) == entry["bucket"] <= bucket
         assert (float(row["score"]), float(row["ap"])) == (entry["score"], entry["ap"])
         assert [float(row["ap_low"]), float(row["ap_high"])] == entry["ap_interval"]
-        assert row["on_front"] == str(entry["on_front"])
+        assert (row["on_front"], row["file"]) == (str(entry["on_front"]), entry["file"])
 
 
 def test_what_a_run_measured_is_what_it_chose_from(finished, ready):
