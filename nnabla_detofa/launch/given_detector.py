@@ -42,7 +42,7 @@ def take_detector(config: dict[str, Any]) -> Described | None:
 def prepare_images(config: dict[str, Any], detector: Described) -> Iterator[str]:
     """Have the data set prepare images as the detector sees them; a line for each key that said otherwise."""
     own = {"image_size": detector.said["image_size"], "output_stride": detector.said["stride"]}
-    for at in (config["dataloader"], config["hparams"].get("identity", {}).get("dataloader", {})):
+    for at in (config["dataloader"], (config["hparams"].get("identity") or {}).get("dataloader", {})):
         for name, options in at.items():
             known = names(declared(getattr(MODULES.get(name), "DataLoader", None)))
             for key, value in own.items():
@@ -62,12 +62,14 @@ def take_labels(config: dict[str, Any], options: dict[str, Any], loader: Any) ->
     weights = options.get("pretrained")
     if config["args"]["search"] or not weights or not Path(weights).with_name(DESCRIPTION).is_file():
         return None
+    if options.get("labels") is not None:
+        return None  # somebody knows better
     own, classes = Described.of(weights).said["classes"], list(loader.classes)
     if classes == own:
         return None
     labels = [own.index(one) if one in own else None for one in classes]
     options["labels"] = labels
-    for network in config["hparams"].get("identity", {}).get("network", {}).values():
+    for network in (config["hparams"].get("identity") or {}).get("network", {}).values():
         network["labels"] = labels
     kept = [one for one in classes if one in own]
     parts = {"kept": kept, "new": [one for one in classes if one not in own]}
