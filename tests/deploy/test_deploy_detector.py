@@ -74,7 +74,7 @@ def test_any_file_of_a_folder_will_do(folders):
     image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
     for place in (folders[0], *folders[0].glob("detector.*")):
         found = Detector.load(str(place))
-        assert (found.classes, found.category_ids, found.image_size) == (("0", "1", "7"), (1, 2, 3), 32)
+        assert (found.classes, found.category_ids, found.image_size) == (("0", "1", "7"), (1, 2, 3), (32, 32))
         assert found.file == (place if place.suffix == ".nnp" else folders[0] / "detector.onnx")
         assert 0 < len(found.detect(image).score) <= 100
 
@@ -121,6 +121,11 @@ def damaged(folder, name, content=b"none"):
     return folder / name
 
 
+def resized(folder, size):
+    described = json.loads((folder / "detector.json").read_text())
+    return damaged(folder, "detector.json", json.dumps({**described, "image_size": size}).encode())
+
+
 BROKEN = {
     "missing": lambda folder: folder / "none",
     "another folder": lambda folder: folder.parent,
@@ -128,6 +133,8 @@ BROKEN = {
     "onnx": lambda folder: damaged(folder, "detector.onnx"),
     "nnp": lambda folder: damaged(folder, "detector.nnp"),
     "json": lambda folder: damaged(folder, "detector.json") and folder / "detector.nnp",
+    "json of another size": lambda folder: resized(folder, [32, 48]) and folder / "detector.nnp",
+    "json of three sides": lambda folder: resized(folder, [32, 32, 32]) and folder / "detector.nnp",
     "json of something else": lambda folder: damaged(folder, "detector.json", b"{}") and folder / "detector.nnp",
     "nnp alone": lambda folder: shutil.copy(folder / "detector.nnp", folder.parent / "detector.nnp"),
     "neither": lambda folder: [(folder / f"detector.{one}").unlink() for one in ("onnx", "nnp")] and folder,
