@@ -25,13 +25,16 @@ def normalised(images: np.ndarray) -> np.ndarray:
 
 @contextmanager
 def extra() -> Iterator[None]:
-    """HostError, in one line, where a package of the extra `onnx` is missing."""
+    """HostError, in one line, where a package of the extra `onnx` is missing or cannot be imported."""
     try:
         yield
     except ModuleNotFoundError as error:
         if error.name not in ("onnx", "onnxruntime"):
             raise
         raise HostError(f"ONNX files need the package {error.name}: {INSTALL}") from error
+    except ImportError as error:  # of another NumPy or protobuf than NNabla's
+        reason = f"ONNX files need onnx and onnxruntime, which cannot be imported ({error})"
+        raise HostError(f"{reason}; releases that go together: {INSTALL}") from error
 
 
 def as_metadata(described: Mapping[str, Any]) -> dict[str, str]:

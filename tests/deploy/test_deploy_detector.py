@@ -32,12 +32,12 @@ def folder(folders, tmp_path):
 def without(monkeypatch):
     """Makes packages missing."""
 
-    def remove(*names):
+    def remove(*names, error=ModuleNotFoundError):
         original = builtins.__import__
 
         def guarded(name, *arguments, **options):
             if name.partition(".")[0] in names:
-                raise ModuleNotFoundError(f"No module named '{name}'", name=name)
+                raise error(f"No module named '{name}'", name=name)
             return original(name, *arguments, **options)
 
         monkeypatch.setattr(builtins, "__import__", guarded)
@@ -149,8 +149,9 @@ def test_what_is_no_detector_is_refused(folder, case):
     assert str(folder.parent) in str(error.value)
 
 
-def test_without_onnxruntime_nnp_answers_and_onnx_says_what_to_install(folder, without):
-    without("onnxruntime", "onnx")
+@pytest.mark.parametrize("error", [ModuleNotFoundError, ImportError])
+def test_without_onnxruntime_nnp_answers_and_onnx_says_what_to_install(folder, without, error):
+    without("onnxruntime", "onnx", error=error)
     assert Detector.load(folder).file == folder / "detector.nnp"
     (folder / "detector.nnp").unlink()
     for place in (folder, folder / "detector.onnx"):

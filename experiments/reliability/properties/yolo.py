@@ -22,6 +22,7 @@ VALID = {
     "test": "images/test",
     "nc": 2,
     "names": {0: "cat", 1: "dog"},
+    "kpt_shape": None,
 }
 SPLITS = ("train", "val", "test")
 LABELS = b"0 0.5 0.5 0.5 0.25\n1 0.1 0.2 0.5 0.9 0.4 0.4\n"
