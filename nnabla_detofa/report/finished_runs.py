@@ -72,12 +72,19 @@ class FinishedRun:
         return value
 
     def _settings(self) -> dict[str, Any]:
-        """Its settings, by the dotted name that begins with the stage; strategy, sampler and seed by these names."""
-        found = {key: self.said(key) for key in ("strategy", "sampler", SEED)}
+        """Its settings by dotted names, which begin with the stage but for those of the first, that methods share
+        whatever they call it; strategy, sampler, seed and the stages of training by these names."""
+        found = {key: self.said(key) for key in ("strategy", "sampler", SEED)} | {"training": ", ".join(self.training)}
+        first = next((stage for stage in self.seconds if stage in self.stages), None)
         for stage, record in self.stages.items():
             if stage != "report":
-                found.update(_leaves(record["inputs"], stage))
+                found.update(_leaves(record["inputs"], "" if stage == first else f"{stage}."))
         return found
+
+    @property
+    def training(self) -> list[str]:
+        """The stages that train: all but the named ones."""
+        return [stage for stage in self.seconds if stage not in SAMPLING + PRUNING + SEARCHING]
 
     @property
     def test_images(self) -> str | None:
@@ -108,14 +115,14 @@ class FinishedRun:
         affordable = [i for i, cost in enumerate(self.costs[:-1]) if cost <= budget]
         return max(affordable, key=lambda i: self.budgets[i], default=None)
 
-    def seconds_of(self, stages: tuple[str, ...]) -> float:
+    def seconds_of(self, stages: Sequence[str]) -> float:
         """Seconds of these stages together."""
         return sum(self.seconds.get(stage, 0.0) for stage in stages)
 
     @property
     def training_seconds(self) -> float:
-        """Seconds of all stages but the named ones."""
-        return sum(self.seconds.values()) - self.seconds_of(SAMPLING + PRUNING + SEARCHING)
+        """Seconds of all stages that train."""
+        return self.seconds_of(self.training)
 
     @property
     def pruned_share(self) -> float:
@@ -130,9 +137,9 @@ def _leaves(inputs: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
         if key in DERIVED:
             continue
         if isinstance(value, dict) and value:
-            yield from _leaves(value, f"{prefix}.{key}")
+            yield from _leaves(value, f"{prefix}{key}.")
         else:
-            yield prefix if key == "name" else f"{prefix}.{key}", value
+            yield prefix[:-1] if key == "name" and prefix else f"{prefix}{key}", value
 
 
 def is_run(folder: Path) -> bool:

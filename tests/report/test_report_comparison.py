@@ -43,6 +43,7 @@ def stages(seed=0, *, images="abc", done=True, **operations):
     return {name: {"inputs": own, "done": done or name != "report"} for name, own in inputs.items()}
 
 
+TWO, APS = "warmup, finetune", ["50.00 [40.00, 60.00]", "60.00 [50.00, 70.00]"]
 FULLNET = summary(pareto=[LARGEST], largest=LARGEST["ap"], strategy="none", pruned_space_size=8)
 FULLNET |= {"seconds": {"warmup": 1.5, "finetune": 5.5}}
 
@@ -116,11 +117,21 @@ def test_tables_page_and_picture_of_several_methods(compare, run, tmp_path):
     ofa = {"strategy": "none", "seconds": {"warmup": 1.0, "finetune": 6.0, "paths_final": 9.0}, "rejected_share": None}
     given = (f"<De$OFA$検>={','.join(map(str, three))}", run("OFA", summary(**ofa)))
     out, (aps, differences, seconds), rows = compare(*given, run("PS", summary(seconds=phases)), run("Full", FULLNET))
-    assert aps[""] == ["method", "runs", "strategy", "seed", "≤ 2.0 M", "≤ 3.0 M", "largest path", *aps[""][-3:]]
+    assert aps[""] == [
+        "method",
+        "runs",
+        "strategy",
+        "seed",
+        "training",
+        "≤ 2.0 M",
+        "≤ 3.0 M",
+        "largest path",
+        *aps[""][-3:],
+    ]
     ours = ["51.00 [48.52, 53.48]", "60.00 [60.00, 60.00]", "70.00 [70.00, 70.00]"]
-    assert aps["<De$OFA$検>"] == ["3", "flops_score_all", "0, 1, 2", *ours, "528.0", "25", "–"]
-    assert aps["OFA"] == ["1", "none", "0", "50.00 [40.00, 60.00]", "60.00 [50.00, 70.00]", "70.00", "16.0", "25", "–"]
-    assert aps["Full"] == ["1", "none", "0", "–", "–", "80.00", "7.0", "0", "–"]
+    assert aps["<De$OFA$検>"] == ["3", "flops_score_all", "0, 1, 2", TWO, *ours, "528.0", "25", "–"]
+    assert aps["OFA"] == ["1", "none", "0", TWO, *APS, "70.00", "16.0", "25", "–"]
+    assert aps["Full"] == ["1", "none", "0", TWO, "–", "–", "80.00", "7.0", "0", "–"]
     assert differences["OFA"][0].startswith("-1.00 [-11.") and differences["Full"] == ["–", "–", "+10.00"]
     assert re.search("unpaired.*kept", out)
     assert seconds["<De$OFA$検>"] == ["28.0", "20.0", "3.0", "5.0", "500.0"]
@@ -237,6 +248,21 @@ def test_runs_of_a_multirun_that_differ_by_seed_alone_are_one_method(run, tmp_pa
         ("2", ["2", "3"]),
         ("4", ["4"]),
     ]
+
+
+def test_methods_that_train_in_other_stages_are_no_seeds_of_one(run, tmp_path):
+    phases = {"depth": 1.0, "width": 4.0, "search": 1.0}
+    record = {"depth": {**stages(1)["warmup"]}, "search": {"inputs": {}, "done": True}, "report": stages(1)["report"]}
+    record["depth"]["inputs"]["sampler"] = {"name": "uniform"}
+    run("many/0", record=stages(0))
+    run("many/1", summary(1, seconds=phases), record=record)
+    methods = read_methods([str(tmp_path / "many")])
+    assert [own.name for own in methods] == ["0", "1"]
+    assert dict(Comparison(methods).settings) == {
+        "seed": ["0", "1"],
+        "training": ["warmup, finetune", "depth, width"],
+        "sampler": ["genes", "uniform"],
+    }
 
 
 def test_folders_whose_names_look_like_arguments(run, tmp_path, monkeypatch):
