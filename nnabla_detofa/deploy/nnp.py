@@ -15,6 +15,7 @@ from nnabla.logger import logger
 from nnabla.utils.nnp_graph import NnpLoader
 from nnabla.utils.save import save
 
+from ..errors import WeightsError
 from ..supernet import Supernet
 from .maps import OUTPUTS, normalised
 
@@ -74,18 +75,31 @@ def _timeless(file: Path) -> bytes:
 
 
 class NnpMaps:
-    """The maps of an NNP file's network, of normalised images (n, 3, h, w)."""
+    """The maps of an NNP file's network, of normalised images (n, 3, h, w); whatever NNabla raises for a file of
+    another kind, and WeightsError for images of another size."""
 
     def __init__(self, file: Path) -> None:
-        self._loader = NnpLoader(str(file))
+        self._file, self._loader = file, NnpLoader(str(file))
         self._graphs: dict[int, tuple] = {}
+        with nn.context_scope(CPU):
+            self._graph(1)  # or it is no detector
 
     def __call__(self, images: np.ndarray) -> list[np.ndarray]:
         with nn.context_scope(CPU):
-            if len(images) not in self._graphs:
-                network = self._loader.get_network(NAME, batch_size=len(images))
-                self._graphs = {len(images): (network.inputs[INPUT], [network.outputs[name] for name in OUTPUTS])}
-            x, outputs = self._graphs[len(images)]
+            x, outputs = self._graph(len(images))
+            if x.shape != images.shape:
+                sizes = ["x".join(map(str, shape[2:])) for shape in (x.shape, images.shape)]
+                raise WeightsError(
+                    f"{self._file} takes images of {sizes[0]}, not of {sizes[1]} as its description says: they are of"
+                    " two detectors, export it again"
+                )
             x.d = images
             nn.forward_all(outputs, clear_buffer=True)
             return [one.d.copy() for one in outputs]
+
+    def _graph(self, n: int) -> tuple[nn.Variable, list[nn.Variable]]:
+        """Input and outputs for so many images; kept for the next ones."""
+        if n not in self._graphs:
+            network = self._loader.get_network(NAME, batch_size=n)
+            self._graphs = {n: (network.inputs[INPUT], [network.outputs[name] for name in OUTPUTS])}
+        return self._graphs[n]

@@ -7,8 +7,11 @@ import subprocess
 import sys
 
 import cv2
+import nnabla as nn
+import nnabla.functions
 import numpy as np
 import pytest
+from nnabla.utils.save import save
 
 import nnabla_detofa
 from nnabla_detofa import Detector
@@ -126,12 +129,21 @@ def resized(folder, size):
     return damaged(folder, "detector.json", json.dumps({**described, "image_size": size}).encode())
 
 
+def other_network(file):
+    """An NNP file of NNabla's that is no detector."""
+    x = nn.Variable((1, 3, 8, 8))
+    network = {"name": "other", "batch_size": 1, "outputs": {"y": nn.functions.relu(x)}, "names": {"x": x}}
+    save(str(file), {"networks": [network]})
+    return file
+
+
 BROKEN = {
     "missing": lambda folder: folder / "none",
     "another folder": lambda folder: folder.parent,
     "another file": lambda folder: damaged(folder.parent, "notes.txt"),
     "onnx": lambda folder: damaged(folder, "detector.onnx"),
     "nnp": lambda folder: damaged(folder, "detector.nnp"),
+    "nnp of another network": lambda folder: other_network(folder / "detector.nnp"),
     "json": lambda folder: damaged(folder, "detector.json") and folder / "detector.nnp",
     "json of another size": lambda folder: resized(folder, [32, 48]) and folder / "detector.nnp",
     "json of three sides": lambda folder: resized(folder, [32, 32, 32]) and folder / "detector.nnp",
@@ -147,6 +159,14 @@ def test_what_is_no_detector_is_refused(folder, case):
     with pytest.raises(WeightsError) as error:
         Detector.load(place)
     assert str(folder.parent) in str(error.value)
+
+
+def test_an_nnp_beside_the_description_of_another_is_refused(folder):
+    description = folder / "detector.json"
+    described = json.loads(description.read_text())
+    description.write_text(json.dumps({**described, "image_size": 2 * described["image_size"]}))
+    with pytest.raises(WeightsError, match="of 32x32, not of 64x64"):
+        Detector.load(folder / "detector.nnp").detect(np.zeros((9, 9, 3), np.uint8))
 
 
 @pytest.mark.parametrize("error", [ModuleNotFoundError, ImportError])
