@@ -31,7 +31,7 @@ class Room:
 
         self.query, self.key, self.value = by_head(self.qkv, 3)
         (self.by_head,) = by_head(self.mixed, 1)
-        self.weight = np.empty((n, heads, tokens // n, tokens // n), x.dtype)  # keys, queries: sums are of whole rows
+        self.weight = np.empty((n, heads, tokens // n, tokens // n), x.dtype)  # from queries (rows) to keys
         self.scales = np.empty((2, tokens), x.dtype)  # of the two norms
 
 
@@ -74,22 +74,22 @@ def column_sums(x: np.ndarray) -> np.ndarray:
 
 def _attend(room: Room) -> None:
     """Multi-head attention from the queries, keys and values of `room` into its `mixed`."""
-    weight = np.matmul(room.key, room.query.swapaxes(2, 3), out=room.weight)
+    weight = np.matmul(room.query, room.key.swapaxes(2, 3), out=room.weight)
     if weight.max() > _LARGEST or weight.min() < -_LARGEST:  # without this question it takes ten times as long
-        weight -= weight.max(axis=2, keepdims=True)
+        weight -= weight.max(axis=3, keepdims=True)
     np.exp(weight, out=weight)
-    weight /= np.einsum("nhkq->nhq", weight)[:, :, None]
-    np.matmul(weight.swapaxes(2, 3), room.value, out=room.by_head)
+    weight /= (weight @ np.ones(weight.shape[3], weight.dtype))[..., None]  # their sum
+    np.matmul(weight, room.value, out=room.by_head)
 
 
 def _attend_back(room: Room, slopes: Room) -> None:
     """The slopes of queries, keys and values from that of `mixed`."""
-    np.matmul(room.weight, slopes.by_head, out=slopes.value)
-    weight = np.matmul(room.value, slopes.by_head.swapaxes(2, 3), out=slopes.weight)
-    weight -= np.einsum("nhkq,nhkq->nhq", weight, room.weight)[:, :, None]
+    np.matmul(room.weight.swapaxes(2, 3), slopes.by_head, out=slopes.value)
+    weight = np.matmul(slopes.by_head, room.value.swapaxes(2, 3), out=slopes.weight)
+    weight -= np.einsum("nhqk,nhqk->nhq", weight, room.weight)[..., None]
     weight *= room.weight  # that of the logits
-    np.matmul(weight.swapaxes(2, 3), room.key, out=slopes.query)
-    np.matmul(weight, room.query, out=slopes.key)
+    np.matmul(weight, room.key, out=slopes.query)
+    np.matmul(weight.swapaxes(2, 3), room.query, out=slopes.key)
 
 
 def _add_and_norm(y: np.ndarray, x: np.ndarray, bias: np.ndarray, scale: np.ndarray) -> None:

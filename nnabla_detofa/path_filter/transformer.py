@@ -4,6 +4,7 @@ Threads share blocks of paths. Neither the blocks nor the order in which their s
 threads, so results do not either.
 """
 
+import threading
 from collections.abc import Callable, Iterable
 from functools import reduce
 from itertools import pairwise
@@ -29,12 +30,9 @@ def score(weights: Weights, design: Design, positions: np.ndarray, rows: np.ndar
     logits = np.empty(len(rows), fused["table"].dtype)
 
     def share(numbers: Iterable[int]) -> None:
-        block = None
         for number in numbers:
             own = rows[parts[number]]
-            if block is None or block.n != len(own):
-                block = _Block(len(own), rows.shape[1], design, fused, backwards=False)
-            logits[parts[number]] = block.forward(fused, own)
+            logits[parts[number]] = _own_block(own, design, fused).forward(fused, own)
 
     _in_threads(share, len(parts))
     return _sigmoid(logits.astype(dtype))
@@ -57,9 +55,8 @@ class Slopes:
             loss: from scores (n,) in double precision to a loss and its slopes in them, (n,).
         """
         fused, parts = fuse(weights, self._design, self._positions), _parts(len(rows))
-        self._blocks = self._blocks or [
-            _Block(len(rows[part]), rows.shape[1], self._design, fused, backwards=True) for part in parts
-        ]
+        if not self._blocks:
+            self._blocks = [_Block(rows[part].shape, self._design, fused, backwards=True) for part in parts]
         logits = np.empty(len(rows), fused["table"].dtype)
         found: list[Weights] = [{} for _ in parts]
 
@@ -68,12 +65,9 @@ class Slopes:
                 logits[parts[number]] = self._blocks[number].forward(fused, rows[parts[number]])
 
         def backward(numbers: Iterable[int]) -> None:
-            spare = None
             for number in numbers:
-                block, own = self._blocks[number], rows[parts[number]]
-                if spare is None or block.n != spare.n:
-                    spare = _Block(len(own), rows.shape[1], self._design, fused, backwards=False)
-                found[number] = block.backward(fused, own, slopes[parts[number]], spare.rooms[0])
+                own, spare = rows[parts[number]], _own_block(rows[parts[number]], self._design, fused)
+                found[number] = self._blocks[number].backward(fused, own, slopes[parts[number]], spare.rooms[0])
 
         _in_threads(forward, len(parts))
         scores = _sigmoid(logits.astype(np.float64))
@@ -85,11 +79,14 @@ class Slopes:
 
 
 class _Block:
-    """The rooms of all layers for a block of n paths of T tokens; they are one room where nothing goes backwards."""
+    """The rooms of all layers for n paths of T tokens; where nothing goes backwards they are one room."""
 
-    def __init__(self, n: int, length: int, design: Design, fused: Weights, *, backwards: bool) -> None:
-        self.n, shape, dtype = n, (n * length, design.dim), fused["table"].dtype
-        between = [np.empty(shape, dtype) for _ in range(design.layers + 1 if backwards else 1)]
+    def __init__(self, shape: tuple[int, ...], design: Design, fused: Weights, *, backwards: bool) -> None:
+        n, length = shape
+        between = [
+            np.empty((n * length, design.dim), fused["table"].dtype)
+            for _ in range(design.layers + 1 if backwards else 1)
+        ]
         ends = pairwise(between) if backwards else [(between[0], between[0])]
         self.rooms = [Room(n, design.heads, design.hidden, x, out) for x, out in ends]
         if not backwards:
@@ -135,9 +132,30 @@ class _Block:
         return found
 
 
+class _Own(threading.local):
+    """What each thread has for itself: the block that it used last, by what the block is for."""
+
+    block: tuple[tuple, _Block] | None = None
+
+
+_OWN = _Own()
+
+
+def _own_block(rows: np.ndarray, design: Design, fused: Weights) -> _Block:
+    """The thread's block for rows (n, T) where nothing goes backwards.
+
+    It is kept from call to call: to make it anew takes a sixth of the time of all that is done in it.
+    """
+    use = (rows.shape, design, fused["table"].dtype)
+    if _OWN.block is None or _OWN.block[0] != use:
+        _OWN.block = use, _Block(rows.shape, design, fused, backwards=False)
+    return _OWN.block[1]
+
+
 def _parts(n: int) -> list[slice]:
-    """The blocks of n paths, of nearly equal size."""
-    return [slice(*ends) for ends in pairwise(np.linspace(0, n, -(-n // _BLOCK) + 1).astype(int).tolist())]
+    """The blocks of n paths: as few as can be, of one size but for the last."""
+    size = -(-n // max(1, -(-n // _BLOCK)))
+    return [slice(start, min(start + size, n)) for start in range(0, n, max(1, size))]
 
 
 def _in_threads(share: Callable[[Iterable[int]], None], blocks: int) -> None:
