@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).parent.parent.parent
 CONFIG = REPOSITORY / "experiments/reliability/drill.yaml"
 SCRIPT = REPOSITORY / "docs/detofa.sbatch"
 LOOK = 0.2  # seconds between two looks at a run
-MINUTES = 10  # of a job of a sweep; submitit takes the end of a longer one for its time only behind the tenth
+MINUTES = 10  # of a job of a sweep; a longer one that is over early is no time-out to submitit
 TWO = ["hparams.mini_batch_train=null"]  # of two processes each takes half of the batch
 
 

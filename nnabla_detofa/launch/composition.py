@@ -34,6 +34,7 @@ INPUT_ERRORS = (DetOFAError, HydraException, OmegaConfBaseException, YAMLError)
 BARE = (ValueError, TypeError, AttributeError, RecursionError, FileNotFoundError)
 # what it says of an override with commas
 SEVERAL = re.compile(r"(?:Ambiguous value for argument|Sweep parameters) '(.*)'")
+SUBMITIT = "pip install 'nnabla-detofa[slurm]' brings it"
 GIVEN = "nnabla_detofa_mapping"  # the name of a mapping where Hydra looks for files
 # groups that `hparams` repeats
 REPEATED = ("pruning", "path_filter", "search", "sampler", "cost")
@@ -169,6 +170,7 @@ def message_of(error: Exception) -> str:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
         if known := error.options or ([] if group else shipped_configs()):
             message = unknown(group or "configuration", option, known)
+            message = f"{message}; {SUBMITIT}" if option.startswith("submitit_") else message
     elif isinstance(error, OverrideParseException):
         message = unreadable(error)
     elif several := SEVERAL.match(str(error)):

@@ -10,10 +10,13 @@ from pathlib import Path
 import pytest
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import MissingConfigException
 
 from nnabla_detofa.errors import ConfigError, DataError
 from nnabla_detofa.launch import cli
+from nnabla_detofa.launch.composition import message_of
 from nnabla_detofa.launch.overrides import options_first
+from nnabla_detofa.launch.sweeps import Ended, tell_and_end
 
 submitit = pytest.importorskip("submitit")
 CONFIG = """
@@ -135,6 +138,12 @@ def test_a_job_that_is_cancelled_is_not_queued_again_and_has_no_result(sweep):
     assert SUCCESS not in logs() and f"nnabla_detofa: {cli.GO_ON}" in logs()
 
 
+def test_wrong_input_counts_more_than_what_would_go_on(capsys):
+    assert tell_and_end([Ended(75, "one"), Ended(2, "two")]) == 2
+    assert tell_and_end([Ended(75, "three")]) == 75
+    assert capsys.readouterr().err == "nnabla_detofa: one\nnnabla_detofa: two\nnnabla_detofa: three\n"
+
+
 def test_a_mistake_of_ours_keeps_its_traceback(sweep):
     def work(_):
         return 1 / 0
@@ -149,6 +158,15 @@ def test_slurm_where_there_is_none(sweep, monkeypatch):
     code, (told,) = sweep(wrong(), "-m", "hydra/launcher=submitit_slurm")
     assert code == 2
     assert "sbatch" in told
+
+
+def test_a_launcher_that_is_not_installed():
+    """Its extra is named, and what is there besides."""
+    error = MissingConfigException("", "hydra/launcher/submitit_slurm", ["basic"])
+    assert message_of(error) == (
+        "unknown hydra/launcher 'submitit_slurm'; known: basic; pip install 'nnabla-detofa[slurm]' brings it"
+    )
+    assert "pip" not in message_of(MissingConfigException("", "hydra/launcher/basicc", ["basic"]))
 
 
 def test_a_scheduler_that_refuses(sweep, monkeypatch, tmp_path):
