@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from omegaconf import OmegaConf
 
 from nnabla_detofa import Detector
@@ -83,7 +84,8 @@ def _annotated(axes: Axes, pixels: np.ndarray, dataset: DetectionDataset, number
         x1, y1, x2, y2 = image.boxes[i] - dataset.origin
         axes.plot([x1, x2, x2, x1, x1], [y1, y1, y2, y2, y1], "--", color="white", linewidth=1.5)
         place, side = ((x1, y1 - 0.5), "bottom") if y1 > len(pixels) / 10 else ((x1 + 1, y1 + 0.5), "top")
-        axes.text(*place, dataset.classes[image.labels[i]], color="white", fontsize=8, va=side, clip_on=True)
+        text = axes.text(*place, dataset.classes[image.labels[i]], color="white", fontsize=8, va=side, clip_on=True)
+        text.set_path_effects([withStroke(linewidth=2, foreground="black")])
 
 
 def main() -> None:
