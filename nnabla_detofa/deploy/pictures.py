@@ -1,5 +1,6 @@
 """Boxes in many pictures: drawn, and as COCO's results (an addition; not in the paper)."""
 
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -141,9 +142,19 @@ def drawn(pixels: np.ndarray, found: Detections, classes: Sequence[str]) -> byte
         x1, y1, x2, y2 = np.clip(np.rint(box), 0, limit).astype(int).tolist()
         colour = COLOURS[int(label) % len(COLOURS)][::-1]
         cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, line, cv2.LINE_AA)
-        text = f"{classes[int(label)]} {score:.2f}".encode("ascii", "replace").decode()  # the font has no more
+        text = f"{_written(classes[int(label)], int(label))} {score:.2f}"
         (wide, high), under = cv2.getTextSize(text, font, scale, 1)
         left, top = max(0, min(x1, width - wide)), max(y1, high + under)
         cv2.rectangle(canvas, (left, top - high - under), (left + wide, top), colour, cv2.FILLED)
         cv2.putText(canvas, text, (left, top - under // 2 - 1), font, scale, (255, 255, 255), 1, cv2.LINE_AA)
     return cv2.imencode(".jpg", canvas, [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes()
+
+
+def _written(name: str, label: int) -> str:
+    """A class in ASCII, as OpenCV's font has no more: without accents, and by its number where no letter is left."""
+    plain = "".join(one for one in unicodedata.normalize("NFKD", name) if not unicodedata.combining(one))
+    return plain.encode("ascii", "replace").decode() if any(map(_is_ascii_letter, plain)) else f"class {label}"
+
+
+def _is_ascii_letter(letter: str) -> bool:
+    return letter.isascii() and letter.isalnum()

@@ -245,6 +245,18 @@ def test_drawing_shows_each_box_in_its_place(side, times):
     assert len(drawn(pixels, beyond, ["a", "ü"])) > 0
 
 
+def test_names_are_drawn_in_letters_that_the_font_has(monkeypatch):
+    texts, put = [], cv2.putText
+    monkeypatch.setattr(
+        cv2, "putText", lambda canvas, text, *rest: drawn_texts.append(text) or put(canvas, text, *rest)
+    )
+    names = ["één", "猫", "Straße 7", "猫 b"]
+    boxes = np.tile([[2.0, 3, 9, 9]], (4, 1))
+    found = Detections(np.zeros(4, int), np.arange(4), boxes, np.array([0.9, 0.8, 0.7, 0.6]))
+    drawn(np.zeros((20, 20, 3), np.uint8), found, names)
+    assert texts[::-1] == ["een 0.90", "class 1 0.80", "Stra?e 7 0.70", "? b 0.60"]
+
+
 def test_classes_that_coco_lacks_are_left_out_of_its_results():
     found = Detections(np.zeros(2, int), np.array([0, 1]), np.zeros((2, 4)), np.array([0.9, 0.8]))
     assert [one["category_id"] for one in coco_rows(found, 1, (None, 90))] == [90]
