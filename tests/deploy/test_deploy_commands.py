@@ -247,9 +247,7 @@ def test_drawing_shows_each_box_in_its_place(side, times):
 
 def test_names_are_drawn_in_letters_that_the_font_has(monkeypatch):
     texts, put = [], cv2.putText
-    monkeypatch.setattr(
-        cv2, "putText", lambda canvas, text, *rest: drawn_texts.append(text) or put(canvas, text, *rest)
-    )
+    monkeypatch.setattr(cv2, "putText", lambda canvas, text, *rest: texts.append(text) or put(canvas, text, *rest))
     names = ["één", "猫", "Straße 7", "猫 b"]
     boxes = np.tile([[2.0, 3, 9, 9]], (4, 1))
     found = Detections(np.zeros(4, int), np.arange(4), boxes, np.array([0.9, 0.8, 0.7, 0.6]))
