@@ -55,6 +55,7 @@ def test_a_run_under_latency(command, tiny):
         "ap_low",
         "ap_high",
         "on_front",
+        "file",
         "genotype",
     ]
     for row, one, parts in zip(found, summary["pareto"], summary["parts"]["pareto"], strict=True):
