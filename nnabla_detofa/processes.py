@@ -67,12 +67,16 @@ def world() -> Any:
     return MPI.COMM_WORLD
 
 
-def may_tell() -> bool:
+def may_tell(*, interrupted: bool = False) -> bool:
     """Whether it is this process that tells an error; of several it waits until one before it might have told it.
 
-    A process without a connection to the others leaves it to the first, which has none either, and lets it come first.
+    An `interrupted` one waits too if it is the first: by a signal another may be ending all, which has told why. A
+    process without a connection to the others leaves it to the first, which has none either, and lets it come first.
     """
-    if started() == 1 or rank() == 0:
+    if started() == 1:
+        return True
+    if rank() == 0:
+        time.sleep(PATIENCE if interrupted else 0)
         return True
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # by which the others end this one
     heard = _ended_by_launcher() or _connected()

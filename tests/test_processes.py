@@ -97,7 +97,13 @@ def test_the_first_tells_at_once_and_the_others_after_it(monkeypatch, slept):
     for rank in range(3):
         launched(monkeypatch, 0, 3, rank)
         assert processes.may_tell()
-    assert len(slept) == 2 and 1 < slept[0] < slept[1]
+    assert slept[0] == 0 and 1 < slept[1] < slept[2]
+
+
+def test_the_first_waits_where_a_signal_may_be_anothers_end(monkeypatch, slept):
+    launched(monkeypatch, 0, 3, 0)
+    assert processes.may_tell(interrupted=True)
+    assert slept == [processes.PATIENCE]
 
 
 def test_where_the_launcher_does_not_end_the_others_mpi_does(monkeypatch, slept, connect):

@@ -39,7 +39,7 @@ class Ended(NamedTuple):
 
 def tell_and_end(ends: Sequence[Ended]) -> int:
     """Tell how jobs ended, unless another of several processes does, and end them all; returns the exit code."""
-    if processes.may_tell():
+    if processes.may_tell(interrupted=all(end.code == INTERRUPTED for end in ends)):
         for end in ends:
             end.tell()
     return processes.end_all(min(end.code for end in ends))  # wrong input first: what is interrupted goes on without it

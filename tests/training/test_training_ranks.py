@@ -5,6 +5,7 @@ import pytest
 
 from nnabla_detofa.detection import Detections
 from nnabla_detofa.errors import NumericError
+from nnabla_detofa.signals import Stopped
 from nnabla_detofa.training.measured_stages import assessed, figures, fill, path_table, shared
 from nnabla_detofa.training.step import NotFiniteError
 
@@ -90,6 +91,34 @@ def test_sums_are_the_same_for_one_process_and_two(run, second_process):
     assert alone.dtype == values.dtype
     np.testing.assert_allclose(alone, values, rtol=1e-6)
     np.testing.assert_array_equal(second_process(0.0).processes.sum(values), alone)
+
+
+def test_no_sum_is_a_negative_zero(run, second_process):
+    """Which is another number to the bit, and one process adds nothing to it."""
+    for processes in (run.processes, second_process(0.0).processes):
+        assert not np.signbit(processes.sum(np.array([-0.0]))[0])
+
+
+def test_losses_of_a_step_are_those_of_all_processes(run, second_process):
+    """The other process has 0.5 for each."""
+    path = run.space.largest()
+    before = {name: p.d.copy() for name, p in run.model.get_parameters().items()}
+    alone = run.step(path)
+    for name, p in run.model.get_parameters().items():
+        p.d = before[name]
+    run.step.loader.seek(0)
+    both = second_process(0.5).step(path)
+    assert {"loss"} < set(alone)
+    assert both == {name: pytest.approx((value + 0.5) / 2, rel=1e-6) for name, value in alone.items()}
+
+
+def test_a_session_ends_when_all_have_come_there(run, second_process, monkeypatch):
+    met = []
+    second_process(1.0)
+    monkeypatch.setattr(run.processes._comm.comm, "barrier", lambda: met.append(True))
+    with pytest.raises(Stopped):
+        run.session.end()
+    assert met == [True]
 
 
 def test_a_wish_to_stop_reaches_all_processes(run, second_process):
