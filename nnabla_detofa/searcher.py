@@ -69,6 +69,10 @@ class Searcher(Runner):
         """Say what `run` would do and take; nothing is trained, and the network is of no use afterwards."""
         with closing(self.monitor):
             run = self._run(check_paths=0)
+            if run.options.cost.name == "latency" and run.processes.n > 1:  # each has a folder of its own
+                raise ConfigError(
+                    "a plan of measured latency times the layers in one process: leave mpirun out", key="cost"
+                )
             for line in plan_lines(run, type(self).__name__, run.rehearse(self.algorithm)):
                 run.say(line)
 

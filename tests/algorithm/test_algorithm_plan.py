@@ -124,6 +124,12 @@ def test_a_plan_tells_the_duration_by_the_number_of_processes(command, monkeypat
     assert measured.startswith("1: 96 s, 2: 51 s, ") and "as measured here" in measured
 
 
+def test_a_plan_of_latency_is_one_processs(command, monkeypatch):
+    monkeypatch.setattr(launch_module, "open_device", lambda **_: (Processes(2), NoStreamEvent()))
+    answer = command("plan=true", "cost=latency", "hparams.mini_batch_train=8")
+    assert "latency" in answer.refusal and rows(answer) == []
+
+
 def test_plan_false_is_a_run(command):
     with settled(DetOFASearcher) as done:
         assert command("plan=false").code == 0
