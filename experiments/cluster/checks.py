@@ -131,20 +131,21 @@ def requeue(cluster: Cluster) -> str:
     return f"{restarts[0]}; {went_on}; all {len(again)} results are those of the undisturbed run"
 
 
-def _sweep(cluster: Cluster, log: str, *overrides: str) -> subprocess.Popen:
+def _sweep(cluster: Cluster, name: str, *overrides: str) -> subprocess.Popen:
     launcher = ["hydra/launcher=submitit_slurm", f"hydra.launcher.timeout_min={MINUTES}"]
     launcher += ["hydra.launcher.signal_delay_s=60", "hydra.launcher.max_num_timeout=1", "pruning=flops,none"]
-    return cluster.begin("nnabla_nas", "-c", str(CONFIG), *overrides, "-m", *launcher, log=log)
+    launcher += [f"name={name}", f"hydra.sweep.dir=log/{name}"]
+    return cluster.begin("nnabla_nas", "-c", str(CONFIG), *overrides, "-m", *launcher, log=f"{name}.txt")
 
 
 def sweep(cluster: Cluster) -> str:
     """Two strategies whose time is over before they are done: SLURM says so a minute before, submitit queues again."""
-    process = _sweep(cluster, "sweep.txt", "name=sweep", "hparams.finetune=100")
+    process = _sweep(cluster, "sweep", "hparams.finetune=100")
     shortened: set[str] = set()
 
     def shorten() -> None:
-        for folder in cluster.start.glob("log/.submitit/[0-9]*_[0-9]*"):
-            steps = cluster.start / f"log/sweep-{folder.name[-1]}/checkpoint_finetune"
+        for folder in cluster.start.glob("log/sweep/.submitit/[0-9]*_[0-9]*"):
+            steps = cluster.start / f"log/sweep/sweep-{folder.name[-1]}/checkpoint_finetune"
             if folder.name not in shortened and len(list(steps.glob("[0-9]*"))) > 1:
                 shortened.add(folder.name)
                 cluster.node.ask("scontrol", "update", f"JobId={folder.name}", "EndTime=now+90")
@@ -155,8 +156,8 @@ def sweep(cluster: Cluster) -> str:
     cluster.ended(process, "sweep.txt", meanwhile=shorten)
     said = []
     for number, strategy in enumerate(("flops", "none")):
-        summary = json.loads((cluster.start / f"log/sweep-{number}/summary.json").read_text())
-        (log,) = cluster.start.glob(f"log/.submitit/*_{number}/*_log.out")
+        summary = json.loads((cluster.start / f"log/sweep/sweep-{number}/summary.json").read_text())
+        (log,) = cluster.start.glob(f"log/sweep/.submitit/*_{number}/*_log.out")
         if summary["strategy"] != strategy or not (went_on := cluster.went_on(str(log))):
             raise CheckError(
                 f"sweep-{number} is of {summary['strategy']} and was not queued again: {cluster.tail(log)}"
@@ -167,12 +168,12 @@ def sweep(cluster: Cluster) -> str:
 
 def wrong_setting(cluster: Cluster) -> str:
     """A setting that no job can have: the line of each reaches the user, and the jobs have failed."""
-    process = _sweep(cluster, "wrong.txt", "name=wrong", "hparams.warmup=-1")
+    process = _sweep(cluster, "wrong", "hparams.warmup=-1")
     cluster.ended(process, "wrong.txt", code=2)
     told = [line for line in cluster.tail("wrong.txt").splitlines() if line.startswith("nnabla_detofa: ")]
     if len(told) != 2 or any("hparams.warmup is -1" not in line for line in told):
         raise CheckError(f"instead of a line for each job: {told}")
-    (job,) = {one.name.partition("_")[0] for one in (cluster.start / "log/.submitit").glob("[0-9]*_*")}
+    (job,) = {one.name.partition("_")[0] for one in (cluster.start / "log/wrong/.submitit").glob("[0-9]*_*")}
     cluster.until(lambda: cluster.state(job) not in ("RUNNING", "COMPLETING"), f"the end of job {job}")
     if cluster.state(job) != "FAILED":
         raise CheckError(f"job {job} is {cluster.state(job)}")
