@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from .deploy.description import DESCRIPTION
 from .storage import Kept, Work
 from .storage.files import write_bytes
 from .training import Assessed, Run, assessed, figure_inputs
 
 BEFORE, FILE = "before", "before.npy"
-DESCRIPTION = "detector.json"  # of an exported detector, beside its weights
 
 
 def assess_before(run: Run, inputs: dict[str, Any]) -> Assessed | None:

@@ -42,7 +42,7 @@ GRANTS = {
     "data detection options ranking search_stages space storage supernet tasks training",
     "run_options": "pydantic options host path_filter pruning search space",
     "training": "numpy nnabla h5py hdf5 tqdm precision signals options run_options space storage supernet detection",
-    "finetuning": "numpy storage training",
+    "finetuning": "numpy deploy storage training",
     "filter_stages": "numpy path_filter space storage training",
     "pruning_stages": "numpy filter_stages pruning space storage training",
     "search_stages": "numpy detection filter_stages search space storage supernet training",

@@ -13,6 +13,7 @@ from ..storage.files import read_json
 
 SUMMARY, MANIFEST, RESAMPLED = "summary.json", "stages.json", "resampled.npy"
 TASK = ("dataset", "test.dataset", "test.images", "metric", "cost.name")  # what all runs must have in common
+ALONE = ("before fine-tuning", "the only path")  # the last row of runs of one path, as `search_stages` calls it
 DERIVED = {"digest", "images", "budgets", "cost"}  # of a stage's inputs: follow from data and settings
 SEED = "seed"
 # Stages before the training that they serve, and stages after all training; the others are training.
@@ -170,8 +171,14 @@ def _number(folder: Path) -> tuple[int, str]:
 
 
 def require_same_task(runs: Sequence[FinishedRun]) -> None:
-    """ConfigError for two runs whose AP is not of the same thing."""
+    """ConfigError for two runs whose AP is not of the same thing, or a run whose detector is under no budget."""
     first = runs[0]
+    for run in runs:
+        if (name := run.rows[-1].get("name")) in ALONE:
+            said = (
+                f"{run.folder} trained one path, which stands under no budget: its own report compares it with before"
+            )
+            raise ConfigError(said, key="largest.name", given=name)
     for run in runs[1:]:
         for key in TASK:
             _require_same(key, (first, first.said(key)), (run, run.said(key)))

@@ -10,6 +10,8 @@ from small_runs import BATCHES, LOADER, Command, arrays
 
 from experiments.reliability.run_digest import digest_of
 from nnabla_detofa.detection import paired_difference
+from nnabla_detofa.report.finished_runs import ALONE
+from nnabla_detofa.search_stages import BEFORE, ONLY
 from nnabla_detofa.training.step import PathStep
 
 STAGES = ["before", "finetune", "evaluate", "report", "export", "page"]
@@ -107,6 +109,12 @@ def test_a_stopped_run_ends_as_one_that_was_not(tuned, tune, detectors, interrup
     shutil.rmtree(folder)
     assert tune.run("export", str(tune.folder)).code == 0
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == exported
+
+
+def test_it_is_not_compared_with_searches(tuned, finished):
+    said = tuned[0].run("compare", str(finished[0].folder), str(tuned[0].folder)).refusal
+    assert said.startswith(f"{tuned[0].folder} trained one path")
+    assert ALONE == (BEFORE, ONLY)
 
 
 def test_a_plan_of_it(tune, detectors):
