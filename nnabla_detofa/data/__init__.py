@@ -1,6 +1,6 @@
-"""VOC, COCO, YOLO, image folders, generated digits: data sets, augmentation and batches (4.1). Without NNabla."""
+"""VOC, COCO, YOLO, image folders, generated pictures: data sets, augmentation and batches (4.1). Without NNabla."""
 
-from . import coco, digits, image_folder, voc, yolo
+from . import coco, digits, image_folder, letters, voc, yolo
 from .augment import Augmentation
 from .coco import read_coco
 from .dataset import DetectionDataset, Image, hold_out
@@ -20,6 +20,7 @@ __all__ = [
     "digits",
     "hold_out",
     "image_folder",
+    "letters",
     "read_coco",
     "read_voc",
     "read_yolo",

@@ -15,7 +15,7 @@ from ..detection import GroundTruth, Id
 from ..errors import DataError
 from .flaws import Finding, Findings, Flaw, what_was_lost
 
-HELD_OUT, ORDER, SAMPLE, DIGITS = range(4)  # spawn keys: each use of the seed has a stream of its own
+HELD_OUT, ORDER, SAMPLE, DIGITS, LETTERS = range(5)  # spawn keys: each use of the seed has a stream of its own
 
 
 class Image(NamedTuple):

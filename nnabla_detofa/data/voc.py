@@ -12,6 +12,8 @@ from .dataset_loader import DatasetLoader
 from .dataset_options import NAME, RootOptions
 from .flaws import Findings, Flaw, what_was_lost
 from .images import image_size
+from .letters import LettersOptions
+from .letters import generate as generate_letters
 from .listing import split_suffix
 from .loader import DetectionLoader, LoaderOptions
 from .objects import Sample, Wanted, dataset_of, note_shared
@@ -104,17 +106,19 @@ def _sample(part: Part, found: str, findings: Findings) -> Sample | None:
 class VocOptions(LoaderOptions, RootOptions):
     """`root` holds VOCdevkit (or is it, or holds images with their xml), `train` and `test` list (year, split).
 
-    `generate` has the digits set made below `root` first.
+    `generate` has a set of digits made below `root` first, `letters` one of letters in its place.
     """
 
     where = "dataloader.voc"
     train: Annotated[Sequence[Sequence[Any]], SPLITS] = ((2007, "trainval"),)
     test: Annotated[Sequence[Sequence[Any]], SPLITS] = ((2007, "test"),)
     generate: digits.DigitsOptions | None = None
+    letters: LettersOptions | None = None
 
     def read(self, split: str, classes: Sequence[Any] | None, *, strict: bool = True) -> DetectionDataset:
         """As `read_voc`."""
         root = self.root if self.generate is None else digits.generate(self.root, self.generate)
+        root = root if self.letters is None else generate_letters(self.root, self.letters)
         splits = self.train if split == "train" else self.test
         return read_voc(root, splits, classes=classes, listed_by=self.listed_by(split), strict=strict)
 

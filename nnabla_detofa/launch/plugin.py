@@ -9,7 +9,7 @@ from typing import Any
 
 from ..data import coco, image_folder, voc, yolo
 from ..data.blank_data import blank_loader
-from ..data.digits import generated_aside
+from ..data.generated import generated_aside
 from ..errors import HostError
 from ..host.cpu import repair_launcher
 from ..host.quiet import quiet

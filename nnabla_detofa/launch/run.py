@@ -177,7 +177,7 @@ def _settle_classes(config: dict[str, Any], options: dict[str, Any], loader: Any
 def _settle_image_size(config: dict[str, Any]) -> None:
     """Write a data set's `image_size: [S, S]` as S into the run's identity: it is the same run."""
     for own in config["hparams"].get("identity", {}).get("dataloader", {}).values():
-        for options in filter(None, (own, (own or {}).get("generate"))):
+        for options in filter(None, (own, *((own or {}).get(key) for key in ("generate", "letters")))):
             match options.get("image_size"):
                 case [height, width] if height == width:
                     options["image_size"] = height

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from nnabla_detofa.data import digits, read_voc
+from nnabla_detofa.data import digits, read_voc, scenes
 from nnabla_detofa.data.digits import DigitsOptions, gather, picture
 from nnabla_detofa.data.images import read_image
 from nnabla_detofa.data.voc import DataLoader
@@ -78,7 +78,7 @@ def test_photographs_are_not_stretched(sides):
     rows, columns = np.indices((200, 240))
     photograph, options = np.stack([rows, columns, rows], axis=-1).astype(np.uint8), DigitsOptions(image_size=sides)
     for seed in range(4):
-        made = digits._background([photograph], options, np.random.default_rng(seed))
+        made = scenes.background([photograph], options, np.random.default_rng(seed))
         assert made.shape == (*sides, 3)
         down, across = np.diff(made[..., 0], axis=0).mean(), np.diff(made[..., 1], axis=1).mean()
         assert abs(across) == pytest.approx(down, rel=0.05)

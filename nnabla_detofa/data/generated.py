@@ -1,0 +1,103 @@
+"""Generated sets on disk: complete or not there, each in a folder that is named by a digest of its options."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from ..errors import DataError
+from .scenes import Box
+
+JPEG_QUALITY = 95
+_aside: ContextVar[Path | None] = ContextVar("aside", default=None)  # where sets go that are not to be kept
+
+
+class Picture(NamedTuple):
+    """`pixels` (h, w, 3) uint8 BGR, and the class of what is in each box."""
+
+    pixels: np.ndarray
+    placed: dict[Box, Any]
+
+
+def kept(root: str | Path, kind: str, options: Mapping[str, Any], write: Callable[[Path], None]) -> Path:
+    """The folder below `root` of the set of this `kind` with these `options`; made by `write` if it is not there.
+
+    The folder's name is a digest of the options, so other options never meet this one's files. It is written under
+    another name and renamed when complete: whoever finds it finds all of it, and of two processes the first wins.
+    DataError where it cannot be written, or holds something else.
+    """
+    manifest = json.dumps(options, sort_keys=True, indent=1)
+    root, name = Path(root).expanduser().absolute(), f"{kind}-{hashlib.sha256(manifest.encode()).hexdigest()[:12]}"
+    if (aside := _aside.get()) and not (root / name).is_dir():
+        root = aside
+    if not (root / name).is_dir():
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=root) as unfinished:
+                made = Path(unfinished) / name  # its access is that of any folder; that of `unfinished` is private
+                write(made)
+                (made / "manifest.json").write_text(manifest)
+                try:
+                    made.rename(root / name)
+                except OSError:
+                    if not (root / name).is_dir():  # otherwise another process was first
+                        raise
+        except OSError as error:
+            raise DataError(f"cannot write the {kind} into {root}: {error.strerror}") from error
+    found = root / name / "manifest.json"
+    if not found.is_file() or found.read_text() != manifest:
+        raise DataError(f"{root / name} does not hold the {kind} it is named after; delete it and run again")
+    return root / name
+
+
+@contextmanager
+def generated_aside() -> Iterator[None]:
+    """Sets that are not there yet are written elsewhere inside, and are gone afterwards: a plan keeps nothing."""
+    with tempfile.TemporaryDirectory(prefix="nnabla_detofa_generated_") as folder:
+        token = _aside.set(Path(folder))
+        try:
+            yield
+        finally:
+            _aside.reset(token)
+
+
+def write_devkit(root: Path, pictures: Mapping[str, Iterable[Picture]]) -> None:
+    """A VOCdevkit of VOC2007 with the pictures of each split, which are numbered over all of them."""
+    devkit, number = root / "VOC2007", 0
+    for one in ("Annotations", "ImageSets/Main", "JPEGImages"):
+        (devkit / one).mkdir(parents=True)
+    for split, some in pictures.items():
+        names = []
+        for picture in some:
+            number += 1
+            names.append(f"{number:06d}")
+            (devkit / "JPEGImages" / f"{names[-1]}.jpg").write_bytes(jpeg(picture.pixels))
+            (devkit / "Annotations" / f"{names[-1]}.xml").write_text(_xml(names[-1], picture))
+        (devkit / "ImageSets" / "Main" / f"{split}.txt").write_text("\n".join(names) + "\n")
+
+
+def jpeg(pixels: np.ndarray) -> bytes:
+    """The file of a picture."""
+    return cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
+
+
+def _xml(name: str, picture: Picture) -> str:
+    """The annotation, in VOC's coordinates: pixels counted from 1, the last one included."""
+    height, width = picture.pixels.shape[:2]
+    lines = [
+        f"<annotation><folder>VOC2007</folder><filename>{name}.jpg</filename>",
+        f"<size><width>{width}</width><height>{height}</height><depth>3</depth></size>",
+    ]
+    for (x1, y1, x2, y2), label in picture.placed.items():
+        box = f"<xmin>{x1 + 1}</xmin><ymin>{y1 + 1}</ymin><xmax>{x2}</xmax><ymax>{y2}</ymax>"
+        lines.append(f"<object><name>{label}</name><difficult>0</difficult><bndbox>{box}</bndbox></object>")
+    return "\n".join([*lines, "</annotation>", ""])
