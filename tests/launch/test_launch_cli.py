@@ -16,6 +16,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 from nnabla_detofa.errors import ConfigError, DataError
 from nnabla_detofa.launch import cli, composition
+from nnabla_detofa.launch.arguments import split_arguments
 from nnabla_detofa.signals import STOP
 
 CONFIG = """
@@ -128,7 +129,7 @@ def test_which_file_is_meant(tmp_path):
 
 @pytest.mark.parametrize("arguments", ["-c mine a=1", "a=1 --config mine", "--config=mine a=1", "a=1 -c=mine"])
 def test_ways_to_write_the_option(tmp_path, arguments):
-    assert cli.split_arguments(arguments.split()) == (tmp_path / "start" / "mine.yaml", ["a=1"])
+    assert split_arguments(arguments.split()) == (tmp_path / "start" / "mine.yaml", ["a=1"])
 
 
 def test_help_names_the_shipped_configurations(capfd):
