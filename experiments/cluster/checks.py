@@ -16,6 +16,7 @@ REPOSITORY = Path(__file__).parent.parent.parent
 CONFIG = REPOSITORY / "experiments/reliability/drill.yaml"
 SCRIPT = REPOSITORY / "docs/detofa.sbatch"
 LOOK = 0.2  # seconds between two looks at a run
+SETTLED = 5  # seconds until SLURM takes what the end of a job's script says no longer for its next start's
 MINUTES = 10  # of a job of a sweep; a longer one that is over early is no time-out to submitit
 TWO = ["hparams.mini_batch_train=null"]  # of two processes each takes half of the batch
 
@@ -29,6 +30,7 @@ class Cluster:
 
     def __init__(self, node: OneNode, start: Path, *, patience: float):
         self.node, self.start, self._patience = node, start, patience
+        self._pending: dict[str, float] = {}  # since when
         own = {"PMIX_MCA_psec": "native", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         path = f"{Path(sys.executable).parent}:{node.environment['PATH']}"
         self.environment = {**node.environment, **own, "PATH": path}
@@ -70,8 +72,10 @@ class Cluster:
         return (re.search(r"JobState=(\w+)", self.node.ask("scontrol", "show", "job", job)) or ["", "unknown"])[1]
 
     def hasten(self, job: str) -> None:
-        """A job that is queued again is held back for two minutes: not here."""
-        if self.state(job) == "PENDING":
+        """A job that is queued again is held back for two minutes: here until its processes are gone and told."""
+        if self.state(job) != "PENDING":
+            self._pending.pop(job, None)
+        elif time.monotonic() - self._pending.setdefault(job, time.monotonic()) > SETTLED:
             self.node.ask("scontrol", "update", f"JobId={job}", "StartTime=now")
 
     def over(self, job: str) -> bool:

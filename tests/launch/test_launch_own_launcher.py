@@ -70,6 +70,10 @@ def test_a_script_of_the_hosts_gets_our_configurations(tmp_path, monkeypatch, ca
     assert capfd.readouterr().out == f"--config-dir {cli.SHIPPED} a=1\n"
     start([str(script), "--config-dir=mine"])
     assert capfd.readouterr().out == "--config-dir=mine\n"
+    start([str(script), "a=1", "-m", "b=1,2", "--config-dir=mine"])
+    assert capfd.readouterr().out == "-m --config-dir=mine a=1 b=1,2\n"
+    with pytest.raises(SystemExit, match="--bogus"):
+        start([str(script), "--bogus"])
     for wrong in ([], [str(tmp_path / "nowhere.py")]):
         with pytest.raises(SystemExit, match="usage"):
             start(wrong)
