@@ -199,6 +199,7 @@ class TrainingOptions(Options):
     mini_batch_train: Annotated[int | None, Whole(null=True), "images a forward pass; null: a process's share"]
     batch_size_valid: Annotated[int, Whole(), "read by runners of the host alone"]
     mini_batch_valid: Annotated[int, Whole(), "images a forward pass"]
+    weight_average: Annotated[float, Number(least=0), "last epochs of a stage whose mean weights count; 0: none"] = 0.0
     metric: Annotated[str, Text(), "voc07 (11 points), voc (area), coco; top1 of classifiers"]
     identity: Annotated[dict[str, Any], Keys(), "network, dataloader and optimizer again: what a run is known by"]
     cost: CostOptions

@@ -1,8 +1,8 @@
 """Checkpoints of a training stage: all that decides its future, the last two of them kept.
 
-`checkpoint_<stage>/<step>/` holds the weights with the running BN statistics, the solver's state, and as JSON what the
-trainer hands in: generators, queues, the loader's position, sums of the unfinished epoch. It is written beside, flushed
-and renamed into place; its checksums tell later whether it is whole.
+`checkpoint_<stage>/<step>/` holds the weights with the running BN statistics, the solver's state, the sums of weights
+that are averaged, and as JSON what the trainer hands in: generators, queues, the loader's position, sums of the
+unfinished epoch. It is written beside, flushed and renamed into place; its checksums tell later whether it is whole.
 """
 
 import json
@@ -18,8 +18,9 @@ from ..errors import RunFolderError
 from ..storage.files import damage, read_json, write_folder
 from ..supernet import load_weights, weights_as_bytes
 from .solver_state import load_solver, solver_as_bytes
+from .weight_average import WeightAverage
 
-WEIGHTS, SOLVER, STATE = "weights.h5", "solver.h5", "state.json"
+WEIGHTS, SOLVER, STATE, AVERAGE = "weights.h5", "solver.h5", "state.json", "average.h5"
 KEPT = 2
 PACKAGES = ("nnabla-detofa", "nnabla", "numpy")  # another release of one may change the last digits
 
@@ -31,11 +32,17 @@ class Checkpoints(NamedTuple):
         folder: `checkpoint_<stage>`.
         say: takes a line for the user.
         digest: of the settings of this stage and all before it: a checkpoint of others is refused. None takes any.
+        average: of the weights, where the stage has one: saved, and restored, with the rest.
     """
 
     folder: Path
     say: Callable[[str], None]
     digest: str | None = None
+    average: WeightAverage | None = None
+
+    @property
+    def _files(self) -> tuple[str, ...]:
+        return (WEIGHTS, SOLVER, STATE) if self.average is None else (WEIGHTS, SOLVER, STATE, AVERAGE)
 
     def save(self, step: int, state: dict[str, Any], *, network, solver) -> None:
         """Write the checkpoint of a step, and remove all but the last two whole ones.
@@ -44,11 +51,12 @@ class Checkpoints(NamedTuple):
         """
         place = self.folder / f"{step:09d}"
         if place.exists() or place.is_symlink():
-            if damage(place, (WEIGHTS, SOLVER, STATE)) is None:  # a step has but one state
+            if damage(place, self._files) is None:  # a step has but one state
                 return
             _remove(place)
         record = {"step": step, "digest": self.digest, "versions": _versions(), **state}
-        write_folder(place, as_contents(network, solver, record))
+        averaged = {} if self.average is None else {AVERAGE: self.average.as_bytes()}
+        write_folder(place, {**as_contents(network, solver, record), **averaged})
         places = self._places()
         kept = [one for one in places if one <= place][:KEPT]  # a later one is damaged, or it had been used
         for one in places:
@@ -65,13 +73,15 @@ class Checkpoints(NamedTuple):
             place = self.folder / f"{state['step']:09d}"
             load_weights(network, place / WEIGHTS)
             load_solver(solver, place / SOLVER)
+            if self.average is not None:
+                self.average.load(place / AVERAGE, network.get_parameters())
         return state
 
     def read(self) -> dict[str, Any] | None:
         """The state alone, as `load` returns it."""
         places = self._places()
         for place, before in zip(places, [*places[1:], None], strict=False):
-            damaged = damage(place, (WEIGHTS, SOLVER, STATE))
+            damaged = damage(place, self._files)
             if damaged is None:
                 return self._state(place)
             if before is None:

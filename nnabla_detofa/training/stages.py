@@ -34,22 +34,23 @@ def train(
         begin: called once, where the stage was not begun before, with the weights of the one before it.
         forward: images that pass forward besides, for each that is trained on.
     """
-    rate = rate or schedule(run)
+    rate, average = rate or schedule(run), run.options.weight_average
 
     def go() -> None:
-        run.trainer.train(stage, sampler, first=first, last=last, rate=rate, begin=begin)
+        run.trainer.train(stage, sampler, first=first, last=last, rate=rate, begin=begin, average=average)
 
     def work() -> None:
         go()
         if leaves and run.folder.writes:
             save_weights(run.model, run.folder / leaves)
 
+    averaged = {"weight_average": average} if average else {}
     steps = (last - first) * run.trainer.steps_an_epoch
     batch = run.step.accumulate * run.options.mini_batch_train * run.processes.n
     detail = f"{last - first} epochs, {steps:,} steps of {batch:,} images"
     run.stages.run(
         stage,
-        {**inputs, **sampler_inputs(run), "epochs": [first, last]},
+        {**inputs, **sampler_inputs(run), "epochs": [first, last], **averaged},
         # kept: loads the end, or what a damaged one has lost of it
         Kept([f"checkpoint_{stage}", *([leaves] if leaves else [])], go),
         work,

@@ -16,6 +16,7 @@ from .samplers import PathSampler
 from .schedule import Schedule
 from .session import Session
 from .step import NotFiniteError, PathStep
+from .weight_average import WeightAverage
 
 MOST_NAMES = 32  # of images in a message
 
@@ -66,14 +67,19 @@ class Trainer:
         last: int,
         rate: Schedule,
         begin: Callable[[], None] = lambda: None,
+        average: float = 0.0,
     ) -> None:
         """Train epochs `first` to `last` - 1, one path of the sampler a step.
 
         Goes on from the stage's last checkpoint, or else from the end of the stage that was trained before it in this
-        run: then `begin` is called once. The loader's position follows from the step.
+        run: then `begin` is called once. The loader's position follows from the step. `average`: the epochs at the end
+        over which weights are averaged, at most all; the network is left with their mean, and the next stage goes on
+        from the weights themselves, as the checkpoint has them.
         """
         start, end = first * self.steps_an_epoch, last * self.steps_an_epoch
-        self._checkpoints = checkpoints(self._stages, stage, self._session.say, self._stages.digest(stage))
+        averaged = average and max(1, round(average * self.steps_an_epoch))
+        own = WeightAverage() if averaged else None
+        self._checkpoints = checkpoints(self._stages, stage, self._session.say, self._stages.digest(stage), own)
         self._sampler = sampler
         self._restore(stage, begin, start=start, end=end)
         self._trained = self._checkpoints
@@ -81,11 +87,15 @@ class Trainer:
         with self._session.progress(None, stage, total=end - start, initial=self.n_done - start) as bar:
             while self.n_done < end:
                 self._train_step(stage, rate, bar)
+                if own and self.n_done > end - averaged:
+                    own.add(self._model.get_parameters())
                 stop, due = self._session.processes.any(self._session.stop.asked, self._save_due())
                 if stop or due or self.n_done % self.steps_an_epoch == 0:
                     self._save()
                 if stop:
                     self._session.end()
+        if own:
+            own.put(self._model.get_parameters())
         if to_train:
             share = (self._loader.waited - waited) / (time.monotonic() - since)
             self._session.say(f"{stage}: {share:.1%} of the time went by in waiting for images")
@@ -185,10 +195,14 @@ class Trainer:
 
 
 def checkpoints(
-    stages: Stages, stage: str, say: Callable[[str], None] = lambda _: None, digest: str | None = None
+    stages: Stages,
+    stage: str,
+    say: Callable[[str], None] = lambda _: None,
+    digest: str | None = None,
+    average: WeightAverage | None = None,
 ) -> Checkpoints:
     """Those of a training stage."""
-    return Checkpoints(stages / f"checkpoint_{stage}", say, digest)
+    return Checkpoints(stages / f"checkpoint_{stage}", say, digest, average)
 
 
 def sampler_state(stages: Stages, stage: str) -> dict:
