@@ -1,0 +1,48 @@
+"""Figures of methods over seeds: means, intervals, and differences by pairs of the same seed."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from nnabla_detofa.report.compared_methods import Estimate, students_t
+from nnabla_detofa.report.finished_runs import FinishedRun
+
+Runs = Mapping[str, Mapping[int, FinishedRun]]  # method -> seed -> run
+
+
+def estimate(values: Sequence[Any]) -> Estimate:
+    """Mean over the first axis, with Student's 95 % interval; nan for the ends where there is one value alone."""
+    given = np.asarray(values, float)
+    if len(given) > 1:
+        return students_t(given)
+    mean = given.mean(axis=0) if len(given) else np.full(given.shape[1:], np.nan)
+    return Estimate(mean, *np.full((2, *np.shape(mean)), np.nan))
+
+
+def difference(ours: Mapping[int, Any], theirs: Mapping[int, Any]) -> tuple[Estimate, list[int]]:
+    """Ours minus theirs by pairs of the same seed, and these seeds."""
+    seeds = sorted(ours.keys() & theirs.keys())
+    return estimate([np.asarray(ours[one], float) - np.asarray(theirs[one], float) for one in seeds]), seeds
+
+
+def aps(run: FinishedRun, budgets: Sequence[float]) -> np.ndarray:
+    """AP in points under each budget, their mean, and of the largest path; (budgets + 2,), nan where nothing is
+    affordable, or was searched for."""
+    rows = [run.row_under(budget) for budget in budgets]
+    found = np.array([np.nan if row is None else run.aps[row] for row in rows])
+    return 100 * np.array([*found, found.mean() if len(found) else np.nan, run.aps[-1]])
+
+
+def shown(value: float, low: float = np.nan, high: float = np.nan, *, sign: str = "", digits: int = 2) -> str:
+    """A figure with its interval as a cell."""
+    if np.isnan(value):
+        return "–"
+    ends = "" if np.isnan(low) else f" [{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]"
+    return f"{value:{sign}.{digits}f}{ends}"
+
+
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows, the first the heading, as Markdown."""
+    heading, *others = ["| " + " | ".join(row) + " |" for row in rows]
+    return [heading, "|---" * len(rows[0]) + "|", *others]

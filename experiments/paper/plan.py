@@ -1,0 +1,106 @@
+"""What the paper compares: its methods, the methods of each table and figure, and the scales to run them at."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+
+class Method(NamedTuple):
+    """A name for readers, what it changes of a scale's configuration, and its training in that of OFA's runs."""
+
+    label: str
+    overrides: tuple[str, ...] = ()
+    cost: float = 1.3  # measured paths and filters
+
+
+ALL_PATHS = "pruning.path_ratio=0"
+METHODS = {
+    "detofa": Method("DetOFA"),
+    "ofa": Method("OFA", ("method=ofa",), 1.0),
+    "ofa_ps": Method("OFA, progressive shrinking", ("method=ofa_ps",), 3.0),
+    "compofa": Method("CompOFA*", ("method=compofa",), 1.0),
+    "fullnet": Method("largest path alone", ("method=fullnet",), 1.0),
+    # DetOFA's shares of operations (10 %, then 30 % of the rest) and of paths, thrown out by chance
+    "random": Method(
+        "as much thrown out at random",
+        ("pruning=flops", "pruning.operation_ratio=0.37", "pruning.path_strategy=uniform"),
+    ),
+    "operations_random": Method("operations: FLOPs", ("pruning=flops", ALL_PATHS)),
+    "operations_per_bucket": Method(
+        "operations: FLOPs & score (per bucket)", ("pruning=flops_score_per_bucket", ALL_PATHS)
+    ),
+    "operations_all": Method("operations: FLOPs & score (all)", (ALL_PATHS,)),
+    "paths_random": Method("paths: uniform", ("pruning=none", "pruning.path_strategy=uniform")),
+    "paths_score": Method("paths: score", ("pruning=none",)),
+    "operations_20": Method("r_op 0.2", ("pruning.operation_ratio_per_bucket=0.2",)),
+    "operations_40": Method("r_op 0.4", ("pruning.operation_ratio_per_bucket=0.4",)),
+    "paths_10": Method("r_path 0.1", ("pruning.path_ratio=0.1",)),
+    "paths_40": Method("r_path 0.4", ("pruning.path_ratio=0.4",)),
+}
+# The first of each is what the others are compared with. Labels that differ from a method's own stand beside it.
+EXHIBITS: dict[str, dict[str, str]] = {
+    "table2": {"detofa": ""},
+    "table3": {"ofa_ps": "", "ofa": "", "compofa": "", "detofa": ""},
+    "fig5": {"ofa": "", "detofa": "", "ofa_ps": "", "compofa": "", "fullnet": "", "random": ""},
+    "fig6": {"ofa": "", "detofa": ""},
+    "fig7": {"detofa": ""},
+    "fig8": {
+        **{"ofa": "", "operations_random": "", "operations_per_bucket": "", "operations_all": ""},
+        **{"paths_random": "", "paths_score": ""},
+    },
+    "fig9": {
+        **{"detofa": "r_op 0.3, r_path 0.25", "paths_score": "r_op 0", "operations_20": "", "operations_40": ""},
+        **{"operations_all": "r_path 0", "paths_10": "", "paths_40": ""},
+    },
+}
+
+
+def methods_of(names: list[str]) -> list[str]:
+    """The methods that these tables and figures need, each once."""
+    return list(dict.fromkeys(method for name in names for method in EXHIBITS[name]))
+
+
+class Scale(NamedTuple):
+    """A configuration, what is changed of it for all methods, and the hours that a run of OFA takes: planned until
+    some are measured, and on which machine."""
+
+    config: str
+    hours: float
+    machine: str
+    overrides: tuple[str, ...] = ()
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"++{prefix}{key}={json.dumps(value)}"
+
+
+TINY = {
+    "network.ofa_resnet50_centernet": {
+        "space": {"width_scale": 0.0625, "depths": [0, 1], "widths": [0.65, 1.0]},
+        **{"neck": [8, 8], "head": 8, "head_deviation": None},
+    },
+    "dataloader.voc": {
+        "letters": {"classes": ["A", "O", "X"], "n_train": 60, "n_test": 12, "image_size": 32, "scale": [0.35, 0.6]},
+        **{"image_size": 32, "held_out": 16, "workers": 0},
+    },
+    "hparams": {"batch_size_train": 16, "mini_batch_valid": 8, "warmup": 1, "finetune": 1},
+    "path_filter": {
+        **{"paths_per_bucket": 4, "bn_images": 8, "validation_images": 8, "evaluation_bn_images": 8, "folds": 2},
+        "network": {"dim": 8, "heads": 2, "layers": 1, "hidden": 8},
+        "fit": {"epochs": 2},
+    },
+    "pruning": {"paths_per_operation": 5, "paths_per_threshold": 50},
+    "search": {"generations": 3, "population": 10},
+    "args": {"context": "cpu"},
+}
+# the paper's GPU days of OFA without progressive shrinking (Table 3)
+SCALES = {
+    "mini": Scale("detofa_letters", 0.15, "two CPU cores, planned"),
+    "voc": Scale("detofa_voc", 24 * 0.383, "one V100, the paper's Table 3"),
+    "coco": Scale("detofa_coco", 24 * 4.804, "one A100, the paper's Table 3"),
+    "tiny": Scale("detofa_letters", 0.01, "for tests: its figures mean nothing", tuple(_flat(TINY))),
+}
