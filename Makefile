@@ -22,7 +22,7 @@ CONTEXT ?= cudnn
 KILLS ?= 20
 CASES ?= ../shared/cases
 
-.PHONY: help venv demo test test-gpu test-host test-slurm drill cases lint bench reference
+.PHONY: help venv demo paper test test-gpu test-host test-slurm drill cases lint bench reference
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1  \t\2/p' Makefile
@@ -31,6 +31,9 @@ venv: .venv/stamp  ## .venv with everything for running and testing; again only 
 
 demo: venv  ## the whole method on generated pictures, in minutes and without a GPU; results in log/
 	$(BIN)/nnabla_nas -c conf/detofa_demo.yaml
+
+paper: venv  ## the paper's tables and figures in miniature: hours, and goes on; ARGS='--list'; experiments/results/paper-mini/
+	$(BIN)/python -m experiments.paper all --scale mini --seeds 5 $(ARGS)
 
 test: lint  ## lint and all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile

@@ -8,6 +8,7 @@ Exit code 0 where all runs are there, 2 for wrong input, 75 where it was interru
 
 import argparse
 import csv
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -63,6 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DetOFAError as error:
         print(f"paper: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return os.EX_TEMPFAIL
     return code
 
 

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from nnabla_detofa.errors import RunFolderError
 from nnabla_detofa.launch.composition import compose, plain_part
 from nnabla_detofa.report.finished_runs import FinishedRun
+from nnabla_detofa.signals import handled_by
 from nnabla_detofa.storage.files import read_json, write_folder, write_json
 from nnabla_detofa.storage.manifest import MANIFEST, read_manifest, write_manifest
 
@@ -134,7 +135,7 @@ class Store:
         command = [sys.executable, "-m", "nnabla_detofa.cli", "-c", SCALES[planned.job.scale].config]
         command += [*planned.job.arguments, f"name={planned.name}"]
         with (folder / "said.txt").open("a") as said:  # bars and refusals are on stderr
-            code = subprocess.run(command, stdout=said, cwd=self.log.parent, check=False).returncode
+            code = _follow(command, stdout=said, cwd=self.log.parent)
         if code == 0:
             self.keep(planned, folder)
         return code
@@ -187,6 +188,15 @@ class Store:
             raise RunFolderError(f"the results of {folder} are {size:,} bytes, more than {MOST_BYTES:,} to be kept")
         self.folder.mkdir(parents=True, exist_ok=True)
         write_folder(self.folder / planned.job.name, contents, replaces=True)
+
+
+def _follow(command: Sequence[str], **options: Any) -> int:
+    """Exit code of a command that gets the signals that come here, and so saves before it ends."""
+    with (
+        subprocess.Popen(command, start_new_session=True, **options) as child,
+        handled_by(lambda number, _: child.send_signal(number)),
+    ):
+        return child.wait()
 
 
 def planned_jobs(scale: str, methods: Sequence[str], seeds: int, overrides: Sequence[str]) -> list[Planned]:

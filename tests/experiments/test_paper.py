@@ -1,0 +1,199 @@
+"""The paper's tables and figures: runs are made once, share what they can, and their differences are by pairs."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from experiments.paper import __main__ as paper
+from experiments.paper import runs as paper_runs
+from experiments.paper.estimates import aps, difference, estimate
+from experiments.paper.plan import EXHIBITS, METHODS, SCALES, methods_of
+from experiments.paper.runs import ABOUT, FILTER, WARMUP, Job, Pace, Planned, Store, make_all, planned_jobs
+from nnabla_detofa.errors import RunFolderError
+from nnabla_detofa.storage.files import read_json
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def planned(method, seed=0, *overrides):
+    return Planned(Job("tiny", method, seed, overrides))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder where DetOFA's and OFA's first runs are done, the second from the warm-up of the first."""
+    folder = tmp_path_factory.mktemp("paper")
+    store = Store(folder / "runs", folder / "log")
+    for method in ("detofa", "ofa"):
+        assert store.make(planned(method)) == 0
+    return folder
+
+
+@pytest.fixture
+def store(place, tmp_path):
+    """Of the kept results there, and no run folders."""
+    shutil.copytree(place / "runs", tmp_path / "runs")
+    return Store(tmp_path / "runs", tmp_path / "log")
+
+
+def put(store, one, *, ap=0.0):
+    """Kept results of a job, as if it were done: another run's with other AP."""
+    source = store.folder / ("ofa-seed0" if one.job.method == "ofa" else "detofa-seed0")
+    folder = store.folder / one.job.name
+    if folder != source:
+        shutil.copytree(source, folder)
+    about, summary = (read_json(folder / name) for name in (ABOUT, "summary.json"))
+    (folder / ABOUT).write_text(json.dumps({**about, "digest": one.digest}))
+    for row in (*summary["pareto"], summary["largest"]):
+        row["ap"] += ap
+    (folder / "summary.json").write_text(json.dumps({**summary, "seed": one.job.seed}))
+
+
+def test_methods_that_prune_share_the_first_stages():
+    first = {method: planned(method).first_stages for method in METHODS}
+    shared = {method for method in METHODS if first[method][WARMUP] == first["detofa"][WARMUP]}
+    assert shared == set(METHODS) - {"ofa_ps", "compofa", "fullnet"}
+    alike = {method for method in METHODS if first[method].get(FILTER) == first["detofa"][FILTER]}
+    assert alike == shared - {"ofa"}
+    assert planned("detofa", 1).first_stages[WARMUP] != first["detofa"][WARMUP]
+    assert [*first["detofa"]] == [FILTER, WARMUP]  # the most first
+    assert len({planned(method).digest for method in METHODS}) == len(METHODS)
+
+
+def test_what_decides_no_figure_is_not_in_the_digest(monkeypatch):
+    one = planned("ofa").digest
+    assert planned("ofa", 0, "dataloader.voc.root=/elsewhere", "dataloader.voc.workers=3").digest == one
+    assert planned("ofa", 0, "hparams.finetune=2").digest != one
+    monkeypatch.setattr(paper_runs, "version", lambda _: "99")
+    assert planned("ofa").digest != one
+
+
+def test_a_finished_run_is_kept_small_and_not_done_again(place, monkeypatch):
+    store = Store(place / "runs", place / "log")
+    for method in ("detofa", "ofa"):
+        assert store.state(planned(method)) == "done"
+        files = [*(place / "runs" / f"{method}-seed0").iterdir()]
+        assert sum(one.stat().st_size for one in files) < 100_000
+        assert {one.suffix for one in files} == {".json", ".csv"}
+    monkeypatch.setattr(subprocess, "Popen", None)
+    assert make_all(store, [planned("detofa"), planned("ofa")], lambda _: None) == 0
+
+
+def test_a_run_that_begins_with_anothers_warm_up_ends_as_one_that_does_not(place, tmp_path):
+    said = next((place / "log").glob("*-ofa-*/said.txt")).read_text()
+    assert "warmup: kept" in said and "finetune: done" in said
+    alone = Store(tmp_path / "runs", tmp_path / "log")
+    assert alone.make(planned("ofa")) == 0
+    assert "warmup: done" in next((tmp_path / "log").glob("*/said.txt")).read_text()
+    for name in ("pareto.csv", "paths_final.csv", "detectors.json"):
+        ours, theirs = ((one / "runs/ofa-seed0" / name).read_bytes() for one in (place, tmp_path))
+        assert ours == theirs
+
+
+def test_other_settings_make_a_run_stale_and_another_folder(store):
+    longer = planned("ofa", 0, "hparams.finetune=2")
+    assert [store.state(one) for one in (planned("ofa"), longer, planned("ofa", 1))] == ["done", "stale", "missing"]
+    assert longer.name != planned("ofa").name and longer.job.name == planned("ofa").job.name
+
+
+def test_what_is_missing_is_listed_with_the_hours(store):
+    jobs = planned_jobs("tiny", ["detofa", "ofa"], 2, [])
+    assert [one.job.name for one in jobs] == ["detofa-seed0", "ofa-seed0", "detofa-seed1", "ofa-seed1"]
+    pace = Pace(store, jobs)
+    took = sum(store.hours(one) for one in jobs[:2])
+    assert pace.measured and pace.hours(jobs[2:]) == pytest.approx(took)
+    assert Pace(store, jobs[3:]).hours(jobs[3:]) == SCALES["tiny"].hours
+    *rows, last = paper.listed(store, jobs)
+    assert [row.split() for row in rows[1:]] == [["detofa", "1", "0", "1", "1"], ["ofa", "1", "0", "1", "1"]]
+    assert last.startswith("2 runs to do, ")
+
+
+def test_the_code_of_a_run_that_fails_is_handed_on_and_the_next_is_not_begun(store, monkeypatch):
+    begun = []
+    monkeypatch.setattr(store, "make", lambda one: begun.append(one.job.name) or 75)
+    assert make_all(store, planned_jobs("tiny", ["detofa", "ofa"], 3, []), lambda _: None) == 75
+    assert begun == ["detofa-seed1"]
+
+
+def test_results_that_are_not_small_are_refused(place, monkeypatch):
+    store = Store(place / "other", place / "log")
+    monkeypatch.setattr(paper_runs, "MOST_BYTES", 1000)
+    one = planned("ofa")
+    with pytest.raises(RunFolderError, match="1,000"):
+        store.keep(one, place / "log" / one.name)
+    assert store.state(one) == "missing"
+
+
+def test_intervals_and_differences_by_pairs():
+    rng = np.random.default_rng(0)
+    shared, theirs = rng.normal(size=(6, 3)), rng.normal(size=(6, 3))
+    ours = {seed: 10 * shared[seed] + 1 for seed in range(5)}
+    others = {seed: 10 * shared[seed] + theirs[seed] for seed in range(1, 6)}
+    found, seeds = difference(ours, others)
+    paired = stats.ttest_rel([ours[one] for one in seeds], [others[one] for one in seeds])
+    assert seeds == [1, 2, 3, 4]
+    np.testing.assert_allclose(found.low, paired.confidence_interval().low)
+    np.testing.assert_allclose(found.high, paired.confidence_interval().high)
+    one = estimate([[1.0, 2.0]])
+    assert one.value.tolist() == [1, 2] and np.isnan(one.low).all()
+    assert np.isnan(estimate(np.empty((0, 2))).value).all()
+
+
+def test_every_exhibit_from_one_run_of_each_method(store):
+    jobs = planned_jobs("tiny", methods_of([*EXHIBITS]), 1, [])
+    for one in jobs:
+        put(store, one)
+    out = store.folder.parent
+    for name in EXHIBITS:
+        assert paper.write_page(store, jobs, name, out).endswith(f"of {len(EXHIBITS[name])} runs")
+        assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        page = (out / f"{name}.md").read_text()
+        assert f"({name}.png)" in page and "Missing" not in page
+        assert len((out / f"{name}.csv").read_text().splitlines()) > 3
+    for label in (METHODS[method].label for method in EXHIBITS["fig5"]):
+        assert f"| {label} |" in (out / "fig5.md").read_text()
+
+
+def test_a_page_tells_gains_by_pairs_and_what_is_missing(store):
+    jobs = planned_jobs("tiny", ["ofa", "detofa"], 3, [])
+    for one in jobs:
+        if one.job.name != "detofa-seed2":
+            put(store, one, ap=0.1 * one.job.seed + (one.job.method == "detofa") * 0.05 * (1 + one.job.seed))
+    paper.write_page(store, jobs, "fig5", store.folder.parent)
+    page = (store.folder.parent / "fig5.md").read_text()
+    assert "- DetOFA: seed 2\n" in page
+    budgets = store.run(jobs[0]).budgets
+    ours, theirs = ({i: aps(store.run(jobs[2 * i + j]), budgets) for i in range(2)} for j in (1, 0))
+    gain, _ = difference(ours, theirs)
+    row = next(line for line in page.splitlines() if line.startswith("| DetOFA | 2 | ") and "+" in line)
+    assert f"{gain.value[-1]:+.2f} [" in row
+
+
+def test_no_page_without_the_method_that_is_compared_with(store):
+    shutil.rmtree(store.folder / "ofa-seed0")
+    jobs = planned_jobs("tiny", ["ofa", "detofa"], 1, [])
+    assert "no page" in paper.write_page(store, jobs, "fig5", store.folder.parent)
+    assert not [*store.folder.parent.glob("fig5.*")]
+
+
+def test_the_command(place, tmp_path):
+    """In a process of its own: what is there is found, and wrong input is a line."""
+    shutil.copytree(place / "runs", tmp_path / "runs")
+    command = [sys.executable, "-m", "experiments.paper", "fig6", "--scale", "tiny", "--seeds", "1"]
+
+    def run(*more):
+        return subprocess.run(
+            [*command, "--out", str(tmp_path / "runs"), *more], capture_output=True, text=True, cwd=REPOSITORY
+        )
+
+    done = run()
+    assert done.returncode == 0 and "fig6" in done.stdout
+    assert {one.name for one in tmp_path.glob("fig6.*")} == {"fig6.csv", "fig6.md", "fig6.png"}
+    wrong = run("hparams.finetun=3")
+    assert wrong.returncode == 2 and wrong.stderr.splitlines()[-1].startswith("paper: ")
