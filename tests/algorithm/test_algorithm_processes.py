@@ -11,10 +11,14 @@ from nnabla_detofa.report.curves import read_curves
 
 SIX = {**TINY, "hparams": {**TINY["hparams"], "batch_size_train": 24, "mini_batch_train": 4, "finetune": 3}}
 BY_STEP = {**SIX, "args": {**TINY["args"], "checkpoint_steps": 1}}
+BY_STEP |= {
+    "path_filter": {**TINY["path_filter"], "second_measurement": False},
+    "search": {"generations": 1, "population": 5},
+}
 ROUNDING = 5e-5  # of weights whose largest is near 1, after steps of 3e-3: Adam divides by small numbers
 TRAINED = ["checkpoint_finetune", "weights.h5"]
 MEASURED = ["paths_warmup.csv", "path_filter_warmup.h5", "pruned_space.json", "operations.csv", "thresholds.json"]
-MEASURED += ["paths_final.csv", "path_filter_final.h5", "paths_final_again.csv", "filter_quality.json"]
+MEASURED += ["paths_final.csv", "path_filter_final.h5", "filter_quality.json"]
 MEASURED += ["search.json", "winners.csv", "detectors.json", "resampled.npy", "statistics.h5"]
 DIES = """
 import os, signal, sys
