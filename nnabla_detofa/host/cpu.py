@@ -2,7 +2,7 @@
 
 Its launcher ends the process where that extension cannot be imported, though it takes no more from it than an event to
 wait for, and asks a context for the number of its device. A CPU has nothing to wait for and no number, so there the
-launcher is imported with an event that says so and contexts of number 0.
+launcher is imported with an event that says so, contexts of number 0, and a communicator that CPUs have too.
 """
 
 import importlib
@@ -12,6 +12,7 @@ from typing import Any
 
 from nnabla.ext_utils import get_extension_context
 
+from .communicator import open_communicator
 from .cuda_libraries import NVIDIA_DRIVER, extension, find
 
 LAUNCHER, CUDA = "nnabla_nas.utils.cli.cli", "nnabla_ext.cuda"
@@ -42,6 +43,9 @@ def repair_launcher() -> None:
     finally:
         del sys.modules[CUDA]
     launcher.get_extension_context = _numbered_context
+    launcher.CommunicatorWrapper = (
+        open_communicator  # nnabla's own has several processes on CUDA alone
+    )
 
 
 def _numbered_context(name: str, *, device_id: str, **options: Any) -> Any:

@@ -6,9 +6,11 @@ configurations are added to its own unless --config-dir names others.
 
 import runpy
 import sys
+import traceback
 from importlib.resources import files
 from pathlib import Path
 
+from .. import processes
 from ..errors import ConfigError
 from ..host.cuda_libraries import loaded
 from .overrides import options_first
@@ -27,8 +29,14 @@ def start(arguments: list[str]) -> None:
     given = any(one.partition("=")[0] in ("--config-dir", "-cd") for one in options)
     own = [] if given else ["--config-dir", str(files("nnabla_detofa.conf"))]
     sys.argv = [arguments[0], *own, *options, *overrides]
-    with loaded():  # it imports the CUDA extension
-        runpy.run_path(arguments[0], run_name="__main__")
+    try:
+        with loaded():  # it imports the CUDA extension
+            runpy.run_path(arguments[0], run_name="__main__")
+    except Exception:
+        if processes.started() > 1:  # the others would wait for this one
+            traceback.print_exc()
+            processes.end_all(1)
+        raise
 
 
 if __name__ == "__main__":

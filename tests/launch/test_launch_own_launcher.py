@@ -8,6 +8,8 @@ from nnabla_nas import runner
 from omegaconf import OmegaConf
 
 import nnabla_detofa
+from nnabla_detofa import processes
+from nnabla_detofa.host.communicator import open_communicator
 from nnabla_detofa.launch import cli
 from nnabla_detofa.launch.__main__ import start
 
@@ -60,6 +62,26 @@ def test_both_launchers_build_the_same_runner(ran, host_launch, monkeypatch):
         len(theirs.dataloader[part]) for part in ("train", "valid", "test")
     ]
     assert ours.hparams == theirs.hparams
+
+
+@pytest.mark.usefixtures("host_launch")
+def test_the_hosts_launcher_has_processes_on_a_cpu():
+    from nnabla_nas.utils.cli import cli as host
+
+    assert host.CommunicatorWrapper is open_communicator
+
+
+def test_a_process_of_the_hosts_that_fails_ends_all(tmp_path, monkeypatch):
+    script = tmp_path / "main.py"
+    script.write_text("raise ArithmeticError")
+    ended = []
+    monkeypatch.setattr(sys, "argv", ["python"])
+    monkeypatch.setattr(processes, "end_all", ended.append)
+    for n in (1, 2):
+        monkeypatch.setattr(processes, "started", lambda n=n: n)
+        with pytest.raises(ArithmeticError):
+            start([str(script)])
+    assert ended == [1]
 
 
 def test_a_script_of_the_hosts_gets_our_configurations(tmp_path, monkeypatch, capfd):
