@@ -22,6 +22,7 @@ PAPER = {
     "the paper's filter": (None, None, (0.930, 0.870, 0.224)),
 }
 MAIN = "with main effects"  # an addition: the paper's, from a start by ridge regression
+YARDSTICKS = ("ridge regression", "FLOPs")
 FIGURES = ("accuracy", "precision", "recall_over_all", "kendall_tau")
 
 
@@ -29,7 +30,7 @@ def ablation(runs: Runs, labels: Mapping[str, str]) -> Exhibit:  # noqa: ARG001
     """Metrics of each filter by cross-validation on the measured paths of every run, on other images if there are."""
     ((_, own),) = runs.items()
     found = {seed: rank(run) for seed, run in own.items()}
-    names = [*next(iter(found.values()))["other_images"]]
+    names = (*PAPER, MAIN, *YARDSTICKS)
     titles = ("accuracy", "precision", "recall over all", "Kendall tau")
     cells = [["weakest 25 %, on other images", "seeds", *titles, "the paper's", "tau minus FLOPs"]]
     rows, quality = [], {images: {} for images in ("other_images", "same_images")}
@@ -67,7 +68,7 @@ def rank(run: FinishedRun) -> dict[str, dict[str, Any]]:
         for images, rows in found.items():
             figures_of = judged.get(images, judged["same_images"])
             rows[name] = figures_of["path filter"]
-            rows |= {other: figures_of[other] for other in ("FLOPs", "ridge regression")}
+            rows |= {other: figures_of[other] for other in YARDSTICKS}
     return found
 
 

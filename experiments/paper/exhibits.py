@@ -103,7 +103,7 @@ def path_losses(runs: Runs, labels: Mapping[str, str]) -> Exhibit:
     drawn = {labels[method]: np.concatenate([*own.values()])[:, 1:].T for method, own in tables.items()}
     own = {"edges": [budget / 1e6 for budget in run.budgets], "cost": millions(run.said("cost.name"))[1]}
     shown_tables = {name: (cost / 1e6, loss) for name, (cost, loss) in drawn.items()}
-    return Exhibit(rows, table(cells), figures.path_losses(shown_tables, **own))
+    return Exhibit(rows, table(cells), figures.path_losses(shown_tables, one_scale=True, **own))
 
 
 def _measured(run: FinishedRun) -> np.ndarray:

@@ -89,7 +89,7 @@ TINY = {
     },
     "hparams": {"batch_size_train": 16, "mini_batch_valid": 8, "warmup": 1, "finetune": 1},
     "path_filter": {
-        **{"paths_per_bucket": 4, "bn_images": 8, "validation_images": 8, "evaluation_bn_images": 8, "folds": 2},
+        **{"paths_per_bucket": 8, "bn_images": 8, "validation_images": 8, "evaluation_bn_images": 8, "folds": 2},
         "network": {"dim": 8, "heads": 2, "layers": 1, "hidden": 8},
         "fit": {"epochs": 2},
     },

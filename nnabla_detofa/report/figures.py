@@ -128,13 +128,19 @@ def operation_scores(operations: Sequence[Mapping[str, str]]) -> Figure:
 
 
 def path_losses(
-    tables: Mapping[str, tuple[np.ndarray, np.ndarray]], *, edges: Sequence[float], cost: str, value: str = "loss"
+    tables: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    *,
+    edges: Sequence[float],
+    cost: str,
+    value: str = "loss",
+    one_scale: bool = False,
 ) -> Figure:
     """Losses of measured paths by cost, with the edges of the buckets (Fig. 6).
 
-    `tables` has for each name (n,) costs, in the axis' units as the `edges` are, and (n,) losses.
+    `tables` has for each name (n,) costs, in the axis' units as the `edges` are, and (n,) losses, which are all on
+    `one_scale` where they are to be compared.
     """
-    figure, all_axes = _figure(2.2 * len(tables) + 0.4, len(tables), sharex=True)
+    figure, all_axes = _figure(2.2 * len(tables) + 0.4, len(tables), sharex=True, sharey=one_scale)
     for axes, (name, (costs, losses)), color in zip(np.atleast_1d(all_axes), tables.items(), _colors(), strict=False):
         for edge in edges:
             axes.axvline(edge, color="0.8", linewidth=1, zorder=0)

@@ -1,9 +1,13 @@
 """The paper's tables and figures: runs are made once, share what they can, and their differences are by pairs."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -121,6 +125,24 @@ def test_the_code_of_a_run_that_fails_is_handed_on_and_the_next_is_not_begun(sto
     assert begun == ["detofa-seed1"]
 
 
+def test_a_signal_reaches_the_run_which_says_how_it_ended(tmp_path):
+    ready = tmp_path / "ready"
+    child = (
+        "import signal, sys, time, pathlib\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(75))\n"
+        f"pathlib.Path({str(ready)!r}).touch()\ntime.sleep(60)"
+    )
+
+    def ask():
+        while not ready.exists():
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    assert paper_runs._follow([sys.executable, "-c", child]) == 75
+    asking.join()
+
+
 def test_results_that_are_not_small_are_refused(place, monkeypatch):
     store = Store(place / "other", place / "log")
     monkeypatch.setattr(paper_runs, "MOST_BYTES", 1000)
@@ -156,6 +178,7 @@ def test_every_exhibit_from_one_run_of_each_method(store):
         page = (out / f"{name}.md").read_text()
         assert f"({name}.png)" in page and "Missing" not in page
         assert len((out / f"{name}.csv").read_text().splitlines()) > 3
+    assert "| FLOPs | 1 | –" not in (out / "table2.md").read_text()
     for label in (METHODS[method].label for method in EXHIBITS["fig5"]):
         assert f"| {label} |" in (out / "fig5.md").read_text()
 

@@ -118,3 +118,19 @@ def test_equal_figures_are_equal_pictures(points):
     assert first == second
     kind, _, content = first.partition(",")
     assert kind == "data:image/svg+xml;base64" and b"</svg>" in base64.b64decode(content)
+
+
+def test_seconds_stand_behind_each_other():
+    figure = figures.stacked_seconds({"a": {"one": 1.0, "two": 2.0}, "b": {"two": 4.0}})
+    (axes,) = figure.axes
+    bars = [[(bar.get_x(), bar.get_width()) for bar in part] for part in axes.containers]
+    assert bars == [[(0, 1), (0, 0)], [(1, 2), (0, 4)]]
+    assert labels(figure) == ["one", "two"] and [one.get_text() for one in axes.get_yticklabels()] == ["a", "b"]
+
+
+@pytest.mark.parametrize("one_scale", [False, True])
+def test_losses_that_are_to_be_compared_are_on_one_scale(one_scale):
+    tables = {name: (np.arange(3.0), loss + np.arange(3.0)) for name, loss in (("a", 0.0), ("b", 10.0))}
+    figure = figures.path_losses(tables, edges=[1.0], cost="ms", one_scale=one_scale)
+    first, second = (axes.get_ylim() for axes in figure.axes)
+    assert (first == second) == one_scale
