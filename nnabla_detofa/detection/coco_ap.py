@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from ..errors import DataError, is_number
 from .boxes import Detections, check_arrays, check_labels
+from .coco_evaluation import Evaluation
 from .coco_file import Id, as_flag, as_id, bbox_of, id_order, is_bbox, is_id, read_instances
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
@@ -48,7 +48,7 @@ def evaluated(
     image_ids: Iterable[Id] | None = None,
     category_ids: Iterable[Id | None] | None = None,
     any_size: bool = False,
-) -> tuple[COCOeval, "_Ids"]:
+) -> tuple[Evaluation, "_Ids"]:
     """Detections matched with objects as `coco_ap` says, of every range of sizes or of `any_size` alone, and the
     numbers that images and categories have in it."""
     file, images = Path(annotation_file), None if image_ids is None else tuple(map(as_id, image_ids))
@@ -59,7 +59,7 @@ def evaluated(
     ids = truth.ids
     results = list(_results(detections, ids))
     with contextlib.redirect_stdout(io.StringIO()):
-        evaluation = COCOeval(ids.indexed(truth.objects), ids.indexed(results), iouType="bbox")
+        evaluation = Evaluation(ids.indexed(truth.objects), ids.indexed(results), iouType="bbox")
         evaluation.params.imgIds = truth.images
         evaluation.params.catIds = truth.categories
         if any_size:

@@ -10,7 +10,6 @@ from ..detection import (
     Detections,
     JudgedDetections,
     Peaks,
-    coco_ap,
     decode,
     judge_coco,
     judge_voc,
@@ -43,9 +42,14 @@ def voc_metric(interpolation: str) -> Callable[[Detections, Any], float]:
 
 
 def coco_metric(detections: Detections, dataset) -> float:
-    """COCO's AP, IoU .5 to .95."""
+    """COCO's AP, IoU .5 to .95, without the other eleven figures that `coco_ap` takes most of its time for."""
+    judged = _judged_by_coco(detections, dataset)
+    return float(np.minimum(judged.figure(np.ones((1, judged.n_images), int))[0], 1))  # sums round
+
+
+def _judged_by_coco(detections: Detections, dataset) -> JudgedDetections:
     ids = _ids(dataset)
-    return float(coco_ap(to_coco(detections, *ids.values()), dataset.annotation_file, **ids)["AP"])
+    return judge_coco(to_coco(detections, *ids.values()), dataset.annotation_file, **ids)
 
 
 def _ids(dataset) -> dict[str, Any]:
@@ -138,8 +142,7 @@ class CenterNet(Task):
         """Which of them are right; as for `figure_of`."""
         dataset = loader.dataset
         if metric == COCO:
-            ids = _ids(dataset)
-            return judge_coco(to_coco(answers, *ids.values()), dataset.annotation_file, **ids)
+            return _judged_by_coco(answers, dataset)
         sizes = {"n_images": len(dataset), "n_classes": len(dataset.classes)}
         return judge_voc(answers, dataset.ground_truth(), interpolation=INTERPOLATIONS[metric], **sizes)
 
