@@ -7,32 +7,39 @@ import argparse
 import sys
 import time
 
-from .growth import CURVES
-from .report import state, table, write
+from .growth import CURVES, Curve
+from .report import growth, state, table, write
 from .rows import ROWS, Row
+from .waiting import WAITING
+
+ALL = {**ROWS, **WAITING, **CURVES}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__.splitlines()[0])
-    parser.add_argument("--only", nargs="+", choices=ROWS, metavar="ROW", help=f"of {', '.join(ROWS)}")
+    parser.add_argument("--only", nargs="+", choices=ALL, metavar="ROW", help=f"of {', '.join(ALL)}")
     parser.add_argument("--quick", action="store_true", help="few repetitions: does everything run?")
     parser.add_argument("--no-growth", action="store_true", help="no tables of how our times grow")
     options = parser.parse_args()
     rows: dict[str, Row] = {}
+    curves: dict[str, Curve] = {}
     failed, begin = False, state()
-    for name in options.only or ROWS:
+    for name in options.only or [name for name in ALL if not (options.no_growth and name in CURVES)]:
         start = time.perf_counter()
         try:
-            rows[name] = ROWS[name](options.quick)
+            if name in CURVES:
+                curves[name] = CURVES[name](1 if options.quick else 5)
+            else:
+                rows[name] = (ROWS | WAITING)[name](options.quick)
         except RuntimeError as error:
             print(f"{name}: {error}", file=sys.stderr)
             failed = True
             continue
-        print(f"{table({name: rows[name]})[-1]}  ({time.perf_counter() - start:.0f} s)", flush=True)
-    curves = [] if options.only or options.no_growth else [curve(2 if options.quick else 5) for curve in CURVES]
+        lines = growth({name: curves[name]})[2:] if name in curves else table({name: rows[name]})[2:]
+        print("\n".join(lines) + f"  ({time.perf_counter() - start:.0f} s)", flush=True)
     if options.quick:
         print("quick figures are not kept")
-    elif rows:
+    elif rows or curves:
         print(write(rows, curves, f" ARGS='--only {' '.join(options.only)}'" if options.only else "", start=begin))
     return int(failed)
 

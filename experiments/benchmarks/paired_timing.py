@@ -13,6 +13,8 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[2]
 PYTHONS = {"ours": sys.executable, "peers": str(ROOT / ".venv-peers" / "bin" / "python")}  # by `make bench`
 
+PATIENCE = 20  # seconds
+
 
 class Workload(NamedTuple):
     """The work of one side: MODULE.NAME(**options) of this folder, in the environment `python` ("ours" or "peers").
@@ -27,6 +29,15 @@ class Workload(NamedTuple):
     python: str = "ours"
     blas_threads: int = 1
     one_core: bool = False
+
+
+class Measured(NamedTuple):
+    """A run: wall and CPU seconds per unit of work, and megabytes, at most and left, more than its imports took."""
+
+    seconds: float
+    cpu: float
+    peak: float
+    resident: float
 
 
 class Running:
@@ -63,12 +74,13 @@ class Running:
         """Returns when the task is built."""
         self._read()
 
-    def run(self) -> float:
-        """Seconds per unit of work of one more run."""
+    def run(self) -> Measured:
+        """One more run."""
         self._process.stdin.write("run\n")
         self._process.stdin.flush()
         answer = self._read()
-        return answer["seconds"] / answer["work"]
+        work = answer["work"]
+        return Measured(answer["seconds"] / work, answer["cpu"] / work, answer["peak"], answer["resident"])
 
     def _read(self) -> dict:
         line = self._process.stdout.readline()
@@ -82,8 +94,11 @@ class Running:
     def close(self) -> None:
         """End the process."""
         self._process.stdin.close()
-        self._process.terminate()
-        self._process.wait()
+        try:
+            self._process.wait(PATIENCE)  # it removes its files
+        except subprocess.TimeoutExpired:
+            self._process.terminate()
+            self._process.wait()
         self._process.stdout.close()
         self._errors.close()
 
@@ -93,7 +108,12 @@ def _keep_to_one_core() -> None:
 
 
 def alternate(tasks: Sequence[Workload], repetitions: int, *, warm_up: int = 1) -> list[float]:
-    """Median seconds per unit of work of each task; the tasks take turns, and `warm_up` rounds do not count."""
+    """Median seconds per unit of work of each task, as `measured`."""
+    return [one.seconds for one in measured(tasks, repetitions, warm_up=warm_up)]
+
+
+def measured(tasks: Sequence[Workload], repetitions: int, *, warm_up: int = 1) -> list[Measured]:
+    """Medians of each task's runs; the tasks take turns, and `warm_up` rounds do not count."""
     sides: list[Running] = []
     try:
         for task in tasks:
@@ -103,4 +123,4 @@ def alternate(tasks: Sequence[Workload], repetitions: int, *, warm_up: int = 1) 
     finally:
         for side in sides:
             side.close()
-    return [median(times) for times in zip(*rounds[warm_up:], strict=True)]
+    return [Measured(*map(median, zip(*runs, strict=True))) for runs in zip(*rounds[warm_up:], strict=True)]

@@ -4,7 +4,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +13,7 @@ from .growth import Curve
 from .paired_timing import PYTHONS, ROOT
 from .rows import Row
 
+UNITS = ("s", "MB")
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -23,7 +24,7 @@ def state() -> str:
     return f"{_output(['git', 'rev-parse', '--short', 'HEAD'])}{changes}, load {load}"
 
 
-def write(rows: dict[str, Row], curves: Sequence[Curve], options: str, *, start: str) -> Path:
+def write(rows: dict[str, Row], curves: dict[str, Curve], options: str, *, start: str) -> Path:
     """Write `<date>.md` and `latest.json`; rows of an earlier `latest.json` that were not measured now stay in it."""
     RESULTS.mkdir(exist_ok=True)
     latest = RESULTS / "latest.json"
@@ -31,11 +32,10 @@ def write(rows: dict[str, Row], curves: Sequence[Curve], options: str, *, start:
     known |= {
         name: {"ours": row.ours, "peer": row.peer, "ratio": row.ratio, "unit": row.unit} for name, row in rows.items()
     }
+    known |= {f"{name}_{what}": entry for name, curve in curves.items() for what, entry in _entries(curve)}
     latest.write_text(json.dumps(known, indent=1) + "\n")
     page = RESULTS / f"{date.today().isoformat()}.md"
-    page.write_text(
-        "\n".join([*_head(options, start), *table(rows), *(line for curve in curves for line in _curve(curve))])
-    )
+    page.write_text("\n".join([*_head(options, start), *table(rows), "", *growth(curves), ""]))
     return page
 
 
@@ -43,13 +43,27 @@ def table(rows: dict[str, Row]) -> list[str]:
     """The rows as lines of a Markdown table."""
     lines = ["| row | ours | peer | ratio | unit | peer and conditions |", "|---|---:|---:|---:|---|---|"]
     for name, row in rows.items():
-        lines.append(f"| {name} | {row.ours:.4g} | {row.peer:.4g} | {row.ratio:.3g} | {row.unit} | {row.note} |")
+        peer, ratio = ("–" if value is None else f"{value:.{n}g}" for value, n in ((row.peer, 4), (row.ratio, 3)))
+        lines.append(f"| {name} | {row.ours:.4g} | {peer} | {ratio} | {row.unit} | {row.note} |")
     return lines
 
 
-def _curve(curve: Curve) -> list[str]:
-    head = [f"### {curve.title}", "", f"| | {' | '.join(curve.points)} |", f"|---|{'---:|' * len(curve.points)}"]
-    return ["", *head, f"| {curve.unit} | {' | '.join(f'{value:.4g}' for value in curve.values)} |", ""]
+def growth(curves: dict[str, Curve]) -> list[str]:
+    """The curves as lines of a Markdown table: two a curve, its seconds and its megabytes."""
+    lines = ["| growth | unit | by | exponent |", "|---|---|---|---:|"] if curves else []
+    for curve in curves.values():
+        for unit, values, exponent in zip(UNITS, (curve.seconds, curve.megabytes), curve.exponents, strict=True):
+            points = ", ".join(f"{point:,}: {value:.3g}" for point, value in zip(curve.points, values, strict=True))
+            lines.append(f"| {curve.title} | {unit} | {points} | {exponent:.2f} |")
+    return lines
+
+
+def _entries(curve: Curve) -> Iterator[tuple[str, dict]]:
+    """Of `latest.json`: the exponents, whose peer is none, with the figures that they were fitted to."""
+    for name, unit, exponent in zip(("time", "memory"), UNITS, curve.exponents, strict=True):
+        values = curve.seconds if name == "time" else curve.megabytes
+        fitted = {"points": curve.points, "values": values, "of": unit}
+        yield name, {"ours": exponent, "peer": None, "ratio": None, "unit": "exponent", **fitted}
 
 
 def _head(options: str, start: str) -> list[str]:

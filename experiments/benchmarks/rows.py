@@ -11,11 +11,14 @@ PATHS = 16  # different paths that a comparison of steps goes through
 
 
 class Row(NamedTuple):
-    """`ours` and `peer` in `unit`; ratio > 1 says that ours is faster. `note`: who the peer is, and what was scaled."""
+    """`ours` and `peer` in `unit`; ratio > 1 says that ours is faster. `note`: who the peer is, and what was scaled.
+
+    Without a peer both are None.
+    """
 
     ours: float
-    peer: float
-    ratio: float
+    peer: float | None
+    ratio: float | None
     unit: str
     note: str
 

@@ -11,8 +11,8 @@ from nnabla_detofa.search import evolve
 from nnabla_detofa.space import Budgets, CostModel, SearchSpace
 
 
-def _space(size: int):
-    space = SearchSpace.ofa_resnet50()
+def _space(size: int, **options):
+    space = SearchSpace.ofa_resnet50(**options)
     cost = CostModel.flops(space, image_size=size, n_classes=20)
     return space, cost, Budgets.equal_width(cost, n=5)
 
@@ -91,9 +91,12 @@ def score(n: int, batch: int, threads: int = 1):
     return run
 
 
-def search(n_limits: int, generations: int, size: int = 224):
-    """Evolution under the upper edges of the first buckets with the path filter; returns generations times budgets."""
-    space, cost, budgets = _space(size)
+def search(n_limits: int, generations: int, size: int = 224, **options):
+    """Evolution under the upper edges of the first buckets with the path filter; returns generations times budgets.
+
+    `options` are the space's.
+    """
+    space, cost, budgets = _space(size, **options)
     path_score = _score(space, cost, budgets)
     seed = 0
 
