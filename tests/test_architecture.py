@@ -33,7 +33,7 @@ GRANTS = {
     "path_filter": "numpy scipy h5py hdf5 threads options space storage",
     "detection": "numpy pycocotools options",
     "data": "numpy cv2 PIL sklearn tqdm yaml options detection storage",
-    "kernels": "numpy nnabla threads",
+    "kernels": "numpy numba nnabla threads",
     "tasks": "numpy nnabla precision options space detection",
     "supernet": "numpy nnabla h5py hdf5 pydantic precision options host space kernels tasks storage",
     "convert_mit": "numpy torch supernet",
@@ -60,7 +60,7 @@ GRANTS = {
     "launch/run": "numpy nnabla nnabla_nas host",
     "launch/sweeps": "hydra processes signals submitit",
     "launch/plugin": "nnabla_nas host data supernet searcher",
-    "__init__": "deploy launch",
+    "__init__": "blas deploy launch",
     "cli host/launch host/__main__": "launch",
 }
 MAY_IMPORT = {name: set(granted.split()) for names, granted in GRANTS.items() for name in names.split()}

@@ -5,15 +5,13 @@ channels first and the batch second, a convolution is one matrix product over al
 corner of a shared weight is a view. Gradients are written to the active corner alone.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import nnabla as nn
 import numpy as np
 from nnabla.function import PythonFunction
 
-from . import minimal_filtering
+from . import minimal_filtering, passes
 from .parallel import over
 
 _CHUNK_BYTES = 1 << 22  # of unfolded pixels at a time: stays in the caches until the product has read it
@@ -38,99 +36,74 @@ class Window(NamedTuple):
 
 
 _MINIMAL = Window(kernel=3, stride=1, pad=1)
+ALL = slice(None)
 
 
-def unfold(x: np.ndarray, window: Window) -> np.ndarray:
-    """Every window of x (C, B, H, W) as a column: (C·k·k, H'·W'·B).
+def unfold(x: np.ndarray, window: Window, channels: slice = ALL, images: slice = ALL) -> np.ndarray:
+    """Every window of some channels and images of x (C, B, H, W) as a column: (c·k·k, b·H'·W')."""
+    n_channels, batch, *sides = x.shape
+    first, last, _ = channels.indices(n_channels)
+    start, stop, _ = images.indices(batch)
+    rows, columns = map(window.output, sides)
+    out = np.empty(((last - first) * window.kernel**2, (stop - start) * rows * columns), x.dtype)
+    passes.unfold(x, first, last, start, stop, *window, out)
+    return out
 
-    The batch comes last, so that a tap of a row of windows is one run in memory; pointwise, x is taken as it lies.
+
+def fold(
+    columns: np.ndarray, out: np.ndarray, window: Window, channels: slice = ALL, images: slice = ALL, *, add: bool
+) -> None:
+    """The adjoint of `unfold`: its columns written or added back to some channels and images of out (C, B, H, W)."""
+    first, last, _ = channels.indices(len(out))
+    start, stop, _ = images.indices(out.shape[1])
+    passes.fold(columns, out, first, last, start, stop, *window, add)
+
+
+def correlate(matrix: np.ndarray, x: np.ndarray, out: np.ndarray, window: Window, *, add: bool = False) -> None:
+    """Write or add matrix (o, C·k·k) @ unfold(x) to out (o, B, H', W').
+
+    The threads share the larger of matrix and windows.
     """
-    channels, batch, height, width = x.shape
-    if window.pointwise:
-        return x.reshape(channels, -1)
-    kernel, stride, pad = window
-    rows, columns = window.output(height), window.output(width)
-    padded = np.zeros((channels, height + 2 * pad, width + 2 * pad, batch), x.dtype)
-    padded[:, pad : pad + height, pad : pad + width] = x.transpose(0, 2, 3, 1)
-    out = np.empty((channels, kernel, kernel, rows, columns, batch), x.dtype)
-    for i in range(kernel):
-        for j in range(kernel):
-            out[:, i, j] = padded[:, i : i + stride * rows : stride, j : j + stride * columns : stride]
-    return out.reshape(channels * kernel * kernel, -1)
-
-
-def fold(columns: np.ndarray, shape: tuple[int, ...], window: Window) -> np.ndarray:
-    """The adjoint of `unfold`: columns added back into a map of `shape` (C, B, H, W)."""
-    if window.pointwise:
-        return columns.reshape(shape)
-    channels, batch, height, width = shape
-    kernel, stride, pad = window
-    n_rows, n_columns = window.output(height), window.output(width)
-    taps = columns.reshape(channels, kernel, kernel, n_rows, n_columns, batch)
-    padded = np.zeros((channels, height + 2 * pad, width + 2 * pad, batch), columns.dtype)
-    for i in range(kernel):
-        for j in range(kernel):
-            padded[:, i : i + stride * n_rows : stride, j : j + stride * n_columns : stride] += taps[:, i, j]
-    return padded[:, pad : pad + height, pad : pad + width].transpose(0, 3, 1, 2)
-
-
-def _as_columns(x: np.ndarray, window: Window) -> np.ndarray:
-    """A map (C, B, H, W) as a matrix with a column a pixel, in the order of `unfold`'s columns."""
-    return (x if window.pointwise else x.transpose(0, 2, 3, 1)).reshape(len(x), -1)
-
-
-def _from_columns(columns: np.ndarray, out: np.ndarray) -> None:
-    """Write what `_as_columns` made of a map of k×k windows back into a map."""
-    channels, batch, height, width = out.shape
-    out[...] = columns.reshape(channels, height, width, batch).transpose(0, 3, 1, 2)
-
-
-def correlate(matrix: np.ndarray, x: np.ndarray, out: np.ndarray, window: Window) -> None:
-    """out (o, B, H', W') = matrix (o, C·k·k) @ unfold(x). The threads share the larger of matrix and windows."""
     if window == _MINIMAL and minimal_filtering.pays(matrix, x[0].size):
-        minimal_filtering.correlate(matrix, x, out)
+        minimal_filtering.correlate(matrix, x, out, add=add)
         return
     if window.pointwise:
-        _share_product(matrix, x.reshape(len(x), -1), out.reshape(len(out), -1))
+        _share_product(matrix, _flat(x), _flat(out), add=add)
         return
     batch, n_columns = out.shape[1], out[0].size
-    work = matrix.size * n_columns // _MACS_A_FLOAT
     if matrix.size > matrix.shape[1] * n_columns:
-        columns = unfold(x, window)
-        over(len(matrix), lambda rows: _from_columns(matrix[rows] @ columns, out[rows]), work=work)
+        _share_product(matrix, unfold(x, window), _flat(out), add=add)
         return
 
     def by_images(images: slice) -> None:
-        _from_columns(matrix @ unfold(x[:, images], window), out[:, images])
+        _product(matrix, unfold(x, window, images=images), _flat(out[:, images]), add=add)
 
-    over(batch, by_images, work=work, most=_CHUNK_BYTES * batch // (4 * matrix.shape[1] * n_columns))
+    over(batch, by_images, work=_work(matrix, n_columns), most=_images_a_chunk(matrix, n_columns, batch))
 
 
-def spread(matrix: np.ndarray, y: np.ndarray, out: np.ndarray, window: Window) -> None:
-    """The adjoint of `correlate` in its map: out (C, B, H, W) = fold(matrixᵀ @ y), for y (o, B, H', W')."""
+def spread(matrix: np.ndarray, y: np.ndarray, out: np.ndarray, window: Window, *, add: bool = False) -> None:
+    """The adjoint of `correlate` in its map: fold(matrixᵀ @ y) written or added to out (C, B, H, W), for y
+    (o, B, H', W')."""
     if window == _MINIMAL and minimal_filtering.pays(matrix, y[0].size):
-        minimal_filtering.spread(matrix, y, out)
+        minimal_filtering.spread(matrix, y, out, add=add)
         return
     if window.pointwise:
-        _share_product(matrix.T, y.reshape(len(y), -1), out.reshape(len(out), -1))
+        _share_product(matrix.T, _flat(y), _flat(out), add=add)
         return
     batch, n_columns, taps = y.shape[1], y[0].size, window.kernel**2
-    work = matrix.size * n_columns // _MACS_A_FLOAT
+    work = _work(matrix, n_columns)
     if matrix.size > matrix.shape[1] * n_columns:
-        columns = _as_columns(y, window)
 
         def by_channels(part: slice) -> None:
-            rows = matrix[:, taps * part.start : taps * part.stop].T
-            out[part] = fold(rows @ columns, out[part].shape, window)
+            fold(matrix[:, taps * part.start : taps * part.stop].T @ _flat(y), out, window, part, add=add)
 
         over(len(out), by_channels, work=work)
         return
 
     def by_images(images: slice) -> None:
-        columns = matrix.T @ _as_columns(y[:, images], window)
-        out[:, images] = fold(columns, out[:, images].shape, window)
+        fold(matrix.T @ _flat(y[:, images]), out, window, images=images, add=add)
 
-    over(batch, by_images, work=work, most=_CHUNK_BYTES * batch // (4 * matrix.shape[1] * n_columns))
+    over(batch, by_images, work=work, most=_images_a_chunk(matrix, n_columns, batch))
 
 
 def add_product(matrix: np.ndarray, y: np.ndarray, x: np.ndarray, window: Window, *, fresh: bool) -> None:
@@ -141,51 +114,59 @@ def add_product(matrix: np.ndarray, y: np.ndarray, x: np.ndarray, window: Window
     if window == _MINIMAL and minimal_filtering.pays(matrix, x[0].size):
         minimal_filtering.add_product(matrix, y, x)
         return
-    batch, n_columns, taps = y.shape[1], y[0].size, window.kernel**2
-    images_a_chunk = max(1, _CHUNK_BYTES * batch // (4 * matrix.shape[1] * n_columns))
-    for start in range(0, batch, batch if window.pointwise else images_a_chunk):
-        images = slice(start, batch if window.pointwise else min(start + images_a_chunk, batch))
-        columns, chunk = _as_columns(y[:, images], window), x[:, images]
-
-        def by_channels(part: slice, columns=columns, chunk=chunk, first=fresh and not start) -> None:
-            corner = matrix[:, taps * part.start : taps * part.stop]
-            windows = unfold(chunk[part], window).T
-            if first:
-                np.matmul(columns, windows, out=corner)
-            else:
-                corner += columns @ windows
-
+    if window.pointwise:
         over(
             len(x),
-            by_channels,
-            work=matrix.size * columns.shape[1] // _MACS_A_FLOAT,
-            most=None if window.pointwise else _CHUNK_BYTES // (4 * taps * columns.shape[1]),
+            lambda part: _product(_flat(y), _flat(x[part]).T, matrix[:, part], add=not fresh),
+            work=_work(matrix, y[0].size),
         )
+        return
+    batch, n_columns, taps = y.shape[1], y[0].size, window.kernel**2
+    images_a_chunk = max(1, _images_a_chunk(matrix, n_columns, batch))
+
+    def by_channels(part: slice) -> None:
+        corner = matrix[:, taps * part.start : taps * part.stop]
+        for start in range(0, batch, images_a_chunk):
+            images = slice(start, min(start + images_a_chunk, batch))
+            windows = unfold(x, window, part, images)
+            _product(_flat(y[:, images]), windows.T, corner, add=not fresh or start > 0)
+
+    over(len(x), by_channels, work=_work(matrix, n_columns))
 
 
-def _share_product(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
-    """out = a @ b; the threads share the rows of a or the columns of b, whichever matrix is larger."""
-    work = a.size * b.shape[1] // _MACS_A_FLOAT
-    if a.size > b.size:
-        over(len(a), lambda rows: np.matmul(a[rows], b, out=out[rows]), work=work)
+def _flat(x: np.ndarray) -> np.ndarray:
+    """Some channels and images of a map as a matrix with a column a pixel, where it lies."""
+    return x.reshape(len(x), -1)
+
+
+def _work(matrix: np.ndarray, n_columns: int) -> int:
+    """What a product costs, in floats passed over."""
+    return matrix.size * n_columns // _MACS_A_FLOAT
+
+
+def _images_a_chunk(matrix: np.ndarray, n_columns: int, batch: int) -> int:
+    return _CHUNK_BYTES * batch // (4 * matrix.shape[1] * n_columns)
+
+
+def _product(a: np.ndarray, b: np.ndarray, out: np.ndarray, *, add: bool) -> None:
+    if add:
+        out += a @ b
     else:
-        over(b.shape[1], lambda part: np.matmul(a, b[:, part], out=out[:, part]), work=work)
+        np.matmul(a, b, out=out)
+
+
+def _share_product(a: np.ndarray, b: np.ndarray, out: np.ndarray, *, add: bool) -> None:
+    """out = a @ b, or more by that; the threads share the rows of a or the columns of b, whichever matrix is larger."""
+    work = _work(a, b.shape[1])
+    if a.size > b.size:
+        over(len(a), lambda rows: _product(a[rows], b, out[rows], add=add), work=work)
+    else:
+        over(b.shape[1], lambda part: _product(a, b[:, part], out[:, part], add=add), work=work)
 
 
 def _matrix(weight: np.ndarray, n_out: int, n_in: int) -> np.ndarray:
     """Active corner of a (O, I, k, k) weight as a matrix (o, i·k·k): a view, whose long rows BLAS takes as they are."""
     return weight.reshape(len(weight), -1)[:n_out, : n_in * weight.shape[2] * weight.shape[3]]
-
-
-@contextmanager
-def gradient(variable, accumulate: bool) -> Iterator[np.ndarray]:
-    """An array to fill with a gradient of the variable's whole shape; added to the variable's where `accumulate`."""
-    if not accumulate:
-        yield variable.g
-        return
-    value, total = np.empty(variable.shape, np.float32), variable.g
-    yield value
-    over(len(value), lambda part: np.add(total[part], value[part], out=total[part]), work=value.size)
 
 
 def store_corner(variable, value: np.ndarray, accumulate: bool) -> None:
@@ -241,8 +222,7 @@ class Convolution(Kernel):
     def backward_impl(self, inputs, outputs, propagate_down, accum):
         x, dy = inputs[0].d, outputs[0].g
         if propagate_down[0]:
-            with gradient(inputs[0], accum[0]) as dx:
-                spread(_matrix(inputs[1].d, self._n_out, len(x)), dy, dx, self._window)
+            spread(_matrix(inputs[1].d, self._n_out, len(x)), dy, inputs[0].g, self._window, add=accum[0])
         if propagate_down[1]:
             _add_to_weight(inputs[1], dy, x, self._window, accumulate=accum[1])
         if len(inputs) == 3 and propagate_down[2]:
@@ -269,7 +249,6 @@ class Deconvolution(Kernel):
     def backward_impl(self, inputs, outputs, propagate_down, accum):
         x, dy = inputs[0].d, outputs[0].g
         if propagate_down[0]:
-            with gradient(inputs[0], accum[0]) as dx:
-                correlate(_matrix(inputs[1].d, len(x), len(dy)), dy, dx, self._window)
+            correlate(_matrix(inputs[1].d, len(x), len(dy)), dy, inputs[0].g, self._window, add=accum[0])
         if propagate_down[1]:
             _add_to_weight(inputs[1], x, dy, self._window, accumulate=accum[1])

@@ -26,14 +26,14 @@ def pays(matrix: np.ndarray, n_pixels: int) -> bool:
     return fewest >= _LEAST_CHANNELS and most <= n_pixels
 
 
-def correlate(matrix: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
-    """out (o, B, H, W) = the filters `matrix` (o, i·9) over x (i, B, H, W), padded by one pixel."""
-    _apply(_filter_points(matrix), x, out)
+def correlate(matrix: np.ndarray, x: np.ndarray, out: np.ndarray, *, add: bool = False) -> None:
+    """Write or add the filters `matrix` (o, i·9) over x (i, B, H, W), padded by one pixel, to out (o, B, H, W)."""
+    _apply(_filter_points(matrix), x, out, add)
 
 
-def spread(matrix: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
+def spread(matrix: np.ndarray, y: np.ndarray, out: np.ndarray, *, add: bool = False) -> None:
     """The adjoint of `correlate` in its map: out (i, B, H, W) from y (o, B, H, W)."""
-    _apply(_filter_points(matrix)[_TURNED].swapaxes(1, 2), y, out)
+    _apply(_filter_points(matrix)[_TURNED].swapaxes(1, 2), y, out, add)
 
 
 def add_product(matrix: np.ndarray, y: np.ndarray, x: np.ndarray) -> None:
@@ -65,12 +65,12 @@ def add_product(matrix: np.ndarray, y: np.ndarray, x: np.ndarray) -> None:
     over(len(matrix), to_filters, work=matrix.size)
 
 
-def _apply(points: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
+def _apply(points: np.ndarray, x: np.ndarray, out: np.ndarray, add: bool) -> None:
     """Filters given by their points (16, o, i) over x (i, B, H, W)."""
     batch = x.shape[1]
 
     def by_images(images: slice) -> None:
-        _to_map(points @ _map_points(x[:, images]), out[:, images])
+        _to_map(points @ _map_points(x[:, images]), out[:, images], add)
 
     most = _CHUNK_BYTES * batch // (16 * max(x.size, out.size))
     over(batch, by_images, work=points[0].size * x[0].size // _MACS_A_FLOAT, most=most)
@@ -124,14 +124,15 @@ def _bt(d: list[np.ndarray], out: np.ndarray) -> None:
     np.subtract(d[1], d[3], out=out[3])
 
 
-def _to_map(points: np.ndarray, out: np.ndarray) -> None:
-    """Aᵀ m A of every tile, written to out (C, B, H, W)."""
+def _to_map(points: np.ndarray, out: np.ndarray, add: bool) -> None:
+    """Aᵀ m A of every tile, written or added to out (C, B, H, W)."""
     channels, batch, height, width = out.shape
     tiles = points.reshape(4, 4, channels, _half(height), _half(width), batch)
     for i, rows in enumerate(_at(tiles)):
         for j, pixels in enumerate(_at(rows)):
             to = out[:, :, i::2, j::2]
-            to[...] = pixels.transpose(0, 3, 1, 2)[:, :, : to.shape[2], : to.shape[3]]
+            part = pixels.transpose(0, 3, 1, 2)[:, :, : to.shape[2], : to.shape[3]]
+            np.add(to, part, out=to) if add else np.copyto(to, part)
 
 
 def _at(m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

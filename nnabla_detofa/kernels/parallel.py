@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from ..threads import THREADS, one_blas_thread, pool
 
-_LEAST_WORK = 1 << 17  # floats a thread passes over at least; less is done before another thread wakes up
+_LEAST_WORK = 1 << 19  # floats a thread passes over at least; less is done before another thread wakes up
 
 
 def over(n: int, function: Callable[[slice], object], *, work: int, most: int | None = None) -> None:

@@ -50,6 +50,7 @@ class Supernet(Model):
     """
 
     transfer: Any = None  # the `Transfer` of the weights that were taken over from a file
+    channel_major = False  # what its layers were told last
 
     def __init__(
         self,
@@ -139,8 +140,9 @@ class Supernet(Model):
 
     def call(self, images):
         """The task's outputs for images (B, 3, H, W): a tuple of its heads' maps, or its only output."""
-        # an older graph's statistics are none of this one's
-        self.apply(channel_major=self.works_channel_major(), pending=None)
+        channel_major = self.works_channel_major()
+        if not (channel_major and self.channel_major):  # an older graph's statistics are none of this one's
+            self.apply(channel_major=channel_major, pending=None)
         x, maps = images, []
         for place, layer in self._steps:
             y = self.layers[place](x, layer=layer)
@@ -200,8 +202,9 @@ class Supernet(Model):
 
     def flush_statistics(self) -> None:
         """Take over the last graph's running statistics; call it after every forward pass that trains."""
-        for layer in self.batch_norms():
-            layer.flush()
+        if not self.channel_major:  # the CPU kernels' are there already
+            for layer in self.batch_norms():
+                layer.flush()
 
     def get_net_parameters(self, grad_only=False):
         """All parameters, by name (the host's protocol)."""

@@ -10,6 +10,7 @@ from nnabla_detofa.host import Mo
 from nnabla_detofa.space import SearchSpace
 from nnabla_detofa.supernet import Supernet
 from nnabla_detofa.tasks import CenterNet, Classification
+from nnabla_detofa.threads import one_blas_thread
 
 
 def stepper(network, loss_of, genotypes: list[dict], activate):
@@ -17,6 +18,7 @@ def stepper(network, loss_of, genotypes: list[dict], activate):
     parameters = network.get_parameters(grad_only=True).values()
     turn = 0
 
+    @one_blas_thread()  # as a run holds it from its start to its end
     def step() -> None:
         nonlocal turn
         activate(genotypes[turn % len(genotypes)])
