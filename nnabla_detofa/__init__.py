@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from . import blas
-
 if TYPE_CHECKING:
     from pathlib import Path
 
     from .deploy import Detector as Detector
 
 __version__ = "0.1.0"
-blas.choose()
 
 
 def register() -> None:

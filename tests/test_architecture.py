@@ -60,7 +60,7 @@ GRANTS = {
     "launch/run": "numpy nnabla nnabla_nas host",
     "launch/sweeps": "hydra processes signals submitit",
     "launch/plugin": "nnabla_nas host data supernet searcher",
-    "__init__": "blas deploy launch",
+    "__init__": "deploy launch",
     "cli host/launch host/__main__": "launch",
 }
 MAY_IMPORT = {name: set(granted.split()) for names, granted in GRANTS.items() for name in names.split()}
