@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
+from nnabla_detofa.detection.bootstrap import SHARE
 from nnabla_detofa.report.compared_methods import Estimate, students_t
 from nnabla_detofa.report.finished_runs import FinishedRun
 
@@ -24,6 +26,13 @@ def difference(ours: Mapping[int, Any], theirs: Mapping[int, Any]) -> tuple[Esti
     """Ours minus theirs by pairs of the same seed, and these seeds."""
     seeds = sorted(ours.keys() & theirs.keys())
     return estimate([np.asarray(ours[one], float) - np.asarray(theirs[one], float) for one in seeds]), seeds
+
+
+def pairs_needed(differences: Sequence[float], half: float, most: int = 10_000) -> int:
+    """The number of pairs whose mean has an interval of +- `half`, if others scatter as these two or more do."""
+    n = np.arange(2, most + 1)
+    ends = stats.t.ppf((1 + SHARE) / 2, n - 1) * np.std(differences, ddof=1) / np.sqrt(n)
+    return int(n[np.argmax(ends <= half)]) if (ends <= half).any() else most
 
 
 def aps(run: FinishedRun, budgets: Sequence[float]) -> np.ndarray:

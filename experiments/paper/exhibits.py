@@ -15,8 +15,10 @@ from nnabla_detofa.report.comparison_files import picture
 from nnabla_detofa.report.finished_runs import FinishedRun
 from nnabla_detofa.report.pareto import millions
 
-from .estimates import Runs, aps, difference, estimate, shown, table
+from .estimates import Runs, aps, difference, estimate, pairs_needed, shown, table
 
+MEAN = -2  # the column of `aps` with the mean of all budgets
+HALF = 0.4  # points of AP: the interval that a difference is to have
 PER_BUCKET = 15  # paths shown of a bucket (Fig. 6)
 
 
@@ -35,6 +37,7 @@ def fronts(runs: Runs, labels: Mapping[str, str]) -> Exhibit:
     budgets = searched[0].budgets if searched else []
     points = {method: {seed: aps(run, budgets) for seed, run in own.items()} for method, own in runs.items()}
     titles = [*(f"≤ {budget / 1e6:.3g} M" for budget in budgets), "mean of budgets", "largest path"]
+    needed: list[str] = []
     cells, against, rows = [["AP (%)", "seeds", *titles]], [[f"minus {labels[first]}", "pairs", *titles]], []
     for method, own in points.items():
         found = estimate([*own.values()])
@@ -43,14 +46,19 @@ def fronts(runs: Runs, labels: Mapping[str, str]) -> Exhibit:
         if method != first:
             by_pairs = (shown(*one, sign="+") for one in zip(*gain, strict=True))
             against.append([labels[method], str(len(seeds)), *by_pairs])
+            if len(seeds) > 1 and not np.isnan(gain.value[MEAN]):
+                n = pairs_needed([own[one][MEAN] - points[first][one][MEAN] for one in seeds], HALF)
+                needed.append(f"{labels[method]} {n}")
         for column, title in enumerate(titles):
             values = (*(one[column] for one in found), *(one[column] for one in gain))
             names = ("ap", "ap_low", "ap_high", "difference", "difference_low", "difference_high")
             row = dict(zip(names, map(_plain, values), strict=True))
             rows.append({"method": method, "seeds": len(own), "budget": title, **row, "pairs": len(seeds)})
+    remark = [f"Pairs for ± {HALF} points of the mean, by the scatter of these: {', '.join(needed)}.", ""]
     comparison = Comparison([Method(labels[method], [*own.values()]) for method, own in runs.items()])
     comparison.settings = []  # type: ignore[misc]  # labels say them
-    return Exhibit(rows, [*table(cells), "", *(table(against) if others else [])], picture(comparison))
+    lines = [*table(cells), "", *(table(against) if others else []), "", *(remark if needed else [])]
+    return Exhibit(rows, lines[:-1], picture(comparison))
 
 
 def costs(runs: Runs, labels: Mapping[str, str]) -> Exhibit:

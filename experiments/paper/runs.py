@@ -28,6 +28,7 @@ from .plan import METHODS, SCALES
 
 COMPUTES = 1  # raise it when a run of the same settings and version gives other figures
 ABOUT = "run.json"  # of a kept run: digest, settings, seconds
+FIRST = "first_stages.json"  # of a run folder: digests of what others may begin with, and what it began with itself
 SMALL = ("summary.json", "stages.json", "pruned_space.json", "filter_quality.json", "detectors.json")
 MOST_BYTES = 1_000_000
 GROUPS = ("network", "dataloader", "optimizer", "hparams")
@@ -118,8 +119,8 @@ class Store:
         return "done" if read_json(about).get("digest") == planned.digest else "stale"
 
     def hours(self, planned: Planned) -> float | None:
-        """That it took, with warm-up; None where it is not done."""
-        return read_json(self._about(planned))["seconds"] / 3600 if self.state(planned) == "done" else None
+        """That it took, without what it began with; None where it is not done."""
+        return read_json(self._about(planned))["own_seconds"] / 3600 if self.state(planned) == "done" else None
 
     def run(self, planned: Planned) -> FinishedRun:
         """The kept results of a run that is done."""
@@ -148,6 +149,7 @@ class Store:
         beside = folder.with_name(f".{folder.name}.begun")
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir()
+        begun_with: tuple[str, ...] = ()
         for stages, digest in planned.first_stages.items():
             if (source := self._with(stages, digest)) is not None:
                 records = {name: read_manifest(source)[name] for name in stages}
@@ -155,15 +157,16 @@ class Store:
                     copy = shutil.copytree if (source / file).is_dir() else shutil.copy2
                     copy(source / file, beside / file)
                 write_manifest(beside, records)
+                begun_with = stages
                 break
-        firsts = {"+".join(stages): digest for stages, digest in planned.first_stages.items()}
-        write_json(beside / "first_stages.json", firsts)
+        digests = {"+".join(stages): digest for stages, digest in planned.first_stages.items()}
+        write_json(beside / FIRST, {"digests": digests, "begun_with": begun_with})
         beside.rename(folder)
 
     def _with(self, stages: Sequence[str], digest: str) -> Path | None:
         """A run that has done these stages by these settings, if there is one."""
-        for known in sorted(self.log.glob("paper-*/first_stages.json")):
-            if read_json(known).get("+".join(stages)) != digest or not (known.parent / MANIFEST).is_file():
+        for known in sorted(self.log.glob(f"paper-*/{FIRST}")):
+            if read_json(known)["digests"].get("+".join(stages)) != digest or not (known.parent / MANIFEST).is_file():
                 continue
             records = read_manifest(known.parent)
             if all(name in records and records[name].done for name in stages):
@@ -174,10 +177,12 @@ class Store:
         """Copy the small results; RunFolderError where they are not small."""
         run = FinishedRun(folder)
         files = [*(one for one in map(folder.joinpath, SMALL) if one.is_file()), *sorted(folder.glob("*.csv"))]
+        copied = read_json(folder / FIRST)["begun_with"]
+        own = sum(took for stage, took in run.seconds.items() if stage not in copied)
         about = {
             **{"method": planned.job.method, "seed": planned.job.seed, "scale": planned.job.scale},
             **{"digest": planned.digest, "version": version("nnabla-detofa"), "computes": COMPUTES},
-            "seconds": round(sum(run.seconds.values()), 1),
+            **{"seconds": round(sum(run.seconds.values()), 1), "own_seconds": round(own, 1)},
             "machine": {"cores": os.cpu_count(), "threads": os.environ.get("OMP_NUM_THREADS")},
             "date": time.strftime("%Y-%m-%d", time.gmtime()),
             "settings": planned.settings,

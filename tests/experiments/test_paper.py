@@ -16,7 +16,7 @@ from scipy import stats
 
 from experiments.paper import __main__ as paper
 from experiments.paper import runs as paper_runs
-from experiments.paper.estimates import aps, difference, estimate
+from experiments.paper.estimates import aps, difference, estimate, pairs_needed
 from experiments.paper.plan import EXHIBITS, METHODS, SCALES, methods_of
 from experiments.paper.runs import ABOUT, FILTER, WARMUP, Job, Pace, Planned, Store, make_all, planned_jobs
 from nnabla_detofa.errors import RunFolderError
@@ -90,6 +90,9 @@ def test_a_finished_run_is_kept_small_and_not_done_again(place, monkeypatch):
 
 
 def test_a_run_that_begins_with_anothers_warm_up_ends_as_one_that_does_not(place, tmp_path):
+    about = {method: read_json(place / "runs" / f"{method}-seed0" / ABOUT) for method in ("detofa", "ofa")}
+    assert about["ofa"]["own_seconds"] < about["ofa"]["seconds"]
+    assert about["detofa"]["own_seconds"] == about["detofa"]["seconds"]
     said = next((place / "log").glob("*-ofa-*/said.txt")).read_text()
     assert "warmup: kept" in said and "finetune: done" in said
     alone = Store(tmp_path / "runs", tmp_path / "log")
@@ -167,6 +170,16 @@ def test_intervals_and_differences_by_pairs():
     assert np.isnan(estimate(np.empty((0, 2))).value).all()
 
 
+@pytest.mark.parametrize("half", [0.2, 0.4, 5.0])
+def test_the_pairs_that_an_interval_needs(half):
+    """Whose interval is as narrow as that, where one pair less leaves a wider one."""
+    differences = [1.35, 1.32, 0.41, 0.98, -1.37]
+    n = pairs_needed(differences, half)
+    ends = [stats.t.interval(0.95, m - 1, scale=np.std(differences, ddof=1) / m**0.5)[1] for m in (n, max(2, n - 1))]
+    assert ends[0] <= half and (n == 2 or ends[1] > half)
+    assert pairs_needed(differences, 1e-6) == 10_000
+
+
 def test_every_exhibit_from_one_run_of_each_method(store):
     jobs = planned_jobs("tiny", methods_of([*EXHIBITS]), 1, [])
     for one in jobs:
@@ -196,6 +209,8 @@ def test_a_page_tells_gains_by_pairs_and_what_is_missing(store):
     gain, _ = difference(ours, theirs)
     row = next(line for line in page.splitlines() if line.startswith("| DetOFA | 2 | ") and "+" in line)
     assert f"{gain.value[-1]:+.2f} [" in row
+    n = pairs_needed([ours[i][-2] - theirs[i][-2] for i in range(2)], 0.4)
+    assert f"by the scatter of these: DetOFA {n}." in page
 
 
 def test_no_page_without_the_method_that_is_compared_with(store):

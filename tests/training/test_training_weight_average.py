@@ -162,3 +162,15 @@ def test_a_finished_run_measures_averaged_weights_again(averaged, pictures, tmp_
 def test_another_window_is_another_stage(averaged, pictures, tmp_path):
     shutil.copytree(averaged[0].folder.parent, tmp_path / "log")
     assert "weight_average" in Command(tmp_path, pictures, tiny=LAST)("hparams.weight_average=0.5").refusal
+
+
+def test_processes_keep_the_mean_of_the_weights_that_they_share(command, pictures):
+    """The last two checkpoints are of the last epoch's two steps."""
+    hparams = {**LAST["hparams"], "mini_batch_train": 8}
+    together = Command(command.start, pictures, tiny={**LAST, "hparams": hparams})
+    assert together.by(2).code == 0
+    steps = [arrays(one / "weights.h5") for one in sorted((command.folder / "checkpoint_finetune").iterdir())]
+    assert len(steps) == 2
+    for name, mean in arrays(command.folder / "weights.h5").items():
+        parts = [one[name].astype(np.float64) for one in steps]
+        np.testing.assert_array_equal(mean, (sum(parts) / 2).astype(np.float32), err_msg=name)
