@@ -33,7 +33,8 @@ def ablation(runs: Runs, labels: Mapping[str, str]) -> Exhibit:  # noqa: ARG001
     names = (*PAPER, MAIN, *YARDSTICKS)
     titles = ("accuracy", "precision", "recall over all", "Kendall tau")
     cells = [["weakest 25 %, on other images", "seeds", *titles, "the paper's", "tau minus FLOPs"]]
-    rows, quality = [], {images: {} for images in ("other_images", "same_images")}
+    rows: list[dict[str, Any]] = []
+    quality: dict[str, dict[str, Any]] = {images: {} for images in ("other_images", "same_images")}
     for name in names:
         for images, ranked in quality.items():
             values = {seed: [_number(one[images][name][key]) for key in FIGURES] for seed, one in found.items()}

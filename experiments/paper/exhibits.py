@@ -56,7 +56,7 @@ def fronts(runs: Runs, labels: Mapping[str, str]) -> Exhibit:
             rows.append({"method": method, "seeds": len(own), "budget": title, **row, "pairs": len(seeds)})
     remark = [f"Pairs for ± {HALF} points of the mean, by the scatter of these: {', '.join(needed)}.", ""]
     comparison = Comparison([Method(labels[method], [*own.values()]) for method, own in runs.items()])
-    comparison.settings = []  # type: ignore[misc]  # labels say them
+    comparison.settings = []  # labels say them
     lines = [*table(cells), "", *(table(against) if others else []), "", *(remark if needed else [])]
     return Exhibit(rows, lines[:-1], picture(comparison))
 

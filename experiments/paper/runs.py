@@ -82,7 +82,7 @@ class Planned:
         """Stages that other runs may have done, the most first, with a digest of what decides them."""
         hparams = self.settings["hparams"]
         buckets = hparams["path_filter"]["n_buckets"]
-        found = {}
+        found: dict[tuple[str, ...], str] = {}
         if hparams["pruning"]["strategy"] != "none" or hparams["pruning"]["path_ratio"] > 0:
             found[FILTER] = _digest({**self.settings, "hparams": _without(hparams, AFTER_FILTER)})
         own = {**_without(hparams, AFTER_WARMUP), "n_buckets": buckets}

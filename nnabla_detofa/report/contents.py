@@ -45,7 +45,9 @@ def contents(folder: Path, summary: Mapping[str, Any], *, edges: Sequence[float]
         "figures": {
             "front": figures.as_uri(figures.front(rows, budgets=budgets, metric=summary["metric"], **draw)),
             "operations": _drawn(operations, lambda: figures.operation_scores(operations)),
-            "losses": _drawn(losses, lambda: figures.path_losses(losses, edges=[e / 1e6 for e in edges], **draw)),
+            "losses": _drawn(
+                losses, lambda: figures.path_losses(losses, edges=[e / 1e6 for e in edges], cost=draw["cost"])
+            ),
             "curves": _drawn(curves, lambda: figures.training_curves(curves)),
             "quality": _drawn(quality, lambda: figures.ranking_quality(quality)),
         },
