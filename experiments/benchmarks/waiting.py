@@ -21,14 +21,14 @@ def waited(tasks: list[Workload], repetitions: int, note: str, *, unit: str = "s
 def start(what: str, floor: str, note: str, quick: bool) -> Row:
     """From the command to its answer."""
     tasks = [Workload("workloads.commands", "starting", {"what": one}) for one in (what, floor)]
-    return waited(tasks, 1 if quick else 5, note)
+    return waited(tasks, 1 if quick else 3, note)
 
 
 def check(quick: bool) -> Row:
     n = 500 if quick else 10_000
     tasks = [Workload("workloads.pictures", "checking", {"n": n, "by": by}) for by in ("ours", "opencv")]
     note = f"OpenCV's decoding alone, two threads both; {n:,} JPEGs of 512 px as a COCO set, scaled to 10,000"
-    return waited(tasks, 1 if quick else 3, note, scale=10_000)
+    return waited(tasks, 1 if quick else 2, note, scale=10_000)
 
 
 def coco_reading(quick: bool) -> Row:
@@ -46,7 +46,7 @@ def coco_precision(quick: bool) -> Row:
     n = 200 if quick else 5000
     tasks = [Workload("workloads.coco", "precision", {"n": n, "by": by}) for by in ("ours", "pycocotools")]
     note = f"pycocotools, its twelve figures; {n:,} images, 100 detections each, 80 classes, annotations read anew"
-    return waited(tasks, 1 if quick else 2, note)
+    return waited(tasks, 1, note)
 
 
 def export(kind: str, quick: bool) -> Row:
@@ -56,7 +56,7 @@ def export(kind: str, quick: bool) -> Row:
 
 def report(quick: bool) -> Row:
     tasks = [Workload("workloads.commands", "reporting", {"missing": missing}) for missing in (True, False)]
-    return waited(tasks, 1 if quick else 3, "the same command of a finished tiny run when its page is not missing")
+    return waited(tasks, 1 if quick else 2, "the same command of a finished tiny run when its page is not missing")
 
 
 def steps(what: str, quick: bool) -> Row:

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -87,6 +88,7 @@ def starting(what: str):
     return run
 
 
+@cache  # two rows look at it
 def steps(n: int, every: int) -> list[dict[str, float]]:
     """What a training of n steps of the tiny detector says after each `every` of them."""
     folder, pictures = prepared()
