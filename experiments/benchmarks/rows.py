@@ -63,6 +63,20 @@ def step_detector(size: int, quick: bool) -> Row:
     return seconds(tasks, 2 if quick else 5, "s/step", note)
 
 
+def step_small(batch: int, quick: bool) -> Row:
+    """A step of the demo's detector."""
+    from .workloads.supernet import demo_layers  # with nnabla, which no other row needs here
+
+    full, paths = demo_layers(PATHS)
+    peer = {"full": full, "paths": paths, "size": 64, "batch": batch}
+    tasks = [
+        Workload("workloads.supernet", "demo", {"n_paths": PATHS, "batch": batch}),
+        Workload("peers.detector", "elastic", peer, "peers", 2),
+    ]
+    note = f"the same elastic layers in PyTorch, 2 threads; the demo's detector, 64 px, batch {batch}"
+    return seconds(tasks, 4 if quick else PATHS, "s/step", note)
+
+
 def flops(quick: bool) -> Row:
     n = 20 if quick else 200
     tasks = [
@@ -160,6 +174,7 @@ ROWS: dict[str, Callable[[bool], Row]] = {
     **{f"step_{size}_host": partial(step_host, size) for size in (64, 128, 224)},
     **{f"step_{size}_ofa": partial(step_ofa, size) for size in (64, 128, 224)},
     **{f"step_detector_{size}": partial(step_detector, size) for size in (64, 128)},
+    **{f"step_small_{batch}": partial(step_small, batch) for batch in (16, 64)},
     "flops": flops,
     "top_bucket": top_bucket,
     "score": partial(score, 1),

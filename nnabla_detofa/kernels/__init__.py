@@ -1,4 +1,4 @@
-"""Kernels of elastic layers on a CPU (Section 4.1): NumPy on all cores, as functions of NNabla."""
+"""Kernels of elastic layers on a CPU (Section 4.1): NumPy and numba on all cores, as functions of NNabla."""
 
 from .convolution import Convolution, Deconvolution, Window
 from .normalization import BatchNormalization

@@ -67,7 +67,9 @@ class BatchNormalization(Kernel):
 
     def backward_impl(self, inputs, outputs, propagate_down, accum):
         channels = inputs[0].shape[0]
-        x, y, dy = (array.reshape(channels, -1) for array in (inputs[0].d, outputs[0].d, outputs[0].g))
+        x, dy = (array.reshape(channels, -1) for array in (inputs[0].d, outputs[0].g))
+        # without an activation nothing is clipped, and NNabla may have cleared the output
+        y = outputs[0].d.reshape(channels, -1) if self.grad_depends_output_data(0, 0) else x
         means, variances = self._saved
         inverses = 1 / np.sqrt(variances + np.float32(self._eps))
         scales = inputs[2].d.reshape(-1)[:channels] * inverses
@@ -78,8 +80,7 @@ class BatchNormalization(Kernel):
 
         def work(part: slice) -> None:
             span = part.start, part.stop
-            add = len(inputs) > 3 and accum[3]
-            passes.slopes(x, y, dy, *span, means, *self._bounds, dbeta, dgamma, dshortcut, add)
+            passes.slopes(x, y, dy, *span, means, *self._bounds, dbeta, dgamma, dshortcut, accum[-1])
             dgamma[part] *= inverses[part]
             if self._batch_stat:  # the gradient through the batch's mean and variance
                 n = np.float32(x.shape[1])

@@ -9,7 +9,16 @@ import numpy as np
 from numba import njit
 
 # sums in any order, products into sums: not that nothing is NaN, which has to reach the loss
-_compiled = njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
+_OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
+
+
+def _compiled(function):
+    try:
+        return njit(cache=True, **_OPTIONS)(function)
+    except RuntimeError:  # there is no folder that the user may write to
+        return njit(**_OPTIONS)(function)
+
+
 ZERO = np.float32(0)
 _RUN = 2048  # floats that are summed in single precision: equal pixels make a long sum err in one direction
 
@@ -60,7 +69,7 @@ def _clear_edges(tap, down, right):
 
 @_compiled
 def _split(x, stride, phases):
-    """Every stride-th row and column of x (n, H, W), from each of the first: (stride, stride, n, H/stride, W/stride)."""
+    """Every stride-th row and column of x (n, H, W), from each of the first on: (s, s, n, H/s, W/s)."""
     for b in range(phases.shape[2]):
         for row in range(phases.shape[3]):
             for i in range(stride):
@@ -117,7 +126,8 @@ def fold(columns, x, first, last, start, stop, kernel, stride, pad, add):
                 if same:
                     _clear_edges(tap, i - pad, j - pad)
                     to, taken, move = x[c + first, start:stop].ravel(), tap.ravel(), (i - pad) * width + j - pad
-                    _add(taken[max(0, -move) : max(0, taken.size - max(0, move))], to[max(0, move) : to.size + min(0, move)])
+                    to = to[max(0, move) : max(0, to.size + min(0, move))]
+                    _add(taken[max(0, -move) :], to)
                     continue
                 left, right = _span(j, stride, pad, width, n)
                 for b in range(stop - start):

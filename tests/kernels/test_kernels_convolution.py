@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnabla_detofa import kernels
-from nnabla_detofa.kernels import Window
+from nnabla_detofa.kernels import Window, passes
 from nnabla_detofa.kernels.convolution import fold, unfold
 
 WINDOWS = [Window(k, s, k // 2) for k in (1, 3) for s in (1, 2)]
@@ -101,16 +101,71 @@ def test_deconvolution_of_a_corner_equals_nnablas(seed, size, n_in, n_out, unuse
     assert not gradients(our_deconvolution, inputs)[2][n_in:].any()
 
 
+def windows_of(x, window):
+    """Every window of a map by its definition: (C·k·k, B·H'·W')."""
+    kernel, stride, pad = window
+    padded = np.pad(x, [(0, 0), (0, 0), (pad, pad), (pad, pad)])
+    seen = np.lib.stride_tricks.sliding_window_view(padded, (kernel, kernel), axis=(2, 3))[:, :, ::stride, ::stride]
+    return seen.transpose(0, 4, 5, 1, 2, 3).reshape(len(x) * kernel**2, -1)
+
+
+def part_of(n):
+    """A slice of range(n), not empty."""
+    return st.tuples(st.integers(0, n - 1), st.integers(1, n)).map(lambda ends: slice(ends[0], sum(ends)))
+
+
+ANY_WINDOW = st.sampled_from([*WINDOWS, UP, Window(5, 1, 2), Window(3, 3, 1), Window(2, 2, 0), Window(3, 1, 0)])
+longer = st.tuples(st.integers(1, 3), st.integers(3, 9), st.integers(3, 9))
+
+
 @few
-@given(seeds, st.sampled_from([*WINDOWS, UP]), sizes, channels)
-def test_fold_is_the_adjoint_of_unfold(seed, window, size, n):
+@given(seeds, ANY_WINDOW, longer, part_of(4), part_of(3))
+def test_unfold_is_its_definition_for_any_part_of_a_map(seed, window, size, some, images):
+    x = np.random.default_rng(seed).standard_normal((4, *size), np.float32)
+    images = slice(min(images.start, size[0] - 1), images.stop)
+    np.testing.assert_array_equal(unfold(x, window, some, images), windows_of(x[some, images], window))
+
+
+@few
+@given(seeds, ANY_WINDOW, longer, part_of(4), part_of(3), st.booleans())
+def test_fold_is_the_adjoint_of_unfold_and_keeps_to_its_part(seed, window, size, some, images, add):
     rng = np.random.default_rng(seed)
-    x = rng.standard_normal((n, *size))
-    columns = unfold(x, window)
-    weights = rng.standard_normal(columns.shape)
-    folded = np.ones_like(x)
-    fold(weights, folded, window, add=True)
-    assert np.isclose((columns * weights).sum(), (x * (folded - 1)).sum())
+    x, before = rng.standard_normal((2, 4, *size))
+    images = slice(min(images.start, size[0] - 1), images.stop)
+    columns = unfold(x, window, some, images)
+    weights, folded = rng.standard_normal(columns.shape), before.copy()
+    product = (columns * weights).sum()
+    fold(weights, folded, window, some, images, add=add)
+    change = folded[some, images] - (before[some, images] if add else 0)
+    assert np.isclose(product, (x[some, images] * change).sum())
+    folded[some, images] = before[some, images]
+    np.testing.assert_array_equal(folded, before)
+
+
+def test_what_is_not_a_number_passes_a_ceiling():
+    """It has to reach the loss, where training stops."""
+    x, beta, gamma = variables(np.random.default_rng(0), (1, 2, 3, 3), (1, 2, 1, 1), (1, 2, 1, 1))
+    x.d[0, 0, 1, 1] = np.nan
+    for batch_stat in (True, False):
+        y = Norm(np.random.default_rng(0), 2, batch_stat=batch_stat, ceiling=6.0).our_norm(x, beta, gamma)
+        y.forward()
+        assert np.isnan(y.d[0, 0, 1, 1])
+        assert np.isfinite(y.d[0, 1]).all()
+
+
+def test_loops_compile_where_nothing_can_be_kept(monkeypatch):
+    def njit(**options):
+        if options.get("cache"):
+            raise RuntimeError("cannot cache function: no locator available")
+        return lambda function: (function, options)
+
+    def loop(x):
+        return x
+
+    monkeypatch.setattr(passes, "njit", njit)
+    function, options = passes._compiled(loop)
+    assert function is loop
+    assert options["nogil"]
 
 
 class Norm:

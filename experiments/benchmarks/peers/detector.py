@@ -88,7 +88,7 @@ class Head(nn.Module):
 KINDS = {"stem": Stem, "block": Block, "up": Up, "head": Head}
 
 
-def small(full: list, paths: list, size: int, batch: int, threads: int = 2):
+def elastic(full: list, paths: list, size: int, batch: int, threads: int = 2):
     """Forward and backward of one path a call; `full` and each path are lists of (place, layer)."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)

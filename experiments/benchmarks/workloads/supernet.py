@@ -8,12 +8,12 @@ import numpy as np
 
 from nnabla_detofa.host import Mo
 from nnabla_detofa.space import SearchSpace
-from nnabla_detofa.supernet import Supernet
+from nnabla_detofa.supernet import NETWORKS, Supernet
 from nnabla_detofa.tasks import CenterNet, Classification
 from nnabla_detofa.threads import one_blas_thread
 
 
-def stepper(network, loss_of, genotypes: list[dict], activate):
+def stepper(network, loss_of, genotypes: list, activate):
     """A call is one step: gradients to zero, the next path's graph, forward and backward."""
     parameters = network.get_parameters(grad_only=True).values()
     turn = 0
@@ -77,6 +77,37 @@ def detector(size: int, genotypes: list[dict], batch: int = 8, kernels: str = "n
         genotypes,
         lambda g: network.activate(space.from_genotype(g)),
     )
+
+
+def demo_network() -> Supernet:
+    """The demo's supernet."""
+    space = {"width_scale": 0.125, "channel_divisor": 4, "base_depths": [1, 1, 1, 1]}
+    return NETWORKS["ofa_resnet50_centernet"].SearchNet(
+        3, space=space, neck=[32, 32], head=32, stem_activation="relu", stem_pool=False, zero_last_gamma=True
+    )
+
+
+def demo_layers(n: int) -> tuple[list, list]:
+    """What a network of the same layers needs, as lists of (place, layer): the largest path, and n drawn ones."""
+    network = demo_network()
+
+    def layers(path: np.ndarray) -> list:
+        return [(place, layer._asdict()) for place, layer in network.steps(path)]
+
+    return layers(network.space.largest()), [layers(path) for path in _demo_paths(network, n)]
+
+
+def _demo_paths(network: Supernet, n: int) -> np.ndarray:
+    return network.space.sample(n, np.random.default_rng(0))
+
+
+def demo(n_paths: int, batch: int, size: int = 64):
+    """The demo's detector, forward and backward; its loss is of the heads' maps."""
+    network = demo_network()
+    network.apply(training=True)
+    x = images(batch, size)
+    paths = list(_demo_paths(network, n_paths))
+    return stepper(network, lambda: sum(map(noisy_mean, network(x))), paths, network.activate)
 
 
 def host(size: int, genotypes: list[dict], batch: int = 8):
