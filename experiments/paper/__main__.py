@@ -143,10 +143,11 @@ def write_page(store: Store, jobs: Sequence[Planned], name: str, out: Path) -> s
 
 
 def _missing(store: Store, wanted: Sequence[Planned], labels: dict[str, str]) -> list[str]:
-    """Lines that name the seeds without a run."""
+    """Lines that name the seeds without a run, and those whose run is of other settings or another version."""
     lines = []
     for method, label in labels.items():
-        seeds = [str(one.job.seed) for one in wanted if one.job.method == method and store.state(one) != "done"]
+        own = {one.job.seed: store.state(one) for one in wanted if one.job.method == method}
+        seeds = [f"{seed}{' (stale)' * (state == 'stale')}" for seed, state in own.items() if state != "done"]
         lines += [f"- {label}: seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}"] if seeds else []
     return ["Missing runs, so that this page is not the last word:", "", *lines, ""] if lines else []
 

@@ -199,11 +199,15 @@ def test_every_exhibit_from_one_run_of_each_method(store):
 def test_a_page_tells_gains_by_pairs_and_what_is_missing(store):
     jobs = planned_jobs("tiny", ["ofa", "detofa"], 3, [])
     for one in jobs:
-        if one.job.name != "detofa-seed2":
+        if one.job.name == "ofa-seed2":
+            put(store, one)
+            about = read_json(store.folder / one.job.name / ABOUT)
+            (store.folder / one.job.name / ABOUT).write_text(json.dumps({**about, "digest": "another"}))
+        elif one.job.name != "detofa-seed2":
             put(store, one, ap=0.1 * one.job.seed + (one.job.method == "detofa") * 0.05 * (1 + one.job.seed))
     paper.write_page(store, jobs, "fig5", store.folder.parent)
     page = (store.folder.parent / "fig5.md").read_text()
-    assert "- DetOFA: seed 2\n" in page
+    assert "- DetOFA: seed 2\n" in page and "- OFA: seed 2 (stale)\n" in page
     budgets = store.run(jobs[0]).budgets
     ours, theirs = ({i: aps(store.run(jobs[2 * i + j]), budgets) for i in range(2)} for j in (1, 0))
     gain, _ = difference(ours, theirs)
