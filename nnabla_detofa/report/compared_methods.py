@@ -8,7 +8,7 @@ import numpy as np
 
 from ..detection.bootstrap import SHARE
 from ..errors import ConfigError
-from .finished_runs import SEED, FinishedRun, differing, folders_of, only_seeds_differ
+from .finished_runs import SEED, FinishedRun, UnfinishedRunError, differing, only_seeds_differ, runs_of
 
 
 class Estimate(NamedTuple):
@@ -73,23 +73,29 @@ def students_t(values: np.ndarray) -> Estimate:
     return Estimate(mean, mean - half, mean + half)
 
 
-def read_methods(given: Sequence[str]) -> list[Method]:
-    """Of arguments FOLDER, or NAME=FOLDER,FOLDER; each FOLDER one of a run or of a multirun.
+def read_methods(given: Sequence[str]) -> tuple[list[Method], list[UnfinishedRunError]]:
+    """Of arguments FOLDER, or NAME=FOLDER,FOLDER; each FOLDER one of a run or of a multirun. And the runs of multiruns
+    that are left out because they are not finished.
 
     Without a name those of a multirun are a method each, or one where seeds alone differ. ConfigError for a name that
     is given twice, and for runs under a name that differ in more than their seeds.
     """
     methods: list[Method] = []
+    unfinished: list[UnfinishedRunError] = []
+
+    def read(places: Sequence[str]) -> list[FinishedRun]:
+        found = [runs_of(Path(place)) for place in places]
+        unfinished.extend(one for _, lacking in found for one in lacking)
+        return [run for runs, _ in found for run in runs]
+
     for argument in given:
         name, equals, folders = argument.partition("=")
         if not equals or Path(argument).exists():
-            runs = [FinishedRun(folder) for folder in folders_of(Path(argument))]
-            methods += [Method(_own_name(own[0].folder), own) for own in _by_seed(runs)]
+            methods += [Method(_own_name(own[0].folder), own) for own in _by_seed(read([argument]))]
             continue
         if not (name and folders):
             raise ConfigError(f"'{argument}' must be FOLDER or NAME=FOLDER,FOLDER", key="compare", given=argument)
-        places = [folders] if Path(folders).exists() else folders.split(",")
-        runs = [FinishedRun(folder) for place in places for folder in folders_of(Path(place))]
+        runs = read([folders] if Path(folders).exists() else folders.split(","))
         others = [one for one in differing(runs) if one.rpartition(".")[2] != SEED]
         if not only_seeds_differ(runs):
             raise ConfigError(
@@ -102,7 +108,7 @@ def read_methods(given: Sequence[str]) -> list[Method]:
     names = [method.name for method in methods]
     if twice := [name for name in names if names.count(name) > 1]:
         raise ConfigError(f"'{twice[0]}' is given twice; give each run once, as NAME=FOLDER where names are alike")
-    return methods
+    return methods, unfinished
 
 
 def _own_name(folder: Path) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..detection import paired_difference
 from .compared_methods import Estimate, Method
-from .finished_runs import PRUNING, SAMPLING, SEARCHING, differing, require_same_task, short_names
+from .finished_runs import PRUNING, SAMPLING, SEARCHING, UnfinishedRunError, differing, require_same_task, short_names
 
 NOTHING = "–"
 GROUPS = (SAMPLING, PRUNING, SEARCHING)  # of stages
@@ -28,10 +28,13 @@ def unpaired(first: Estimate, other: Estimate) -> Estimate:
 
 
 class Comparison:
-    """Methods on the same test images; the first is what the others are compared with."""
+    """Methods on the same test images; the first is what the others are compared with.
 
-    def __init__(self, methods: Sequence[Method]):
-        self.methods = list(methods)
+    `unfinished`: runs that were left out.
+    """
+
+    def __init__(self, methods: Sequence[Method], unfinished: Sequence[UnfinishedRunError] = ()):
+        self.methods, self.unfinished = list(methods), list(unfinished)
         require_same_task([run for method in self.methods for run in method.runs])
 
     @cached_property
@@ -96,6 +99,9 @@ class Comparison:
             found.append(
                 f"differences are unpaired for {', '.join(without)}: no AP on the same resampled images was kept"
             )
+        if self.unfinished:
+            names = ", ".join(str(one.folder) for one in self.unfinished)
+            found.append(f"left out, as they are not finished, {len(self.unfinished)}: {names}; their commands go on")
         return found
 
     def table(self) -> list[list[str]]:

@@ -32,7 +32,7 @@ img { width: 100%; max-width: 40rem; height: auto; display: block }
 def compare(given: Sequence[str], out: Path) -> Iterator[str]:
     """Compare the runs, leave the files in `out`, and return the lines for the user; DetOFAError where they do not
     compare. Nothing is trained or measured."""
-    comparison = Comparison(read_methods(given))
+    comparison = Comparison(*read_methods(given))
     lines = list(text_of(comparison))
     figure = picture(comparison)
     contents = (page(comparison, figures.as_uri(figure)).encode(), table(comparison).encode(), figures.as_png(figure))

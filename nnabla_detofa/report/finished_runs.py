@@ -22,8 +22,16 @@ PRUNING = ("path_filter_warmup", "operations", "thresholds")
 SEARCHING = ("paths_final", "paths_final_again", "path_filter_final", "filter_quality", "search", "evaluate", "report")
 
 
+class UnfinishedRunError(RunFolderError):
+    """A run whose last stage is not done; the message says what is missing."""
+
+    def __init__(self, folder: Path, missing: str):
+        super().__init__(f"{folder} is no finished run: {missing}")
+        self.folder = folder
+
+
 class FinishedRun:
-    """The files of a run whose last stage is done; RunFolderError for a folder that holds none, or for damage.
+    """The files of a run whose last stage is done; UnfinishedRunError for another, RunFolderError for damage.
 
     rows: what was found under each budget and, last, the largest path.
     """
@@ -34,7 +42,7 @@ class FinishedRun:
         if not isinstance(self.stages, dict) or not all(isinstance(one, dict) for one in self.stages.values()):
             raise RunFolderError(f"{folder / MANIFEST} is no record of stages; give the folder of a finished run")
         if not (folder / SUMMARY).is_file() or not self._is_done("report"):
-            raise RunFolderError(f"{folder} is no finished run: {self._missing()}")
+            raise UnfinishedRunError(folder, self._missing())
         try:
             self.summary: dict[str, Any] = json.loads((folder / SUMMARY).read_text())
             self.rows = [*self.summary["pareto"], self.summary["largest"]]
@@ -162,6 +170,26 @@ def folders_of(given: Path) -> list[Path]:
     if not found:
         raise RunFolderError(f"{given} holds no run ({SUMMARY}) and no folders of runs; give those of finished runs")
     return found
+
+
+def runs_of(given: Path) -> tuple[list[FinishedRun], list[UnfinishedRunError]]:
+    """The finished runs of a folder as `folders_of` takes it, and what those of a multirun lack that are left out.
+
+    UnfinishedRunError where the run that is given itself is not finished, or none of a multirun is.
+    """
+    read = [_read(folder) for folder in folders_of(given)]
+    runs = [one for one in read if isinstance(one, FinishedRun)]
+    unfinished = [one for one in read if not isinstance(one, FinishedRun)]
+    if not runs:
+        raise unfinished[0]
+    return runs, unfinished
+
+
+def _read(folder: Path) -> FinishedRun | UnfinishedRunError:
+    try:
+        return FinishedRun(folder)
+    except UnfinishedRunError as error:
+        return error
 
 
 def _number(folder: Path) -> tuple[int, str]:

@@ -13,7 +13,7 @@ from nnabla_detofa.launch import cli
 from nnabla_detofa.report.compared_methods import Estimate, read_methods, students_t
 from nnabla_detofa.report.comparison import Comparison, unpaired
 from nnabla_detofa.report.comparison_files import picture
-from nnabla_detofa.report.finished_runs import FinishedRun, differing, folders_of
+from nnabla_detofa.report.finished_runs import FinishedRun, UnfinishedRunError, differing, folders_of
 
 BUDGETS = [2e6, 3e6]
 SECONDS = {"warmup": 1.0, "paths_warmup": 20.0, "operations": 3.0, "finetune": 4.0, "search": 500.0}
@@ -195,7 +195,7 @@ def test_settings_that_differ_are_named_once(run):
         "seed": [0, 1, 0],
         "operations.operation_ratio": [0.3, 0.4, None],
     }
-    methods = [*map(read_methods, ([str(one.folder)] for one in runs))]
+    methods = [read_methods([str(one.folder)])[0] for one in runs]
     shown = dict(Comparison([own for (own,) in methods]).settings)
     assert shown == {"strategy": [*found["strategy"]], "seed": ["0", "1", "0"], "operation_ratio": ["0.3", "0.4", "–"]}
     record = stages()
@@ -205,14 +205,14 @@ def test_settings_that_differ_are_named_once(run):
     csv_rows = Comparison([own for (own,) in methods]).records()
     assert [row["operation_ratio"] for row in csv_rows] == ["0.3"] * 3 + ["0.4"] * 3 + [""] * 3
     same = [FinishedRun(run(f"s{seed}", summary(seed), record=stages(seed))) for seed in range(2)]
-    pairs = read_methods([f"{name}={same[0].folder},{same[1].folder}" for name in "xy"])
+    pairs, _ = read_methods([f"{name}={same[0].folder},{same[1].folder}" for name in "xy"])
     assert Comparison(pairs).settings == []  # all methods have both seeds
 
 
 def test_a_picture_shows_fronts_and_dominated_points(run):
     runs = [run("a", summary(aps=(0.6, 0.5)), record=stages(ratio=1)), run("Full", FULLNET)]
     runs.append(run("b", record=stages(ratio=2)))
-    figure = picture(Comparison(read_methods([*map(str, runs)])))
+    figure = picture(Comparison(*read_methods([*map(str, runs)])))
     (axes,) = figure.axes
     front, dominated, alone, _, *budgets = axes.lines
     assert [line.get_xdata()[0] for line in budgets] == [2, 3]
@@ -242,7 +242,7 @@ def test_a_multirun_is_a_folder_of_runs_or_numbered_names(run, tmp_path):
 def test_runs_of_a_multirun_that_differ_by_seed_alone_are_one_method(run, tmp_path):
     for number, (strategy, seed) in enumerate([("none", 0), ("none", 1), ("flops", 0), ("flops", 1), ("flops", 1)]):
         run(f"many/{number}", summary(seed, strategy=strategy), record=stages(seed))
-    methods = read_methods([str(tmp_path / "many")])
+    methods, _ = read_methods([str(tmp_path / "many")])
     assert [(own.name, [one.folder.name for one in own.runs]) for own in methods] == [
         ("0", ["0", "1"]),
         ("2", ["2", "3"]),
@@ -256,7 +256,7 @@ def test_methods_that_train_in_other_stages_are_no_seeds_of_one(run, tmp_path):
     record["depth"]["inputs"]["sampler"] = {"name": "uniform"}
     run("many/0", record=stages(0))
     run("many/1", summary(1, seconds=phases), record=record)
-    methods = read_methods([str(tmp_path / "many")])
+    methods, _ = read_methods([str(tmp_path / "many")])
     assert [own.name for own in methods] == ["0", "1"]
     assert dict(Comparison(methods).settings) == {
         "seed": ["0", "1"],
@@ -270,8 +270,8 @@ def test_folders_whose_names_look_like_arguments(run, tmp_path, monkeypatch):
     run("pruning=flops,seed=1")
     given = ["pruning=flops,seed=1", "mine=pruning=flops,seed=1", "."]
     run("pruning=none")
-    assert [own.name for own in read_methods(given[:2])] == ["pruning=flops,seed=1", "mine"]
-    assert len(read_methods(given[2:])[0].runs) == 1
+    assert [own.name for own in read_methods(given[:2])[0]] == ["pruning=flops,seed=1", "mine"]
+    assert len(read_methods(given[2:])[0][0].runs) == 1
 
 
 def test_another_cost_and_the_largest_path_alone(compare, run):
@@ -333,6 +333,27 @@ def test_what_a_run_lacks_is_named(compare, run, tmp_path):
     (begun / "stages.json").write_text("[]")
     assert "no record of stages" in compare(begun, refused=True)
     assert "nothing holds no run" in compare(tmp_path / "nothing", refused=True)
+
+
+@pytest.mark.parametrize("name", ["", "mine="])
+def test_unfinished_runs_of_a_multirun_are_left_out_and_named(compare, run, tmp_path, name):
+    run("many/0", record=stages())
+    begun = [run(f"many/{number}", record=stages(done=False)) for number in (1, 3)]
+    run("many/2", summary(1), record=stages(1))
+    printed, tables, _ = compare(f"{name}{tmp_path / 'many'}")
+    (line,) = [line for line in printed.splitlines() if "not finished" in line]
+    assert all(str(one) in line for one in begun) and " 2:" in line
+    assert [rows[1] for rows in tables[0].values() if rows[0] == "2"] == [tables[0][name[:-1] or "0"][1]]
+    assert str(begun[1]) in (tmp_path / "out/comparison.html").read_text()
+
+
+def test_a_multirun_of_which_nothing_is_finished_is_refused(compare, run, tmp_path):
+    begun = [run(f"many/{number}", record=stages(done=False)) for number in (0, 1)]
+    assert f"{begun[0]} is no finished run" in compare(tmp_path / "many", refused=True)
+    done = run("done", record=stages())
+    assert f"{begun[1]} is no finished run" in compare(done, begun[1], refused=True)
+    with pytest.raises(UnfinishedRunError):
+        read_methods([f"mine={done},{begun[1]}"])
 
 
 @pytest.mark.parametrize("content", [b"no array", b"", "shape"])
