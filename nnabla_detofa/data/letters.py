@@ -131,7 +131,8 @@ def _turned(opacity: np.ndarray, options: LettersOptions, rng: np.random.Generat
     turn = np.array([[cosine, -sine], [sine, cosine]]) @ np.array([[1, slant], [0, 1]])
     height, width = opacity.shape
     around = np.abs(turn) @ [width, height]  # its bounding box, as large as drawn
-    side = min(options.image_size) * rng.uniform(options.scale[0], options.scale[1])
+    smallest, largest = options.scale
+    side = min(options.image_size) * rng.uniform(smallest, largest)
     turn *= side / max(around)
     sides = np.ceil(around * side / max(around)).astype(int) + 4
     shift = (sides - 1) / 2 - turn @ [(width - 1) / 2, (height - 1) / 2]
