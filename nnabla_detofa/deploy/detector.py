@@ -128,6 +128,8 @@ def _onnx(file: Path) -> tuple[dict[str, Any], Answer]:
         raw = tuple(outputs) == OUTPUTS
         if not raw and outputs != ["boxes", "scores", "labels"]:
             raise ValueError(f"its outputs are {', '.join(outputs)}")
+        if (sides := given.shape[1:3]) != [*described["image_size"]]:
+            raise ValueError(f"its input is {sides} pixels, and its image_size {[*described['image_size']]}")
     if raw:
         return described, decoded(lambda images: session.run(None, {name: images}), described["stride"], logits=False)
 

@@ -10,6 +10,7 @@ import cv2
 import nnabla as nn
 import nnabla.functions
 import numpy as np
+import onnx
 import pytest
 from nnabla.utils.save import save
 
@@ -129,6 +130,14 @@ def resized(folder, size):
     return damaged(folder, "detector.json", json.dumps({**described, "image_size": size}).encode())
 
 
+def onnx_of_another_size(folder):
+    model = onnx.load(folder / "detector.onnx")
+    (entry,) = (one for one in model.metadata_props if one.key == "image_size")
+    entry.value = "[64, 32]"
+    onnx.save(model, folder / "detector.onnx")
+    return folder
+
+
 def other_network(file):
     """An NNP file of NNabla's that is no detector."""
     x = nn.Variable((1, 3, 8, 8))
@@ -146,6 +155,7 @@ BROKEN = {
     "nnp of another network": lambda folder: other_network(folder / "detector.nnp"),
     "json": lambda folder: damaged(folder, "detector.json") and folder / "detector.nnp",
     "json of another size": lambda folder: resized(folder, [32, 48]) and folder / "detector.nnp",
+    "onnx of another size": onnx_of_another_size,
     "json of three sides": lambda folder: resized(folder, [32, 32, 32]) and folder / "detector.nnp",
     "json of something else": lambda folder: damaged(folder, "detector.json", b"{}") and folder / "detector.nnp",
     "nnp alone": lambda folder: shutil.copy(folder / "detector.nnp", folder.parent / "detector.nnp"),
