@@ -116,14 +116,13 @@ def require_ratio(name: str, value: float) -> float:
 
 
 @contextmanager
-def refusals_of_the_disk() -> Iterator[None]:
-    """RunFolderError where a folder or file cannot be written."""
+def refusals_of_the_disk(
+    remedy: str = "results go to log/NAME in the folder where the command is started",
+) -> Iterator[None]:
+    """RunFolderError, which ends with the `remedy`, where a folder or file cannot be written."""
     try:
         yield
     except OSError as error:
         if error.errno not in REFUSED:
             raise
-        raise RunFolderError(
-            f"cannot write {error.filename or Path.cwd()}: {error.strerror};"
-            " results go to log/NAME in the folder where the command is started"
-        ) from error
+        raise RunFolderError(f"cannot write {error.filename or Path.cwd()}: {error.strerror}; {remedy}") from error

@@ -11,10 +11,14 @@ import sys
 import time
 from typing import Any
 
+from .errors import HostError
+
 # how Open MPI, MPICH (and Intel's MPI), MVAPICH and SLURM tell a process how many there are, and which it is; SLURM is
 # asked last: inside a job of it, the step of another launcher is that of its daemons
 SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
 RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK", "SLURM_PROCID")
+# 0 in SLURM's for all that an mpirun inside a job has started
+LOCAL_RANKS = ("OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "MV2_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID")
 LOCAL_SIZES = (
     "OMPI_COMM_WORLD_LOCAL_SIZE",
     "MPI_LOCALNRANKS",
@@ -35,6 +39,17 @@ def started() -> int:
 def rank() -> int:
     """Which of them this one is, from 0 on."""
     return _first(RANKS, 0) if started() > 1 else 0
+
+
+def local_rank() -> int:
+    """Which of those on its machine this one is, from 0 on; 0 where nothing tells."""
+    return _first(LOCAL_RANKS, 0)
+
+
+def require_alone(what: str) -> None:
+    """HostError where a launcher has started several processes, each of which would do the same."""
+    if (n := started()) > 1:
+        raise HostError(f"{what} is one process's work, and {n} were started: leave the launcher out")
 
 
 def by_srun() -> bool:

@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from nnabla_detofa import processes
-from nnabla_detofa.processes import LOCAL_SIZES, RANKS, SIZES
+from nnabla_detofa.errors import HostError
+from nnabla_detofa.processes import LOCAL_SIZES, RANKS, SIZES, require_alone
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +52,13 @@ def test_without_a_launcher_there_is_one_and_mpi_is_not_started():
     assert processes.may_tell()
     assert processes.end_all(2) == 2
     assert "mpi4py" not in sys.modules
+
+
+def test_the_work_of_one_process_is_refused_to_several(monkeypatch):
+    require_alone("export")
+    launched(monkeypatch, 0, 2, 1)
+    with pytest.raises(HostError, match="export .* 2 "):
+        require_alone("export")
 
 
 @pytest.mark.parametrize("number", range(len(SIZES)))

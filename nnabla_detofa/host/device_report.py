@@ -7,10 +7,11 @@ from importlib.metadata import distributions
 from importlib.util import find_spec
 
 from ..errors import HostError
+from ..processes import local_rank
 from ..threads import THREADS
 from .cuda_libraries import FOR_PROCESSES, INSTALL, ITS_LIBRARY, NEEDED, Library, extension, find
 from .device import open_device
-from .gpus import device_number, gpus, local_rank, open_cuda, require_all_named
+from .gpus import device_number, gpus, open_cuda, require_all_named
 
 EXTENSIONS = ("nnabla-ext-cuda120", "nnabla-ext-cuda116", "nnabla-ext-cuda110")
 PACKAGES = ("nnabla-detofa", "nnabla", *EXTENSIONS, "nnabla-nas", "numpy", "mpi4py")

@@ -7,16 +7,14 @@ GPU alone. Here the number is its rank on its node, modulo the GPUs that it sees
 import ctypes
 import os
 import re
-from collections.abc import Mapping
 from types import ModuleType
 from typing import NamedTuple
 
 from ..errors import HostError
+from ..processes import local_rank
 from .cuda_libraries import CUDA, DRIVER, INSTALL, extension, loaded
 from .quiet import quiet
 
-# of Open MPI, MPICH and Intel's MPI, MVAPICH; Slurm last: it is 0 for all that an mpirun inside a job has started
-LOCAL_RANKS = ("OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "MV2_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID")
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 OLDEST, NEWEST = (6, 0), (9, 0)  # compute capability: machine code in the extension of CUDA 12.0
 CAPABILITY = (75, 76)  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR
@@ -43,15 +41,9 @@ class Gpu(NamedTuple):
         return ""
 
 
-def local_rank(environment: Mapping[str, str] = os.environ) -> int:
-    """The rank of this process among those of its node; 0 where nothing tells."""
-    given = (environment.get(name, "") for name in LOCAL_RANKS)
-    return next((int(rank) for rank in given if rank.isdecimal()), 0)
-
-
-def device_number(visible: int, environment: Mapping[str, str] = os.environ) -> int:
+def device_number(visible: int) -> int:
     """The number of this process' GPU among the `visible` ones."""
-    return local_rank(environment) % visible
+    return local_rank() % visible
 
 
 def open_cuda() -> tuple[ModuleType, int]:

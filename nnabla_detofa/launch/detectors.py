@@ -13,11 +13,13 @@ from tqdm import tqdm
 
 from ..data.data_check import require_place
 from ..errors import ConfigError, DataError, RunFolderError, refusals_of_the_disk, unknown
+from ..processes import require_alone
 from ..signals import held_back
 from ..storage.files import write_json
 from .composition import composing, plain
 
 FORMATS = ("onnx", "nnp", "h5")
+ELSEWHERE = "give another folder with --out"
 
 
 class Arguments(argparse.ArgumentParser):
@@ -29,6 +31,7 @@ class Arguments(argparse.ArgumentParser):
 
 def export(arguments: list[str]) -> None:
     """`nnabla_detofa export RUN`: the files of a finished run's detectors."""
+    require_alone("export")
     parser = Arguments("export", add_help=False, allow_abbrev=False)
     parser.add_argument("run", type=Path)
     which = parser.add_mutually_exclusive_group()
@@ -60,7 +63,7 @@ def export(arguments: list[str]) -> None:
     rows = chosen(front.rows, budget=given.budget, rank=given.rank)
     out = (given.out or folder / FOLDER).expanduser().absolute()
     written = [name for name in formats if name in here]
-    with refusals_of_the_disk():
+    with refusals_of_the_disk(ELSEWHERE):
         out.mkdir(parents=True, exist_ok=True)
     for one in rows:
         print(write_detector(front, one, out, written, raw=given.raw), flush=True)
@@ -89,6 +92,7 @@ def _estimate(folder: Path) -> None:
 
 def detect(arguments: list[str]) -> list[Exception]:
     """`nnabla_detofa detect DETECTOR IMAGE|FOLDER…`; returns what was wrong, if some pictures could not be read."""
+    require_alone("detect")
     parser = Arguments("detect", add_help=False, allow_abbrev=False)
     parser.add_argument("detector")
     parser.add_argument("pictures", nargs="+")
@@ -101,9 +105,10 @@ def detect(arguments: list[str]) -> list[Exception]:
     with held_back():
         from ..deploy import Detector
         from ..deploy.pictures import detect_in, pictures_in
+    require_place(given.json)
     out = given.out or (Path("detections") if given.json is None else None)
     files, detector = pictures_in(given.pictures, out=out), Detector.load(given.detector)
-    with refusals_of_the_disk():
+    with refusals_of_the_disk(ELSEWHERE):
         failures: list[DataError] = detect_in(
             detector, files, out=out, json=given.json, threshold=given.threshold, progress=_bar("detect")
         )
@@ -119,6 +124,7 @@ def detect(arguments: list[str]) -> list[Exception]:
 
 def evaluate(place: str, dataloader: Any, metric: Any, json: Path | None) -> None:
     """`nnabla_detofa evaluate DETECTOR -c FILE`: of the configuration, its `dataloader` and its metric."""
+    require_alone("evaluate")
     if not isinstance(metric, str):
         raise ConfigError("the configuration lacks hparams.metric", key="hparams.metric", given=metric)
     with held_back():

@@ -194,6 +194,29 @@ def test_what_detect_refuses(command, arguments):
     assert command.run("detect", *arguments).refusal
 
 
+@pytest.mark.parametrize("place", ["", "none/found.json"])
+def test_a_place_of_results_that_cannot_be_written_is_refused_before_the_work(run, monkeypatch, place):
+    command, _, folders, _ = run
+    monkeypatch.setattr(Detector, "load", lambda _: pytest.fail("read before the place was looked at"))
+    place = str(folders[0] / place)
+    assert place in command.run("detect", str(folders[0]), str(folders[0]), "--json", place).refusal
+
+
+def test_a_file_in_the_place_of_the_folder_of_results_is_refused(run, pictures_of):
+    command, folder, folders, out = run
+    out.write_text("")
+    for arguments in (["detect", str(folders[0]), str(pictures_of("a.png"))], ["export", str(folder)]):
+        said = command.run(*arguments, "--out", str(out)).refusal
+        assert str(out) in said and "--out" in said
+
+
+@pytest.mark.parametrize("name", ["export", "detect", "evaluate"])
+def test_several_processes_are_refused_what_is_ones_work(monkeypatch, name):
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
+    with pytest.raises(HostError, match=name):
+        commands.evaluate("none", {}, None, None) if name == "evaluate" else getattr(commands, name)(["none", "none"])
+
+
 def test_a_folder_without_pictures_is_refused(run, tmp_path):
     command, _, folders, _ = run
     assert str(tmp_path) in command.run("detect", str(folders[0]), str(tmp_path)).refusal

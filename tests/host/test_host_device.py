@@ -12,7 +12,7 @@ from nnabla_detofa.errors import ConfigError, HostError
 from nnabla_detofa.host import communicator as communicators
 from nnabla_detofa.host import device, gpus
 from nnabla_detofa.host.device import NoStreamEvent, open_device
-from nnabla_detofa.processes import SIZES
+from nnabla_detofa.processes import LOCAL_RANKS, SIZES
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +20,7 @@ def one_process(monkeypatch):
     for size in SIZES:
         monkeypatch.delenv(size, raising=False)
     monkeypatch.setitem(os.environ, "CUDA_VISIBLE_DEVICES", "")
-    for rank in gpus.LOCAL_RANKS:
+    for rank in LOCAL_RANKS:
         monkeypatch.delenv(rank, raising=False)
     monkeypatch.setattr(device.nn, "set_default_context", lambda _: None)
 

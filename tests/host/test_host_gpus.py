@@ -9,45 +9,60 @@ import pytest
 from nnabla_detofa.errors import HostError
 from nnabla_detofa.host import gpus as gpus_module
 from nnabla_detofa.host.gpus import (
-    LOCAL_RANKS,
     VISIBLE,
     Gpu,
     device_number,
     gpus,
-    local_rank,
     open_cuda,
     require_all_named,
 )
+from nnabla_detofa.processes import LOCAL_RANKS
 
 FAILED = (
     'target_specific error in cuda_get_device_count\n/a/init.cpp:1725\n(cudaGetDeviceCount) failed with "{}" (cuda).'
 )
 
 
+@pytest.fixture
+def numbers(monkeypatch):
+    """The numbers of the GPUs, of so many, that processes take of which a launcher says these variables."""
+
+    def take(visible, environments):
+        found = []
+        for environment in environments:
+            for name in LOCAL_RANKS:
+                monkeypatch.delenv(name, raising=False)
+            for name, value in environment.items():
+                monkeypatch.setenv(name, value)
+            found.append(device_number(visible))
+        return found
+
+    return take
+
+
 @pytest.mark.parametrize("launcher", LOCAL_RANKS)
-def test_two_nodes_of_four_gpus(launcher):
+def test_two_nodes_of_four_gpus(numbers, launcher):
     """Each node's processes share its GPUs out among them, whatever their rank among all."""
-    numbers = [device_number(4, {launcher: str(rank % 4), "PMIX_RANK": str(rank)}) for rank in range(8)]
-    assert numbers == [0, 1, 2, 3] * 2
+    processes = [{launcher: str(rank % 4), "PMIX_RANK": str(rank)} for rank in range(8)]
+    assert numbers(4, processes) == [0, 1, 2, 3] * 2
 
 
-def test_one_gpu_for_each_process():
-    assert {device_number(1, {"SLURM_LOCALID": str(rank)}) for rank in range(8)} == {0}
+def test_one_gpu_for_each_process(numbers):
+    assert set(numbers(1, [{"SLURM_LOCALID": str(rank)} for rank in range(8)])) == {0}
 
 
-def test_more_processes_than_gpus():
-    assert [device_number(2, {"MPI_LOCALRANKID": str(rank)}) for rank in range(5)] == [0, 1, 0, 1, 0]
+def test_more_processes_than_gpus(numbers):
+    assert numbers(2, [{"MPI_LOCALRANKID": str(rank)} for rank in range(5)]) == [0, 1, 0, 1, 0]
 
 
 @pytest.mark.parametrize("launcher", LOCAL_RANKS[:-1])
-def test_what_mpirun_says_comes_before_what_its_job_says(launcher):
+def test_what_mpirun_says_comes_before_what_its_job_says(numbers, launcher):
     """Inside a job of Slurm, all that an mpirun starts have its 0."""
-    assert local_rank({"SLURM_LOCALID": "0", launcher: "3"}) == 3
+    assert numbers(8, [{"SLURM_LOCALID": "0", launcher: "3"}]) == [3]
 
 
-@pytest.mark.parametrize("environment", [{}, {"SLURM_LOCALID": ""}, {"OMPI_COMM_WORLD_LOCAL_RANK": "-1"}])
-def test_alone_where_nothing_tells(environment):
-    assert local_rank(environment) == 0
+def test_alone_where_nothing_tells(numbers):
+    assert numbers(8, [{}, {"SLURM_LOCALID": ""}, {"OMPI_COMM_WORLD_LOCAL_RANK": "-1"}]) == [0, 0, 0]
 
 
 @pytest.mark.parametrize(
