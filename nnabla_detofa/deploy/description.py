@@ -8,8 +8,9 @@ import numpy as np
 from ..data.augment import DEVIATION, MEAN
 from ..errors import RunFolderError, WeightsError
 from ..storage.files import SUMS, damage, read_json
+from .maps import DESCRIPTION
 
-DESCRIPTION, WEIGHTS = "detector.json", "detector.h5"
+WEIGHTS = "detector.h5"
 KINDS: dict[str, type | tuple[type, ...]] = {
     **{"classes": list, "image_size": (int, list), "stride": int, "network": dict, "mean": list, "deviation": list}
 }

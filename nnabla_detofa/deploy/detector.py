@@ -17,9 +17,9 @@ from ..data.images import read_image
 from ..detection import Detections, Peaks, decode, to_detections
 from ..errors import DataError, HostError, WeightsError
 from ..options import IMAGE_SIZE
-from .maps import OUTPUTS, TOP, extra, normalised
+from .maps import DESCRIPTION, OUTPUTS, TOP, extra, normalised
 
-DESCRIPTION, ONNX, NNP = "detector.json", "detector.onnx", "detector.nnp"
+ONNX, NNP = "detector.onnx", "detector.nnp"
 RUNTIMES = {".onnx": "onnxruntime", ".nnp": "nnabla"}
 # what it needs of a description
 KINDS: dict[str, Any] = {"classes": list, "category_ids": list, "image_size": (int, list), "stride": int}

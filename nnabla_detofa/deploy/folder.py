@@ -9,10 +9,8 @@ from ..ranking import Ranked
 from ..storage.files import as_json, damage, write_folder
 from ..supernet import Supernet, weights_as_bytes
 from .front import Front
-from .maps import as_metadata, extra
+from .maps import DESCRIPTION, as_metadata, extra
 from .nnp import nnp_of
-
-DESCRIPTION = "detector.json"
 
 
 def onnx_file(network: Supernet, described: Mapping[str, Any], *, sides: tuple[int, int], raw: bool = False) -> bytes:

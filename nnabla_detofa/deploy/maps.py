@@ -10,6 +10,7 @@ import numpy as np
 from ..data.augment import NO_COLOUR_CHANGE, normalise
 from ..errors import HostError
 
+DESCRIPTION = "detector.json"
 OUTPUTS = ("heatmap", "size", "offset")
 TOP = 100  # boxes of an image
 INSTALL = "pip install 'nnabla-detofa[onnx]'"

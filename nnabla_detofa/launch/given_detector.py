@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..deploy.description import DESCRIPTION, Described
+from ..deploy.description import Described
+from ..deploy.maps import DESCRIPTION
 from ..errors import ConfigError
 from .keys import MODULES, declared, names
 
