@@ -43,9 +43,7 @@ def repair_launcher() -> None:
     finally:
         del sys.modules[CUDA]
     launcher.get_extension_context = _numbered_context
-    launcher.CommunicatorWrapper = (
-        open_communicator  # nnabla's own has several processes on CUDA alone
-    )
+    launcher.CommunicatorWrapper = open_communicator  # nnabla's own has several processes on CUDA alone
 
 
 def _numbered_context(name: str, *, device_id: str, **options: Any) -> Any:
