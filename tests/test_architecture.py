@@ -55,7 +55,7 @@ GRANTS = {
     "pretraining": "numpy nnabla filter_stages shrinking report space supernet training",
     "searcher": "algorithm pretraining report run_options host search_stages storage threads training",
     "launch": "hydra omegaconf yaml pydantic nnabla signals processes options host run_options data report",
-    "launch/detectors": "omegaconf tqdm processes signals data deploy ranking report storage training",
+    "launch/detectors": "omegaconf tqdm signals data deploy ranking report storage training",
     "launch/given_detector": "deploy",
     "launch/keys": "options run_options space supernet",
     "launch/run": "numpy nnabla nnabla_nas host",

@@ -23,7 +23,7 @@ from .. import processes
 from ..errors import refusals_of_the_disk
 from ..signals import Stopped, handled_by, held_back
 from .arguments import USAGE, split_arguments, split_plan
-from .commands import COMMANDS
+from .commands import COMMANDS, call
 from .composition import (
     INPUT_ERRORS,
     SHIPPED,
@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with handled_by(signal.default_int_handler, afterwards), as_before():
             if arguments and arguments[0] in COMMANDS:
-                return COMMANDS[arguments[0]](arguments[1:])
+                return call(arguments[0], arguments[1:])
             ends = run_or_plan(arguments)
     except INPUT_ERRORS as error:
         ends = [Ended(WRONG_INPUT, message_of(error))]

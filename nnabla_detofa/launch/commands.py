@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from ..errors import ConfigError
+from ..processes import require_alone
 from ..signals import held_back
 from .arguments import split_json, taken
 from .composition import compose, message_of, plain_part
@@ -75,6 +76,13 @@ def device(arguments: list[str]) -> int:
     for line in device_lines():
         print(line)
     return DONE
+
+
+def call(command: str, arguments: list[str]) -> int:
+    """The named command; HostError where several processes would do the same."""
+    if command != "device":  # which tells what each process would have
+        require_alone(command)
+    return COMMANDS[command](arguments)
 
 
 COMMANDS = {

@@ -13,7 +13,6 @@ from tqdm import tqdm
 
 from ..data.data_check import require_place
 from ..errors import ConfigError, DataError, RunFolderError, refusals_of_the_disk, unknown
-from ..processes import require_alone
 from ..signals import held_back
 from ..storage.files import write_json
 from .composition import composing, plain
@@ -31,7 +30,6 @@ class Arguments(argparse.ArgumentParser):
 
 def export(arguments: list[str]) -> None:
     """`nnabla_detofa export RUN`: the files of a finished run's detectors."""
-    require_alone("export")
     parser = Arguments("export", add_help=False, allow_abbrev=False)
     parser.add_argument("run", type=Path)
     which = parser.add_mutually_exclusive_group()
@@ -92,7 +90,6 @@ def _estimate(folder: Path) -> None:
 
 def detect(arguments: list[str]) -> list[Exception]:
     """`nnabla_detofa detect DETECTOR IMAGE|FOLDER…`; returns what was wrong, if some pictures could not be read."""
-    require_alone("detect")
     parser = Arguments("detect", add_help=False, allow_abbrev=False)
     parser.add_argument("detector")
     parser.add_argument("pictures", nargs="+")
@@ -124,7 +121,6 @@ def detect(arguments: list[str]) -> list[Exception]:
 
 def evaluate(place: str, dataloader: Any, metric: Any, json: Path | None) -> None:
     """`nnabla_detofa evaluate DETECTOR -c FILE`: of the configuration, its `dataloader` and its metric."""
-    require_alone("evaluate")
     if not isinstance(metric, str):
         raise ConfigError("the configuration lacks hparams.metric", key="hparams.metric", given=metric)
     with held_back():

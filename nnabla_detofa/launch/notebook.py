@@ -12,12 +12,15 @@ from hydra.types import RunMode
 from omegaconf import open_dict
 
 from ..errors import ConfigError, refusals_of_the_disk
+from .arguments import split_plan
 from .cli import launch
 from .composition import compose, plain
 
 
 def run(config: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> dict[str, Any]:
     """See `nnabla_detofa.run`."""
+    if split_plan([*overrides])[0]:
+        raise ConfigError("plan=true is the command's alone: nnabla_nas -c FILE OVERRIDES plan=true", key="plan")
     composed = compose(config, overrides)
     if composed.hydra.mode is RunMode.MULTIRUN:
         raise ConfigError("hydra.mode is MULTIRUN; run makes one run: call it for each, or use the command's -m")

@@ -145,6 +145,7 @@ def test_blas_has_one_thread_meanwhile(tiny_overrides, monkeypatch):
     [
         ("detofa_dmo", [], ConfigError, "'detofa_dmo'; .*did you mean 'detofa_demo.yaml'"),
         ("detofa_demo", ["hydra.mode=MULTIRUN"], ConfigError, "hydra.mode"),
+        ("detofa_demo", ["plan=true"], ConfigError, "plan=true"),
         ("detofa_demo", ["~dataloader.voc.generate", "dataloader.voc.root=no"], DataError, "no VOC2007 in .*/no"),
         ({"name": object()}, [], ConfigError, "name: .*'object'"),
     ],

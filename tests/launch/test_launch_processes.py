@@ -11,6 +11,7 @@ from nnabla_detofa import processes
 from nnabla_detofa.errors import ConfigError, DataError, HostError, RunFolderError, WeightsError
 from nnabla_detofa.host.cpu import NoStreamEvent
 from nnabla_detofa.launch import cli, run
+from nnabla_detofa.launch.commands import COMMANDS, call
 from nnabla_detofa.signals import Stopped
 
 IN_ORDER = [
@@ -140,3 +141,17 @@ def test_what_the_first_alone_meets_ends_the_others(command):
 
 def test_what_another_alone_meets_ends_all(command):
     assert command.by(2, "hparams.mini_batch_train=8", script=("-c", FAILS)).refusal == "only here"
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_commands_beside_a_run_are_of_one_process(monkeypatch, command):
+    done = []
+    monkeypatch.setitem(COMMANDS, command, lambda arguments: done.append(arguments) or cli.DONE)
+    assert call(command, ["x"]) == cli.DONE
+    monkeypatch.setenv(processes.SIZES[0], "2")
+    if command == "device":
+        assert call(command, ["y"]) == cli.DONE
+    else:
+        with pytest.raises(HostError, match=command):
+            call(command, ["y"])
+    assert done == [["x"], ["y"]][: 1 + (command == "device")]
