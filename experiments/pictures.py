@@ -97,7 +97,7 @@ def main() -> None:
     run = given.run.absolute()
     summary = read_json(run / "summary.json")
     folder = min((run / "detectors").iterdir(), key=lambda one: read_json(one / "detector.json")["rank"])
-    rows, unit = detector_rows(run, summary), millions(summary["cost"]["name"])[0]
+    rows, unit = detector_rows(summary), millions(summary["cost"]["name"])[0]
     title = f"found, {min(row['cost'] for row in rows):.3g} {unit}"
     given.out.mkdir(parents=True, exist_ok=True)
     contents = {

@@ -109,7 +109,8 @@ def test_a_killed_process_takes_the_others_with_it_and_another_number_goes_on(al
 def test_a_signal_to_one_process_is_a_wish_of_all(alone, without):
     command = without(alone, TRAINED)
     answer = command.by(2, script=("-c", DIES.replace("SIGKILL", "SIGUSR1")))
-    assert (answer.code, len(answer.err)) == (75, 1)
+    own = [line for line in answer.err if line.startswith("nnabla_detofa:")]  # mpirun may have a word of its own
+    assert (answer.code, len(own)) == (75, 1)
     assert max(one.name for one in (command.folder / "checkpoint_finetune").iterdir()) == "000000004"
 
 

@@ -65,7 +65,7 @@ def test_the_batch_script_queues_again_what_was_interrupted(tmp_path, code):
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_JOB_ID": "7"}
     ended = subprocess.run(["bash", SCRIPT, "detofa_voc", "name=a b"], env=environment)
     assert ended.returncode == code
-    assert (tmp_path / "started").read_text() == "--mpi=pmix nnabla_nas -c detofa_voc name=a b\n"
+    assert (tmp_path / "started").read_text() == "--mpi=pmix --wait=60 nnabla_nas -c detofa_voc name=a b\n"
     assert (tmp_path / "queued").exists() == (code == 75)
     if code == 75:
         assert (tmp_path / "queued").read_text() == "requeue 7\n"

@@ -23,9 +23,6 @@ from small_runs import NETWORK, TINY, arrays, overrides
 from nnabla_detofa.detection import decode
 from nnabla_detofa.errors import HostError
 from nnabla_detofa.host.gpus import device_number, open_cuda
-from nnabla_detofa.path_filter import PathFilter, TokenLayout
-from nnabla_detofa.path_filter.network import score_graph
-from nnabla_detofa.path_filter.objectives import Binary, Ranking
 from nnabla_detofa.precision import single_precision
 from nnabla_detofa.supernet import NETWORKS, reestimate
 from nnabla_detofa.supernet.elastic import ElasticBatchNorm
@@ -147,7 +144,6 @@ def loss_cases():
     heat[:, 1, 2, 3] = 1
     values, index = rng.standard_normal((2, 2, 8, 8)), rng.integers(0, 64, (2, 5))
     classes, labels = 2 * rng.standard_normal((6, 3)), rng.integers(0, 3, (6, 1))
-    scores, pairs = rng.uniform(0, 1, (6, 1)), rng.uniform(0, 1, (6, 6))
     wanted = np.eye(3)[labels[:, 0]]
     task = CLASSIFIER.SearchNet(3, space=NETWORK["space"]).task
     return {
@@ -156,8 +152,6 @@ def loss_cases():
         "cross entropy": (cross_entropy, classes, wanted),
         "smoothed": (lambda x, y: task.loss(x, [y], training=True), classes, labels),
         "distillation": (task.kd_loss, classes, classes[::-1]),
-        "ranking": (Ranking(0.5).graph, scores, pairs),
-        "binary": (Binary(0.25).graph, scores, (pairs[:, :1] > 0.5).astype(float)),
     }
 
 
@@ -178,21 +172,6 @@ def test_loss(device, precision, name):
             return differentiated([loss(*variables)], {"the first": variables[0]})
 
     same(on(device(precision)), on(CPU), TOLERANCE[precision])
-
-
-def test_path_filter(device):
-    layout = TokenLayout(vocabulary=4, layer=[0, 1, 2, 3], block=[0, 0, 1, 1])
-    rows = np.random.default_rng(1).integers(0, 4, (6, 5)) + 4 * np.array([0, 1, 2, 3, 0])
-
-    def on(context):
-        sizes = {"dim": 8, "heads": 2, "layers": 2, "hidden": 8}
-        switches = {"budget_condition": True, "block_encoding": True, "main_effects": True}
-        own = PathFilter(layout, 2, rng=np.random.default_rng(3), **sizes, **switches)
-        with nn.context_scope(context):
-            scores = score_graph(own.variables, own.design, own.positions, nn.Variable.from_numpy_array(rows))
-            return differentiated([scores], own.variables)
-
-    same(on(device()), on(CPU), TOLERANCE["float"])
 
 
 def test_peaks(device):

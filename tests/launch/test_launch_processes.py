@@ -10,7 +10,7 @@ from small_runs import Command, pictures  # noqa: F401 - a fixture
 from nnabla_detofa import processes
 from nnabla_detofa.errors import ConfigError, DataError, HostError, RunFolderError, WeightsError
 from nnabla_detofa.host.cpu import NoStreamEvent
-from nnabla_detofa.launch import cli, run
+from nnabla_detofa.launch import cli, run, sweeps
 from nnabla_detofa.launch.commands import COMMANDS, call
 from nnabla_detofa.signals import Stopped
 
@@ -63,7 +63,8 @@ def command(tmp_path, pictures):  # noqa: F811
 def test_processes_that_differ_are_refused_at_the_start(command, monkeypatch, check):
     monkeypatch.setattr(run, "open_device", lambda **_: (Other(check), NoStreamEvent()))
     errors = []
-    monkeypatch.setattr(cli, "message_of", lambda error: errors.append(error) or str(error))
+    for module in (cli, sweeps):
+        monkeypatch.setattr(module, "message_of", lambda error: errors.append(error) or str(error))
     assert "process 1 has other" in command("hparams.mini_batch_train=8").refusal
     assert [type(error) for error in errors] == [IN_ORDER[check - 1]]
     assert not list(command.folder.glob("checkpoint_*"))

@@ -112,8 +112,11 @@ def test_batches_are_cut_to_their_first_images():
 
 
 def test_time_is_shared_by_the_processes():
-    run, work = SimpleNamespace(processes=SimpleNamespace(n=4)), Work("", steps=10, batch=32, images=100)
-    assert plan._seconds(run, work, Pace(training=0.5, forward=0.25, n=8)) == (10 * 32 * 0.5 + 100 * 0.25) / 4
+    work, pace = Work("", steps=10, batch=32, images=100), Pace(training=0.5, forward=0.25, n=8)
+    alone = plan._seconds(work, pace, 1, plan.Exchange(800, 100.0, True))
+    assert alone == 10 * 32 * 0.5 + 100 * 0.25
+    passed_on = 2 * 800 * 3 / 4  # bytes of each process in a ring of four
+    assert plan._seconds(work, pace, 4, plan.Exchange(800, 100.0, True)) == alone / 4 + 10 * passed_on / 100
 
 
 def test_amounts_are_readable():

@@ -94,7 +94,7 @@ def test_a_detector_takes_over_the_backbone(small, hosts):
     assert [n for n in given if n not in network.transfer.loaded] == network.transfer.left_out
     for name in network.transfer.loaded:
         np.testing.assert_array_equal(np.float32(own[name]), np.float32(given[name]), err_msg=name)
-    assert str(network.transfer).endswith("; new: neck, heads; left out: classifier")
+    assert str(network.transfer).endswith("; new: neck, heads/heatmap, heads/size, heads/offset; left out: classifier")
 
 
 def test_stages_that_are_cut_short_leave_gaps_in_the_numbers_of_blocks(small):

@@ -49,7 +49,7 @@ def test_the_file_gives_a_detector_its_backbone(state, small, tmp_path):
     network = small.net(stem_activation="relu", pretrained=str(file), seed=3)
     after = small.values(network)
     assert all(np.array_equal(after[name], value) for name, value in own.items())
-    assert str(network.transfer).endswith("; new: neck, heads; left out: classifier")
+    assert str(network.transfer).endswith("; new: neck, heads/heatmap, heads/size, heads/offset; left out: classifier")
     with pytest.raises(WeightsError, match="stem_activation"):
         small.net(pretrained=str(file))
 
