@@ -210,13 +210,6 @@ def test_a_file_in_the_place_of_the_folder_of_results_is_refused(run, pictures_o
         assert str(out) in said and "--out" in said
 
 
-@pytest.mark.parametrize("name", ["export", "detect", "evaluate"])
-def test_several_processes_are_refused_what_is_ones_work(monkeypatch, name):
-    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
-    with pytest.raises(HostError, match=name):
-        commands.evaluate("none", {}, None, None) if name == "evaluate" else getattr(commands, name)(["none", "none"])
-
-
 def test_a_folder_without_pictures_is_refused(run, tmp_path):
     command, _, folders, _ = run
     assert str(tmp_path) in command.run("detect", str(folders[0]), str(tmp_path)).refusal
