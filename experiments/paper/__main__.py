@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 
-from nnabla_detofa.errors import DetOFAError
+from nnabla_detofa.errors import ConfigError, DetOFAError
 from nnabla_detofa.report import figures
 from nnabla_detofa.storage.files import write_bytes, write_text
 
@@ -58,7 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         if given.plan:
             return plan(jobs)
-        code = 0 if given.pages_only else make_all(store, jobs, lambda line: print(line, flush=True))
+        own = _own(given.only, given.seeds)
+        ours = [one for one in jobs if one.job.seed in own]
+        code = 0 if given.pages_only else make_all(store, ours, lambda line: print(line, flush=True))
         for name in names:
             print(write_page(store, jobs, name, store.folder.parent), flush=True)
     except DetOFAError as error:
@@ -76,6 +78,8 @@ def _parser() -> argparse.ArgumentParser:
     shown = ", ".join(one for one in SCALES if one != "tiny")
     parser.add_argument("--scale", choices=[*SCALES], default="mini", metavar="SCALE", help=shown)
     parser.add_argument("--seeds", type=_positive, default=5)
+    several = "make the runs of these seeds alone, other processes the others: tasks of a cluster, or one a core"
+    parser.add_argument("--only", type=int, nargs="+", metavar="SEED", help=several)
     parser.add_argument("--list", action="store_true", help="say what is there, missing and stale, and the hours")
     parser.add_argument("--plan", action="store_true", help="say the plan of one run by each method, timed here")
     parser.add_argument("--pages-only", action="store_true", help="write the pages of the runs that are there")
@@ -87,6 +91,14 @@ def _positive(text: str) -> int:
     if (value := int(text)) < 1:
         raise ValueError
     return value
+
+
+def _own(only: Sequence[int] | None, seeds: int) -> Sequence[int]:
+    """The seeds whose runs are made here; ConfigError for one that there is not."""
+    for seed in only or ():
+        if seed not in range(seeds):
+            raise ConfigError(key="--only", given=seed, allowed=f"seeds from 0 to {seeds - 1}; --seeds asks for more")
+    return range(seeds) if only is None else only
 
 
 def listed(store: Store, jobs: Sequence[Planned]) -> list[str]:

@@ -224,6 +224,20 @@ def test_no_page_without_the_method_that_is_compared_with(store):
     assert not [*store.folder.parent.glob("fig5.*")]
 
 
+def test_processes_share_the_seeds(store, monkeypatch):
+    made = []
+    monkeypatch.setattr(paper, "make_all", lambda _, jobs, __: made.extend(one.job.name for one in jobs) or 0)
+    arguments = ["fig6", "--scale", "tiny", "--seeds", "3", "--out", str(store.folder)]
+    for seeds in (["2", "0"], ["1"]):
+        assert paper.main([*arguments, "--only", *seeds]) == 0
+    assert made == ["ofa-seed0", "detofa-seed0", "ofa-seed2", "detofa-seed2", "ofa-seed1", "detofa-seed1"]
+
+
+def test_a_seed_that_there_is_not_is_refused_in_a_line(store, capsys):
+    assert paper.main(["fig6", "--scale", "tiny", "--seeds", "3", "--out", str(store.folder), "--only", "3"]) == 2
+    assert capsys.readouterr().err.startswith("paper: --only is 3")
+
+
 def test_the_command(place, tmp_path):
     """In a process of its own: what is there is found, and wrong input is a line."""
     shutil.copytree(place / "runs", tmp_path / "runs")
