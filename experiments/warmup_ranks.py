@@ -65,7 +65,7 @@ class Run:
         self.epochs = settings["epochs"][1] + settings["finetune"]
         options = {**settings["dataloader"]["voc"], "root": root, "workers": 0}
         train, test = (DataLoader(False, of, BATCH, **options) for of in (True, False))
-        self.steps = -(-settings["dataloader"]["images"] // settings["batch_size_train"])
+        self.steps = max(1, settings["dataloader"]["images"] // settings["batch_size_train"])  # as a run counts them
         self.measurer = PathMeasurer(
             self.network,
             settings["loss_weights"],
