@@ -200,7 +200,7 @@ class TrainingOptions(Options):
     batch_size_valid: Annotated[int, Whole(), "read by runners of the host alone"]
     mini_batch_valid: Annotated[int, Whole(), "images a forward pass"]
     weight_average: Annotated[float, Number(least=0), "last epochs of a stage whose mean weights count; 0: none"] = 0.0
-    metric: Annotated[str, Text(), "voc07 (11 points), voc (area), coco; top1 of classifiers"]
+    metric: Annotated[str, Text(), "voc07 (11 points), voc (area), coco; miou; top1"]
     identity: Annotated[dict[str, Any], Keys(), "network, dataloader and optimizer again: what a run is known by"]
     cost: CostOptions
     path_filter: PathFilterOptions
@@ -223,7 +223,7 @@ class TrainingOptions(Options):
 class RunOptions(TrainingOptions):
     """The options of `DetOFASearcher`."""
 
-    loss_weights: Annotated[tuple[float, ...], Listed(Number(least=0), 3), "of heat map, size and offset"]
+    loss_weights: Annotated[tuple[float, ...] | None, Listed(Number(least=0), 3, null=True), "of CenterNet's losses"]
     warmup: Annotated[int, Whole(least=0), "epochs over the whole space"]
     finetune: Annotated[int, Whole(least=0), "epochs over the pruned space"]
     phases: Annotated[dict[str, PhaseOptions] | None, _phases(PhaseOptions), "progressive shrinking instead of both"]

@@ -24,7 +24,7 @@ class Searcher(Runner):
     """Base of both runners; takes what the host's launchers hand to any runner."""
 
     options: ClassVar[type[TrainingOptions]]
-    task: ClassVar[str]
+    tasks: ClassVar[tuple[str, ...]]
 
     @staticmethod
     @abstractmethod
@@ -85,15 +85,17 @@ class Searcher(Runner):
     def _run(self, **cost: int) -> Run:
         """The run whose settings are good as far as they can be known; ConfigError otherwise."""
         optimizer, task = self.optimizer["train"], self.model.task
-        if task.name != type(self).task:
+        if task.name not in type(self).tasks:
+            what = " or ".join(type(self).tasks)
             raise ConfigError(
-                f"{type(self).__name__} trains a network for {type(self).task}, and this one is for {task.name}:"
+                f"{type(self).__name__} trains a network for {what}, and this one is for {task.name}:"
                 " take another network or another args.algorithm",
                 key="network",
             )
         options = self.options.of(self.hparams, self.args)
         options = options.model_copy(update={"cost": options.cost.model_copy(update=cost)})
         task.require_metric(options.metric, self.dataloader["test"])
+        task.require_weights(getattr(options, "loss_weights", None))
         if optimizer._lr_scheduler is not None:
             raise ConfigError(
                 "optimizer.train.lr_scheduler is set, but hparams.schedule sets the rate: remove it",
@@ -130,12 +132,12 @@ class DetOFASearcher(Searcher):
     A stage leaves its files in the run folder, and is not run again while they are there from the same inputs.
     """
 
-    options, task = RunOptions, "detection"
+    options, tasks = RunOptions, ("detection", "segmentation")
     algorithm, lines = staticmethod(train_and_search), staticmethod(summary_lines)
 
 
 class OFAPretrainer(Searcher):
     """Trains a classification supernet phase by phase, then measures its paths and fits a path filter to them."""
 
-    options, task = PretrainingOptions, "classification"
+    options, tasks = PretrainingOptions, ("classification",)
     algorithm, lines = staticmethod(pretrain), staticmethod(pretraining_lines)

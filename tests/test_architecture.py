@@ -17,7 +17,7 @@ ROOMS = sorted(folder.name for folder in PACKAGE.iterdir() if (folder / "__init_
 
 # What each room may import beside the standard library, itself and errors.py.
 GRANTS = {
-    "errors signals": "",
+    "errors signals figure_names": "",
     "processes": "mpi4py",
     "threads": "threadpoolctl processes",
     "precision": "nnabla",
@@ -33,14 +33,15 @@ GRANTS = {
     "search": "numpy options space",
     "path_filter": "numpy scipy h5py hdf5 threads options space storage",
     "detection": "numpy pycocotools options",
-    "data": "numpy cv2 PIL sklearn tqdm yaml options detection storage",
+    "segmentation": "numpy cv2 pycocotools",
+    "data": "numpy cv2 PIL sklearn tqdm yaml options detection segmentation storage",
     "kernels": "numpy numba nnabla threads",
-    "tasks": "numpy nnabla precision options space detection",
+    "tasks": "numpy nnabla precision options space detection segmentation",
     "supernet": "numpy nnabla h5py hdf5 pydantic precision options host space kernels tasks storage",
     "convert_mit": "numpy torch supernet",
     "storage": "numpy pydantic",
     "deploy": "numpy cv2 nnabla onnx onnxruntime "
-    "data detection options ranking search_stages space storage supernet tasks training",
+    "data detection figure_names options ranking search_stages segmentation space storage supernet tasks training",
     "run_options": "pydantic options host path_filter pruning search space",
     "training": "numpy nnabla h5py hdf5 tqdm precision signals options run_options space storage supernet detection",
     "finetuning": "numpy deploy storage training",
@@ -50,7 +51,8 @@ GRANTS = {
     "ranking": "search_stages",
     "shrinking": "space supernet training",
     "report": "numpy nnabla cv2 jinja2 matplotlib scipy tensorboard "
-    "data detection options pruning_stages ranking search_stages search space storage tasks training",
+    "data detection figure_names options pruning_stages ranking search_stages search segmentation space storage tasks "
+    "training",
     "algorithm": "deploy filter_stages finetuning pruning_stages search_stages shrinking report space training",
     "pretraining": "numpy nnabla filter_stages shrinking report space supernet training",
     "searcher": "algorithm pretraining report run_options host search_stages storage threads training",
@@ -66,7 +68,7 @@ GRANTS = {
 }
 MAY_IMPORT = {name: set(granted.split()) for names, granted in GRANTS.items() for name in names.split()}
 ROOF, ABOVE = {"cli", "launch"}, {"__init__", "cli", "launch", "host/launch", "host/__main__"}  # the last two: shims
-NUMPY_ROOMS = {"data", "detection", "options", "path_filter", "pruning", "search", "space", "storage"}
+NUMPY_ROOMS = {"data", "detection", "options", "path_filter", "pruning", "search", "segmentation", "space", "storage"}
 HEAVY = ("nnabla", "nnabla_ext", "nnabla_nas", "hydra", "omegaconf")
 
 

@@ -1,6 +1,6 @@
 """VOC, COCO, YOLO, image folders, generated pictures: data sets, augmentation and batches (4.1). Without NNabla."""
 
-from . import coco, digits, image_folder, letters, voc, yolo
+from . import coco, digits, image_folder, letters, voc, voc_masks, yolo
 from .augment import Augmentation
 from .coco import read_coco
 from .dataset import DetectionDataset, Image, hold_out
@@ -25,5 +25,6 @@ __all__ = [
     "read_voc",
     "read_yolo",
     "voc",
+    "voc_masks",
     "yolo",
 ]

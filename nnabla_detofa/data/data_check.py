@@ -8,19 +8,18 @@ from typing import Any
 
 from ..errors import ConfigError, RunFolderError, one_line, unknown
 from ..storage.files import write_text
-from .coco import CocoOptions
+from . import coco, image_folder, voc, voc_masks, yolo
 from .examination import Part, as_json, examine, severity
 from .flaws import Finding, Flaw, Severity, by_flaw
-from .image_folder import FolderOptions
-from .voc import VocOptions
-from .yolo import YoloOptions
 
-DECLARED: dict[str, Any] = {
-    "voc": VocOptions,
-    "coco": CocoOptions,
-    "yolo": YoloOptions,
-    "image_folder": FolderOptions,
+LOADERS: dict[str, Any] = {
+    "voc": voc.DataLoader,
+    "coco": coco.DataLoader,
+    "yolo": yolo.DataLoader,
+    "image_folder": image_folder.DataLoader,
+    "voc_masks": voc_masks.DataLoader,
 }
+DECLARED: dict[str, Any] = {name: loader.declared for name, loader in LOADERS.items()}
 SHOWN = 20  # places of a flaw on the terminal; the JSON file has them all
 VERDICTS = {
     Severity.NOTED: "clean",

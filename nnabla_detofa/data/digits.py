@@ -14,6 +14,7 @@ from ..options import Listed, Value, Whole
 from .dataset import DIGITS
 from .generated import Picture, jpeg, kept, write_devkit
 from .scenes import (
+    INK,
     TEST_SHARE,
     Box,
     SceneOptions,
@@ -45,24 +46,32 @@ class SingleDigitsOptions(DigitsOptions):
     objects: Annotated[Sequence[int], Value("[1, 1]: one object a picture", lambda v: list(v) == [1, 1])] = (1, 1)
 
 
-def generate(root: str | Path, options: DigitsOptions) -> Path:
+def generate(root: str | Path, options: DigitsOptions, *, masks: bool = False) -> Path:
     """The data set of these `options` in a folder of its own below `root`, as `kept` keeps it.
 
-    A VOCdevkit with the splits trainval and test of VOC2007, or of `SingleDigitsOptions` ImageNet's layout: folders
-    train and val, in them one folder a class, each picture with one object, the classes in turn.
+    A VOCdevkit with the splits trainval and test of VOC2007, perhaps with `masks`, or of
+    `SingleDigitsOptions` ImageNet's layout: folders train and val, in them one folder a class, each picture with one
+    object, the classes in turn.
     """
     require_visible(options, "generate")
     folders = isinstance(options, SingleDigitsOptions)
     if folders and (n := min(options.n_train, options.n_test)) < len(options.classes):
         allowed = f"of at least {len(options.classes)}, a picture of each class"
         raise ConfigError(key="generate.n_train or n_test", given=n, allowed=allowed)
-    layout = {"layout": "folders"} if folders else {}
+    layout = {"layout": "folders"} if folders else {"layout": "masks"} if masks else {}
     known_by = {"version": VERSION, **layout, **options.model_dump()}
-    return kept(root, "digits", known_by, lambda made: (_write_folders if folders else _write_devkit)(made, options))
+    masked = sorted(options.classes) if masks else []
+    return kept(
+        root,
+        "digits",
+        known_by,
+        lambda made: _write_folders(made, options) if folders else _write_devkit(made, options, masked),
+    )
 
 
-def _write_devkit(root: Path, options: DigitsOptions) -> None:
-    write_devkit(root, {"trainval": pictures(options, testing=False), "test": pictures(options, testing=True)})
+def _write_devkit(root: Path, options: DigitsOptions, masked: Sequence[int]) -> None:
+    splits = {"trainval": pictures(options, testing=False), "test": pictures(options, testing=True)}
+    write_devkit(root, splits, masked=masked)
 
 
 def _write_folders(root: Path, options: DigitsOptions) -> None:
@@ -110,13 +119,14 @@ def pictures(options: DigitsOptions, *, testing: bool, in_turn: bool = False) ->
     for number in range(options.n_test if testing else options.n_train):
         only = {"classes": (digits[number % len(digits)],)} if in_turn else {}
         rng = np.random.default_rng(np.random.SeedSequence(options.seed, spawn_key=(DIGITS, int(testing), number)))
-        yield Picture(*picture(material, options.model_copy(update=only), rng))
+        yield picture(material, options.model_copy(update=only), rng)
 
 
-def picture(material: Material, options: DigitsOptions, rng: np.random.Generator) -> tuple[np.ndarray, dict[Box, int]]:
-    """Pixels (h, w, 3) uint8 BGR, and the digit in each box."""
+def picture(material: Material, options: DigitsOptions, rng: np.random.Generator) -> Picture:
+    """A picture with the digit in each box, and where its ink is."""
     canvas = background(material.photographs, options, rng)
     placed: dict[Box, int] = {}
+    inks = []
     for _ in range(rng.integers(options.objects[0], options.objects[1], endpoint=True)):
         digit = int(rng.choice(options.classes))
         samples = material.digits[digit]
@@ -126,7 +136,8 @@ def picture(material: Material, options: DigitsOptions, rng: np.random.Generator
             x1, y1, x2, y2 = box
             canvas[y1:y2, x1:x2] = painted(canvas[y1:y2, x1:x2], opacity, options.contrast, rng)
             placed[box] = digit
-    return as_bytes(canvas), placed
+            inks.append(opacity > INK)
+    return Picture(as_bytes(canvas), placed, inks)
 
 
 def _enlarged(opacity: np.ndarray, options: DigitsOptions, rng: np.random.Generator) -> np.ndarray:

@@ -43,6 +43,7 @@ class Flaw(Enum):
     IMAGE_TOO_LARGE = "image of more than 2^27 pixels", "stops; it is not decoded"
     SIZE_DISAGREES = "size field that disagrees with the image", "stops: boxes would lie wrong"
     ANNOTATION_UNREADABLE = "annotation file that cannot be read", "stops"
+    MASK_MISSING = "image without its mask", "stops: all of it would be background"
     ANNOTATION_BROKEN = "annotation that cannot be understood", "stops"
     NAME_LEADS_OUT = "name that leads out of the data folder", "stops; nothing there is opened"
     NAME_AMBIGUOUS = "two images that are one file", "stops: each would lack the other's objects"

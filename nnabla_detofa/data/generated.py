@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from ..errors import DataError
+from .mask_files import LABELS, label_map, mask_png
 from .scenes import Box
 
 JPEG_QUALITY = 95
@@ -22,10 +23,19 @@ _aside: ContextVar[Path | None] = ContextVar("aside", default=None)  # where set
 
 
 class Picture(NamedTuple):
-    """`pixels` (h, w, 3) uint8 BGR, and the class of what is in each box."""
+    """`pixels` (h, w, 3) uint8 BGR, and the class of what is in each box; `inks` (h, w) bool are where it shows there,
+    of kinds that have masks."""
 
     pixels: np.ndarray
     placed: dict[Box, Any]
+    inks: Sequence[np.ndarray] = ()
+
+    def classes(self, names: Sequence[Any]) -> np.ndarray:
+        """The place among `names` of the class of each pixel, from 1 on, 0 for background; (h, w) uint8."""
+        found = np.zeros(self.pixels.shape[:2], np.uint8)
+        for ((x1, y1, x2, y2), label), ink in zip(self.placed.items(), self.inks, strict=True):
+            found[y1:y2, x1:x2][ink] = 1 + names.index(label)
+        return found
 
 
 def kept(root: str | Path, kind: str, options: Mapping[str, Any], write: Callable[[Path], None]) -> Path:
@@ -70,11 +80,16 @@ def generated_aside() -> Iterator[None]:
             _aside.reset(token)
 
 
-def write_devkit(root: Path, pictures: Mapping[str, Iterable[Picture]]) -> None:
-    """A VOCdevkit of VOC2007 with the pictures of each split, which are numbered over all of them."""
+def write_devkit(root: Path, pictures: Mapping[str, Iterable[Picture]], *, masked: Sequence[Any] = ()) -> None:
+    """A VOCdevkit of VOC2007 with the pictures of each split, which are numbered over all of them; with masks where
+    the classes to be `masked` are given."""
     devkit, number = root / "VOC2007", 0
-    for one in ("Annotations", "ImageSets/Main", "JPEGImages"):
+    lists = ("Main", "Segmentation") if masked else ("Main",)
+    folders = ("Annotations", "JPEGImages", *(("SegmentationClass",) if masked else ()))
+    for one in (*folders, *(f"ImageSets/{one}" for one in lists)):
         (devkit / one).mkdir(parents=True)
+    if masked:
+        (devkit / LABELS).write_text(label_map(["background", *map(str, masked)]))
     for split, some in pictures.items():
         names = []
         for picture in some:
@@ -82,7 +97,10 @@ def write_devkit(root: Path, pictures: Mapping[str, Iterable[Picture]]) -> None:
             names.append(f"{number:06d}")
             (devkit / "JPEGImages" / f"{names[-1]}.jpg").write_bytes(jpeg(picture.pixels))
             (devkit / "Annotations" / f"{names[-1]}.xml").write_text(_xml(names[-1], picture))
-        (devkit / "ImageSets" / "Main" / f"{split}.txt").write_text("\n".join(names) + "\n")
+            if masked:
+                (devkit / "SegmentationClass" / f"{names[-1]}.png").write_bytes(mask_png(picture.classes(masked)))
+        for one in lists:
+            (devkit / "ImageSets" / one / f"{split}.txt").write_text("\n".join(names) + "\n")
 
 
 def jpeg(pixels: np.ndarray) -> bytes:

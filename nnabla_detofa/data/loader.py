@@ -1,5 +1,6 @@
-"""Batches of images with CenterNet's targets (4.1)."""
+"""Batches of warped images, with CenterNet's targets (4.1)."""
 
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Annotated
 
@@ -12,32 +13,30 @@ from .dataset_options import OUTPUT_STRIDE, StreamOptions
 from .stream import Batch, BatchStream, in_order
 
 
-class LoaderOptions(StreamOptions):
-    """Options that all detection data sets share.
+class WarpOptions(StreamOptions):
+    """Options that the data sets of all tasks with output maps share.
 
-    `output_stride` is how many pixels make a cell of the output map; the targets hold `max_objects` of an image.
+    `output_stride` is how many pixels make a cell of the output map.
     """
 
     image_size: Annotated[tuple[int, int], IMAGE_SIZE] = (512, 512)
     output_stride: Annotated[int, OUTPUT_STRIDE] = 4
-    max_objects: Annotated[int, Whole()] = 128
     augment: Augmentation = Augmentation()
 
 
-class DetectionLoader(BatchStream):
-    """Images with CenterNet's targets; training varies scale, crop, flip and colour, else the test warp.
+class LoaderOptions(WarpOptions):
+    """Options that all detection data sets share; the targets hold `max_objects` of an image."""
 
-    Targets are those of `detection.Targets`, stacked: heatmap (B, C, h, w), size and offset (B, M, 2), index and mask
-    (B, M).
+    max_objects: Annotated[int, Whole()] = 128
+
+
+class WarpedLoader(BatchStream):
+    """Images with maps of targets; training varies scale, crop, flip and colour, else the test warp.
+
+    The data set has `images`, each with `file` and `size`, and `origin`.
     """
 
-    task = "detection"
-    options: LoaderOptions
-
-    def target_shapes(self) -> list[list[int]]:
-        """Shapes of one image's heat map, sizes, offsets, indices and mask."""
-        most = self.options.max_objects
-        return [[self.n_classes, *self._cells], [most, 2], [most, 2], [most], [most]]
+    options: WarpOptions
 
     @property
     def _cells(self) -> tuple[int, int]:
@@ -59,7 +58,11 @@ class DetectionLoader(BatchStream):
         for row, index in enumerate(indices):
             matrix[row] = self._write(index, rngs[row] if rngs else None, images[row])
             targets.append(self._targets(index, matrix[row]))
-        return Batch(images, [np.stack(one) for one in list(zip(*targets, strict=True))[:5]], indices, matrix, n)
+        return Batch(images, [np.stack(one) for one in zip(*targets, strict=True)], indices, matrix, n)
+
+    @abstractmethod
+    def _targets(self, index: int, matrix: np.ndarray) -> tuple:
+        """The targets of an image, by its matrix from annotated coordinates to cells."""
 
     def still(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """The image at `index` without augmentation, as (h, w, 3) RGB bytes, and its matrix (2, 3) from annotated
@@ -90,8 +93,24 @@ class DetectionLoader(BatchStream):
         matrix[:, 2] -= matrix[:, :2].sum(axis=1) * self.dataset.origin  # the warp counts pixels from 0
         return pixels, matrix
 
+
+class DetectionLoader(WarpedLoader):
+    """Images with CenterNet's targets.
+
+    Targets are those of `detection.Targets`, stacked: heatmap (B, C, h, w), size and offset (B, M, 2), index and mask
+    (B, M).
+    """
+
+    task = "detection"
+    options: LoaderOptions
+
+    def target_shapes(self) -> list[list[int]]:
+        """Shapes of one image's heat map, sizes, offsets, indices and mask."""
+        most = self.options.max_objects
+        return [[self.n_classes, *self._cells], [most, 2], [most, 2], [most], [most]]
+
     def _targets(self, index: int, matrix: np.ndarray) -> tuple:
         image = self.dataset.images[index]
         boxes, labels = transform_boxes(image.boxes[image.trained], matrix), image.labels[image.trained]
         most = self.options.max_objects
-        return encode(boxes, labels, n_classes=self.n_classes, shape=self._cells, max_objects=most)
+        return encode(boxes, labels, n_classes=self.n_classes, shape=self._cells, max_objects=most)[:5]

@@ -23,6 +23,7 @@ from .listing import Listing, leads_out, split_suffix
 LAYOUT = "Annotations, ImageSets/Main and JPEGImages"
 IMAGES, ANNOTATIONS = ("JPEGImages", "images", "Images", "imgs"), ("Annotations", "annotations", "xmls", "xml")
 LISTS = ("ImageSets/Main", "ImageSets", ".")
+MASK_LISTS, MASKS = "ImageSets/Segmentation", "SegmentationClass"
 VALIDATION = ("val", "valid", "validation")
 TEST_SHARE = 5  # every fifth image, where nothing says which
 
@@ -66,6 +67,19 @@ def parts_of(home: Path, split: str, findings: Findings) -> list[Part]:
         lists = next((home / one for one in LISTS[:2] if (home / one).is_dir()), home)
         raise DataError(f"no split '{split}' in {lists}; there: {', '.join(there) or 'none'}")
     return [_divided(home, split, findings)]
+
+
+def masked_parts_of(home: Path, split: str, findings: Findings) -> list[Part]:
+    """The images of a split of ImageSets/Segmentation with the folder of their masks; DataError where it is not
+    there."""
+    folder = home / MASK_LISTS
+    _inside(folder, f"{split}.txt")
+    files = [folder / f"{one}.txt" for one in _meant(split, [folder], ".txt", findings)]
+    if not files:
+        there = ", ".join(sorted(one.stem for one in folder.glob("*.txt")))
+        raise DataError(f"no split '{split}' in {folder}; there: {there or 'none'}")
+    images, masks = Listing(_folders(home)[0], SUFFIXES), Listing(home / MASKS, (".png",), "mask")
+    return [Part(images, masks, read_list(one, "split"), one) for one in files]
 
 
 def _listed(home: Path, split: str, findings: Findings) -> list[Part]:

@@ -60,6 +60,7 @@ class Front:
         return {
             "rank": one.rank,
             "name": detector.name or one.folder,
+            "task": self._network.task.name,
             "classes": about["classes"],
             "category_ids": about["category_ids"],
             "image_size": about["image_size"],

@@ -12,6 +12,7 @@ from ..errors import HostError
 
 DESCRIPTION = "detector.json"
 OUTPUTS = ("heatmap", "size", "offset")
+BOXES = ("boxes", "scores", "labels")  # what an ONNX file answers
 TOP = 100  # boxes of an image
 INSTALL = "pip install 'nnabla-detofa[onnx]'"
 
@@ -40,6 +41,6 @@ def extra() -> Iterator[None]:
 
 def as_metadata(described: Mapping[str, Any]) -> dict[str, str]:
     """The metadata of an ONNX file, a part of `detector.json`: texts, JSON where they are more."""
-    keys = ("classes", "category_ids", "genotype", "image_size", "stride", "version")
+    keys = ("task", "classes", "category_ids", "genotype", "image_size", "stride", "version")
     texts = {key: described[key] for key in keys if key in described}
     return {key: value if isinstance(value, str) else json.dumps(value) for key, value in texts.items()}

@@ -3,7 +3,7 @@
 import io
 import zipfile
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,7 +25,7 @@ EPOCH = (1980, 1, 1, 0, 0, 0)  # of a ZIP file's entries
 
 
 def maps_of(network: Supernet, images: np.ndarray) -> list[np.ndarray]:
-    """Logits, sizes and offsets of bytes (n, h, w, 3) RGB, in single precision on the CPU."""
+    """The outputs for bytes (n, h, w, 3) RGB, in single precision on the CPU."""
     network.apply(training=False)
     with nn.context_scope(CPU):
         return values_of(network, normalised(images))
@@ -40,11 +40,11 @@ def values_of(network: Any, images: np.ndarray) -> list[np.ndarray]:
 
 
 def nnp_of(network: Supernet, *, sides: tuple[int, int]) -> bytes:
-    """The network of NNabla's functions as an NNP file: normalised images in, logits, sizes and offsets out."""
+    """The network of NNabla's functions as an NNP file: normalised images in, its outputs by name out."""
     network.apply(training=False)
     with nn.context_scope(CPU), nn.parameter_scope("", OrderedDict(network.get_parameters())):
         x = nn.Variable((1, 3, *sides))
-        outputs = dict(zip(OUTPUTS, network(x), strict=True))
+        outputs = dict(zip(network.task.outputs, network(x), strict=True))
         whole = {"name": NAME, "batch_size": 1, "outputs": outputs, "names": {INPUT: x}}
         runs = {"name": "runtime", "network": NAME, "data": [INPUT], "output": list(outputs)}
         with TemporaryDirectory(prefix="nnabla_detofa_") as folder:
@@ -75,11 +75,11 @@ def _timeless(file: Path) -> bytes:
 
 
 class NnpMaps:
-    """The maps of an NNP file's network, of normalised images (n, 3, h, w); whatever NNabla raises for a file of
-    another kind, and WeightsError for images of another size."""
+    """The maps, named as `outputs`, of an NNP file's network, of normalised images (n, 3, h, w); whatever NNabla raises
+    for a file of another kind, and WeightsError for images of another size."""
 
-    def __init__(self, file: Path) -> None:
-        self._file, self._loader = file, NnpLoader(str(file))
+    def __init__(self, file: Path, outputs: Sequence[str] = OUTPUTS) -> None:
+        self._file, self._loader, self._outputs = file, NnpLoader(str(file)), outputs
         self._graphs: dict[int, tuple] = {}
         with nn.context_scope(CPU):
             self._graph(1)  # or it is no detector
@@ -101,5 +101,5 @@ class NnpMaps:
         """Input and outputs for so many images; kept for the next ones."""
         if n not in self._graphs:
             network = self._loader.get_network(NAME, batch_size=n)
-            self._graphs = {n: (network.inputs[INPUT], [network.outputs[name] for name in OUTPUTS])}
+            self._graphs = {n: (network.inputs[INPUT], [network.outputs[name] for name in self._outputs])}
         return self._graphs[n]

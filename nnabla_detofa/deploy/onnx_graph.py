@@ -1,7 +1,8 @@
-"""A detector as ONNX: pixels in, boxes out (an addition; not in the paper). Needs the extra `onnx`.
+"""A detector as ONNX: pixels in, boxes or classes out (an addition; not in the paper). Needs the extra `onnx`.
 
 The layers of an extracted network are written one by one, each normalisation folded into the convolution before it;
-in front of them stands the normalisation of pixels, behind them the decoding of `detection/decode.py`.
+in front of them stands the normalisation of pixels, behind them what their task answers: for boxes the decoding of
+`detection/decode.py`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,12 +20,12 @@ from ..space.layers import HEAD, IDENTITY
 from ..supernet import Supernet
 from ..supernet.elastic import LINEAR, RELU, ConvNorm, ElasticBatchNorm
 from ..supernet.modules import Bottleneck, Head, Stem, UpConvolution
-from .maps import OUTPUTS, TOP
+from .maps import BOXES, OUTPUTS, TOP
 from .nnp import maps_of
 from .runtime import session_of
 
 OPSET, IR_VERSION = 13, 8  # what ONNX Runtime has read since 2021
-INPUT, ANSWER = "images", ("boxes", "scores", "labels")
+INPUT = "images"
 LOGITS = "logits"  # inside every graph
 SAMPLES = 2  # random images that a file is compared on
 TOLERANCE = 1e-3  # of the greatest value of a map
@@ -140,7 +141,7 @@ def pixels(graph: Graph) -> str:
 
 
 def layers(graph: Graph, network: Supernet) -> None:
-    """The layers of a network's path, and its heads' maps under the names LOGITS and those of OUTPUTS."""
+    """The layers of a network's path, and its heads' maps: LOGITS, and the others under the names of the task."""
     x, found = pixels(graph), []
     for place, layer in network.steps(network.path):
         module = network.layers[place]
@@ -149,7 +150,7 @@ def layers(graph: Graph, network: Supernet) -> None:
             found.append(y)
         else:
             x = y
-    for y, name in zip(found, (LOGITS, *OUTPUTS[1:]), strict=True):
+    for y, name in zip(found, (LOGITS, *network.task.outputs[1:]), strict=True):
         graph.add("Identity", y, named=[name])
 
 
@@ -186,7 +187,7 @@ def decoded(graph: Graph, *, n_classes: int, sides: tuple[int, int], stride: int
     centre = graph.add("Add", corner, "best_offsets")
     corners = graph.add("Concat", graph.add("Sub", centre, half), graph.add("Add", centre, half), axis=-1)
     boxes = graph.add("Mul", corners, graph.constant(stride))
-    for one, name in zip((boxes, probabilities(graph, best), labels), ANSWER, strict=True):
+    for one, name in zip((boxes, probabilities(graph, best), labels), BOXES, strict=True):
         if k == TOP:
             graph.add("Identity", one, named=[name])
         else:  # so small a map has fewer cells: rows of score 0 behind them
@@ -194,24 +195,47 @@ def decoded(graph: Graph, *, n_classes: int, sides: tuple[int, int], stride: int
             graph.add("Pad", one, graph.constant(behind, np.int64), named=[name])
 
 
+Outputs = dict[str, tuple[Any, list[int]]]  # by name their type, and their shape behind the number of images
+
+
+def boxes_of(graph: Graph, network: Supernet, sides: tuple[int, int], *, raw: bool) -> Outputs:
+    """What a detector answers: boxes with scores and labels, or its maps."""
+    stride, n_classes = network.output_stride, network.task.n_classes
+    cells = sides[0] // stride, sides[1] // stride
+    if raw:
+        probabilities(graph, LOGITS, named=OUTPUTS[:1])
+        return {name: (TensorProto.FLOAT, [c, *cells]) for name, c in zip(OUTPUTS, (n_classes, 2, 2), strict=True)}
+    decoded(graph, n_classes=n_classes, sides=cells, stride=stride)
+    kinds = {"boxes": (TensorProto.FLOAT, [TOP, 4]), "scores": (TensorProto.FLOAT, [TOP])}
+    return {**kinds, "labels": (TensorProto.INT64, [TOP])}
+
+
+def classes_of(graph: Graph, network: Supernet, sides: tuple[int, int], *, raw: bool) -> Outputs:
+    """What a segmenter answers: logits of cells, and the class of each input pixel, between cells as `class_map`."""
+    stride, n_classes = network.output_stride, network.task.n_classes
+    logits = {LOGITS: (TensorProto.FLOAT, [n_classes, sides[0] // stride, sides[1] // stride])}
+    if raw:
+        return logits
+    zoom = graph.constant([1, 1, stride, stride])
+    large = graph.add("Resize", LOGITS, "", zoom, mode="linear", coordinate_transformation_mode="half_pixel")
+    graph.add("Cast", graph.add("ArgMax", large, axis=1, keepdims=0), to=TensorProto.UINT8, named=["classes"])
+    return {**logits, "classes": (TensorProto.UINT8, [*sides])}
+
+
+ANSWERS: dict[str, Callable[..., Outputs]] = {"detection": boxes_of, "segmentation": classes_of}
+
+
 def model_of(
     network: Supernet, *, sides: tuple[int, int], metadata: Mapping[str, str], raw: bool = False
 ) -> onnx.ModelProto:
     """The detector of an extracted network for images of `sides` (height, width) pixels, any number at once.
 
-    `raw`: its outputs are the heat map, sizes and offsets, (n, C, h, w) and (n, 2, h, w) in cells, instead of boxes.
+    `raw`: its outputs are the heat map, sizes and offsets, (n, C, h, w) and (n, 2, h, w) in cells, instead of boxes;
+    of a segmenter the logits alone.
     """
-    graph, stride, n_classes = Graph(), network.output_stride, network.task.n_classes
+    graph = Graph()
     layers(graph, network)
-    cells = sides[0] // stride, sides[1] // stride
-    if raw:
-        probabilities(graph, LOGITS, named=OUTPUTS[:1])
-        channels = n_classes, 2, 2
-        shapes = {name: (TensorProto.FLOAT, [c, *cells]) for name, c in zip(OUTPUTS, channels, strict=True)}
-    else:
-        decoded(graph, n_classes=n_classes, sides=cells, stride=stride)
-        kinds = {"boxes": (TensorProto.FLOAT, [TOP, 4]), "scores": (TensorProto.FLOAT, [TOP])}
-        shapes = {**kinds, "labels": (TensorProto.INT64, [TOP])}
+    shapes = ANSWERS[network.task.name](graph, network, sides, raw=raw)
     model = helper.make_model(
         helper.make_graph(
             graph.nodes,
@@ -234,7 +258,7 @@ def require_equal(model: onnx.ModelProto, network: Supernet) -> None:
     (given,) = model.graph.input
     _, *shape = (one.dim_value for one in given.type.tensor_type.shape.dim)
     images = np.random.default_rng(0).integers(0, 256, (SAMPLES, *shape), np.uint8)
-    wanted = dict(zip((LOGITS, *OUTPUTS[1:]), maps_of(network, images), strict=True))
+    wanted = dict(zip((LOGITS, *network.task.outputs[1:]), maps_of(network, images), strict=True))
     open_box = onnx.ModelProto()
     open_box.CopyFrom(model)
     shown = [one.name for one in model.graph.output]
@@ -243,11 +267,11 @@ def require_equal(model: onnx.ModelProto, network: Supernet) -> None:
             open_box.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
     names = [one.name for one in open_box.graph.output]
     found = dict(zip(names, session_of(open_box.SerializeToString()).run(None, {INPUT: images}), strict=True))
-    if ANSWER[0] in found:  # of the same maps, so that no two peaks can change places
+    if BOXES[0] in found:  # of the same maps, so that no two peaks can change places
         peaks = decode(*(found[name] for name in wanted), top=TOP, logits=True)
         k = peaks.scores.shape[1]
         wanted |= {"boxes": peaks.boxes * network.output_stride, "scores": peaks.scores, "labels": peaks.labels}
-        found |= {name: found[name][:, :k] for name in ANSWER}
+        found |= {name: found[name][:, :k] for name in BOXES}
     for name, value in wanted.items():
         far = np.abs(found[name] - value).max()
         if not far <= TOLERANCE * max(1.0, np.abs(value).max()):

@@ -1,4 +1,4 @@
-"""Boxes in many pictures: drawn, and as COCO's results (an addition; not in the paper)."""
+"""Boxes or classes in many pictures: drawn, and as COCO's results (an addition; not in the paper)."""
 
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,8 +11,11 @@ import numpy as np
 from ..data.images import SUFFIXES
 from ..detection import Detections, to_coco
 from ..errors import ConfigError, DataError
+from ..segmentation import overlaid, regions_of, voc_colours
 from ..storage.files import as_json, write_bytes, write_text
-from .detector import Detector, rgb_of
+from .detector import Detector
+from .exported import Exported, rgb_of
+from .segmenter import Segmenter
 
 SHOWN = 0.3  # the least score of a box that is drawn, where none is given
 LEAST_SIDE = 384  # pixels of the longer side of a drawing, or little less
@@ -59,7 +62,7 @@ def _below(place: Path, out: Path | None) -> Iterator[Path]:
 
 
 def detect_in(
-    detector: Detector,
+    exported: Exported,
     files: Sequence[Path],
     *,
     out: Path | None = None,
@@ -67,11 +70,14 @@ def detect_in(
     threshold: float | None = None,
     progress: Callable[[Iterable], Iterable] = iter,
 ) -> list[DataError]:
-    """Draw boxes into files of the folder `out`, and write all of them into the file `json`.
+    """Draw what is found into files of the folder `out`, and write all of it into the file `json`.
 
-    Of the scores above the `threshold`; without one, those above SHOWN are drawn, and all are in `json`. Returns what
-    was wrong with the pictures that cannot be read.
+    Of boxes those of scores above the `threshold`; without one, those above SHOWN are drawn, and all are in `json`.
+    Returns what was wrong with the pictures that cannot be read. ConfigError for a threshold where there are no scores.
     """
+    look = LOOKS[exported.task]
+    if threshold is not None and not isinstance(exported, Detector):
+        raise ConfigError(key="--threshold", given=threshold, allowed="of boxes alone: leave it out")
     failures: list[DataError] = []
     rows: list[dict[str, Any]] = []
     ids, names = ids_of(files), drawn_names(files)
@@ -81,15 +87,37 @@ def detect_in(
         pixels = _read(files[number], failures)
         if pixels is None:
             continue
-        found = detector.detect(pixels, threshold=threshold or 0.0)
-        rows += coco_rows(found, ids[number], detector.category_ids)
+        own, draw = look(exported, pixels, ids[number], threshold)
+        rows += own
         if out is not None:
-            shown = found.score > (SHOWN if threshold is None else threshold)
-            content = drawn(pixels, Detections(*(column[shown] for column in found)), detector.classes)
-            write_bytes(out / names[number], content)
+            write_bytes(out / names[number], draw())
     if json is not None:
         write_text(json, as_json(rows))
     return failures
+
+
+Look = tuple[list[dict[str, Any]], Callable[[], bytes]]  # rows of a picture, and its drawing
+
+
+def _boxes(detector: Detector, pixels: np.ndarray, image_id: int | str, threshold: float | None) -> Look:
+    found = detector.detect(pixels, threshold=threshold or 0.0)
+    shown = found.score > (SHOWN if threshold is None else threshold)
+    best = Detections(*(column[shown] for column in found))
+    rows = coco_rows(found, image_id, detector.category_ids)
+    return rows, lambda: drawn(pixels, best, detector.classes)
+
+
+def _classes(segmenter: Segmenter, pixels: np.ndarray, image_id: int | str, _threshold: float | None) -> Look:
+    classes = segmenter.segment(pixels)
+    known = {label: one for label, one in enumerate(segmenter.category_ids) if label and one is not None}
+    rows: list[dict[str, Any]] = [
+        {"image_id": image_id, "category_id": known[label], "segmentation": region, "area": area}
+        for label, region, area in regions_of(classes, list(known))
+    ]
+    return rows, lambda: painted(pixels, classes, segmenter.classes)
+
+
+LOOKS: dict[str, Callable[..., Look]] = {Detector.task: _boxes, Segmenter.task: _classes}
 
 
 def _read(file: Path, failures: list[DataError]) -> np.ndarray | None:
@@ -147,6 +175,24 @@ def drawn(pixels: np.ndarray, found: Detections, classes: Sequence[str]) -> byte
         left, top = max(0, min(x1, width - wide)), max(y1, high + under)
         cv2.rectangle(canvas, (left, top - high - under), (left + wide, top), colour, cv2.FILLED)
         cv2.putText(canvas, text, (left, top - under // 2 - 1), font, scale, (255, 255, 255), 1, cv2.LINE_AA)
+    return cv2.imencode(".jpg", canvas, [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes()
+
+
+def painted(pixels: np.ndarray, classes: np.ndarray, names: Sequence[str]) -> bytes:
+    """The picture (h, w, 3) RGB with the colours of its classes (h, w) over it and their names on it, as JPEG; a small
+    one is drawn larger, as by `drawn`."""
+    times = max(1, LEAST_SIDE // max(pixels.shape[:2]))
+    canvas = overlaid(pixels, classes)[..., ::-1]
+    canvas = cv2.resize(np.ascontiguousarray(canvas), None, fx=times, fy=times, interpolation=cv2.INTER_NEAREST)
+    scale = max(0.5, max(canvas.shape[:2]) / 1200)
+    bottom = 0
+    for label in np.unique(classes[classes > 0]).tolist():
+        text = _written(names[label], label)
+        (wide, high), under = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
+        top, bottom = bottom, bottom + high + 2 * under
+        cv2.rectangle(canvas, (0, top), (wide + under, bottom), voc_colours()[label][::-1], cv2.FILLED)
+        place = (under // 2, bottom - under)
+        cv2.putText(canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255), 1, cv2.LINE_AA)
     return cv2.imencode(".jpg", canvas, [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes()
 
 

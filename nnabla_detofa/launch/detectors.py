@@ -100,11 +100,11 @@ def detect(arguments: list[str]) -> list[Exception]:
     if given.threshold is not None and not 0 <= given.threshold < 1:
         raise ConfigError(key="--threshold", given=given.threshold, allowed="a number in [0, 1)")
     with held_back():
-        from ..deploy import Detector
+        from ..deploy import Exported
         from ..deploy.pictures import detect_in, pictures_in
     require_place(given.json)
     out = given.out or (Path("detections") if given.json is None else None)
-    files, detector = pictures_in(given.pictures, out=out), Detector.load(given.detector)
+    files, detector = pictures_in(given.pictures, out=out), Exported.load(given.detector)
     with refusals_of_the_disk(ELSEWHERE):
         failures: list[DataError] = detect_in(
             detector, files, out=out, json=given.json, threshold=given.threshold, progress=_bar("detect")
@@ -124,10 +124,10 @@ def evaluate(place: str, dataloader: Any, metric: Any, json: Path | None) -> Non
     if not isinstance(metric, str):
         raise ConfigError("the configuration lacks hparams.metric", key="hparams.metric", given=metric)
     with held_back():
-        from ..deploy import Detector
+        from ..deploy import Exported
         from ..deploy.evaluation import evaluated, lines, test_loader
     require_place(json)
-    detector = Detector.load(place)
+    detector = Exported.load(place)
     with refusals_of_the_disk():
         with closing(test_loader(detector, dataloader)) as loader:
             found = evaluated(detector, loader, metric, progress=_bar("evaluate"))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..detection import paired_difference
+from ..figure_names import figure_name
 from .compared_methods import Estimate, Method
 from .finished_runs import PRUNING, SAMPLING, SEARCHING, UnfinishedRunError, differing, require_same_task, short_names
 
@@ -84,7 +85,10 @@ class Comparison:
         """Remarks for a reader of the tables."""
         several = any(len(method.runs) > 1 for method in self.methods)
         means = "; of several runs the mean, with Student's t over them" if several else ""
-        found = [f"AP (%), {self.task['metric']}, trained on {self.task['dataset']}; in brackets 95 % intervals{means}"]
+        name = figure_name(self.task["metric"])
+        found = [
+            f"{name} (%), {self.task['metric']}, trained on {self.task['dataset']}; in brackets 95 % intervals{means}"
+        ]
         others = {tuple(run.budgets) for method in self.methods for run in method.runs if run.searched}
         if len(others) > 1:
             found.append(

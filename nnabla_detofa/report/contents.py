@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..figure_names import figure_name
 from ..search import pareto_front
 from ..storage.files import read_json
 from .curves import read_curves
@@ -34,6 +35,7 @@ def contents(folder: Path, summary: Mapping[str, Any], *, edges: Sequence[float]
     budgets = [row["budget"] / 1e6 for row in rows if row["budget"] is not None]
     return {
         "unit": unit,
+        "figure": figure_name(summary.get("metric")),
         "summary": summary,
         "rows": rows,
         "classes": class_rows(summary, rows),

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from ..figure_names import figure_name
+
 logging.getLogger("matplotlib.font_manager").setLevel(logging.WARNING)  # it tells of its cache as it is imported
 import matplotlib as mpl  # noqa: E402
 from matplotlib.axes import Axes  # noqa: E402
@@ -83,7 +85,7 @@ def _draw_front(
 def _finish_front(figure: Figure, axes: Axes, budgets: Sequence[float], cost: str, metric: str) -> None:
     for budget in budgets:
         axes.axvline(budget, color="0.8", linewidth=1, zorder=0)
-    axes.set(xlabel=f"{cost}; budgets in grey", ylabel=f"AP (%), {metric}")
+    axes.set(xlabel=f"{cost}; budgets in grey", ylabel=f"{figure_name(metric)} (%), {metric}")
     axes.margins(x=0.06, y=0.12)
     _legend(figure, axes)
 

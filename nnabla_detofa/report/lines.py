@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from ..figure_names import figure_name
 from .pareto import millions
 
 
@@ -17,14 +18,16 @@ def pareto_lines(summary: dict[str, Any]) -> Iterator[str]:
     rows = (*summary["pareto"], largest)
     equals = [", ".join(map(str, row.get("equal_to") or ())) for row in rows]
     last = max(len("equal to"), *map(len, equals))
-    heading = f"{'score':>7} {'AP (%)':>7} {'95 % interval':>14} {'row':>3} {'equal to':>{last}}"
+    figure = f"{figure_name(summary.get('metric'))} (%)"
+    wide = max(7, len(figure))
+    heading = f"{'score':>7} {figure:>{wide}} {'95 % interval':>14} {'row':>3} {'equal to':>{last}}"
     yield f"{f'budget ({unit})':>{width}} {titles} {heading}"
     for number, (row, others) in enumerate(zip(rows, equals, strict=True), start=1):
         first = f"{_millions(row['budget']) if 'budget' in row else largest['name']:>{width}}"
         costs = " ".join(f"{_millions(row[key]):>9}" for key in keys)
         score = f"{'':>7}" if row.get("score") is None else f"{row['score']:7.3f}"
         ends = " – ".join(f"{100 * end:.2f}" for end in row.get("ap_interval") or ())
-        yield f"{first} {costs} {score} {100 * row['ap']:7.2f} {ends:>14} {number:>3} {others:>{last}}"
+        yield f"{first} {costs} {score} {100 * row['ap']:{wide}.2f} {ends:>14} {number:>3} {others:>{last}}"
 
 
 def gain_lines(summary: dict[str, Any]) -> Iterator[str]:
@@ -33,8 +36,9 @@ def gain_lines(summary: dict[str, Any]) -> Iterator[str]:
     if (gain := after.get("gain")) is not None:
         low, high = (100 * end for end in gain)
         verdict = "better" if low > 0 else "worse" if high < 0 else "which may be none"
+        figures = f"{100 * before['ap']:.2f} % before, {100 * after['ap']:.2f} % after"
         yield (
-            f"fine-tuning: AP {100 * before['ap']:.2f} % before, {100 * after['ap']:.2f} % after, a difference of"
+            f"fine-tuning: {figure_name(summary.get('metric'))} {figures}, a difference of"
             f" {100 * (after['ap'] - before['ap']):+.2f} (95 % interval by pairs {low:+.2f} to {high:+.2f}): {verdict}"
         )
 

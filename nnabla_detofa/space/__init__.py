@@ -7,7 +7,7 @@ from .family import Family, Segment, Tokens
 from .layer_costs import LayerCosts
 from .layers import Layer
 from .masks import Operations
-from .network_layers import ClassifierLayers, DetectorLayers, NetworkLayers
+from .network_layers import ClassifierLayers, DetectorLayers, MapLayers, NetworkLayers
 from .path_distributions import PROPOSALS, Draw
 from .resnet50 import ResNet50, ResNet50Options
 from .scores import Score, path_scores
@@ -27,6 +27,7 @@ __all__ = [
     "Family",
     "Layer",
     "LayerCosts",
+    "MapLayers",
     "NetworkLayers",
     "Operations",
     "ResNet50",

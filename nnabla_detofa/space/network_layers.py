@@ -73,33 +73,41 @@ class NetworkLayers:
         return sorted(met, key=lambda layer: KINDS.index(layer.kind))
 
 
-class DetectorLayers(NetworkLayers):
-    """The backbone's layers with CenterNet's neck and heads.
+class MapLayers(NetworkLayers):
+    """The backbone's layers with a neck of up-convolutions, and heads whose outputs are maps.
 
-    `neck`: widths of the up-convolutions; `head`: width of each of the three heads; `backbone`: the other keywords of
-    `NetworkLayers`. ConfigError where a width is no number of channels.
+    `outputs`: channels of each head's map; `neck`: widths of the up-convolutions; `head`: width of each head;
+    `backbone`: the other keywords of `NetworkLayers`. ConfigError where a width is no number of channels.
     """
 
     def __init__(
         self,
         space: SearchSpace,
         *,
-        n_classes: int,
+        outputs: Sequence[int],
         neck: Sequence[int] = (256, 256, 256),
         head: int = 64,
         **backbone: Any,
     ) -> None:
-        for name, value in (("n_classes", n_classes), ("head", head), *(("neck", width) for width in neck)):
-            require_whole(name, value)
+        for name, widths in (("n_classes", outputs), ("head", (head,)), ("neck", neck)):
+            for width in widths:
+                require_whole(name, width)
 
         def tail(n_in: int, side: Side) -> list[Layer]:
             layers = []
             for n_out in neck:
                 layers.append(Layer(UP, n_in, 0, n_out, 2, NOTHING, side))
                 n_in, side = n_out, layers[-1].behind
-            return layers + [Layer(HEAD, n_in, head, n_out, 1, NOTHING, side) for n_out in (n_classes, 2, 2)]
+            return layers + [Layer(HEAD, n_in, head, n_out, 1, NOTHING, side) for n_out in outputs]
 
         super().__init__(space, tail, **backbone)
+
+
+class DetectorLayers(MapLayers):
+    """Those of CenterNet, whose heads are heat map, size and offset."""
+
+    def __init__(self, space: SearchSpace, *, n_classes: int, **more: Any) -> None:
+        super().__init__(space, outputs=(n_classes, 2, 2), **more)
 
 
 class ClassifierLayers(NetworkLayers):

@@ -10,7 +10,7 @@ from pydantic import create_model
 from ..errors import ConfigError, unknown
 from ..options import Listed, Options, Text, Whole
 from ..space import SearchSpace
-from ..tasks import CenterNet, Classification, Task
+from ..tasks import CenterNet, Classification, Segmentation, Task
 from .network import NetworkOptions, Supernet
 from .weights import transfer_weights
 
@@ -92,6 +92,7 @@ def networks(name: str, task: type[Task]) -> ModuleType:
 NETWORKS = {
     "ofa_resnet50_centernet": networks("ofa_resnet50_centernet", CenterNet),
     "ofa_resnet50_classifier": networks("ofa_resnet50_classifier", Classification),
+    "ofa_resnet50_segmenter": networks("ofa_resnet50_segmenter", Segmentation),
 }
 
 

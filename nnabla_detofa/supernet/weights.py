@@ -19,7 +19,6 @@ from .network import Supernet
 
 BACKBONE = ("input_stem", "blocks")  # the parts of a network that a transfer must find, each whole
 HEADS = "heads"  # of which each is a part of its own
-HEATMAP, CLASSES = "heads/heatmap", "heads/heatmap/output/"  # the latter has a channel for each class
 STEM_ACTIVATION = "stem_activation"  # an attribute of our files: no parameter tells what the stem was trained with
 SUFFIX = ".h5"
 
@@ -83,7 +82,8 @@ def transfer_weights(network: Supernet, file: str | Path, *, labels: Sequence[in
     if network.only is not None and _differences(_of(BACKBONE, stored), _of(BACKBONE, own)):
         stored = _cut(stored, network)
     labels = labels or ()
-    stored = _relabelled(stored, own, labels)
+    head = f"{HEADS}/{(network.task.outputs or ('',))[0]}"  # that has a channel for each class
+    stored = _relabelled(stored, own, labels, f"{head}/output/")
     if not _of(BACKBONE, stored):
         raise WeightsError(
             f"{file} holds the weights of another network: it has {_brief(list(stored))};"
@@ -96,13 +96,13 @@ def transfer_weights(network: Supernet, file: str | Path, *, labels: Sequence[in
             f" set the network's stem_activation to {activation}"
         )
     differing = {part for part in _parts(own) if _differences(_of([part], stored), _of([part], own))}
-    anew = {HEATMAP} if labels and set(labels) == {None} else set()
+    anew = {head} if labels and set(labels) == {None} else set()
     same = [part for part in _parts(own) if part not in differing | anew]
     loaded = list(_of(same, own))
     for name in loaded:
         own[name].d = stored[name]
     left_out = [name for name in stored if _part(name) not in same]
-    new = [name for name in own if _part(name) not in same or (None in labels and name.startswith(CLASSES))]
+    new = [name for name in own if _part(name) not in same or (None in labels and name.startswith(f"{head}/output/"))]
     return Transfer(file, loaded, new, left_out)
 
 
@@ -159,10 +159,13 @@ def _cut(stored: dict[str, np.ndarray], network: Supernet) -> dict[str, np.ndarr
     }
 
 
-def _relabelled(stored: dict[str, np.ndarray], own: Mapping, labels: Sequence[int | None]) -> dict[str, np.ndarray]:
-    """The parameters with the heat map of these classes, if any are said; what has no label is as in the network."""
+def _relabelled(
+    stored: dict[str, np.ndarray], own: Mapping, labels: Sequence[int | None], place: str
+) -> dict[str, np.ndarray]:
+    """The parameters with the map at this place of these classes, if any are said; what has no label is as in the
+    network."""
     found = dict(stored)
-    for name in (name for name in stored if labels and name.startswith(CLASSES) and name in own):
+    for name in (name for name in stored if labels and name.startswith(place) and name in own):
         n, n_stored = own[name].shape[0], len(stored[name])
         if len(labels) != n or any(one is not None and one >= n_stored for one in labels):
             allowed = f"for each of {n} classes a label below {n_stored}, or null"

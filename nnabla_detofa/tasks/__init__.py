@@ -2,6 +2,7 @@
 
 from .centernet import CenterNet
 from .classification import Classification
-from .task import Assessment, Task
+from .segmentation import Segmentation
+from .task import Assessment, MapTask, Task
 
-__all__ = ["Assessment", "CenterNet", "Classification", "Task"]
+__all__ = ["Assessment", "CenterNet", "Classification", "MapTask", "Segmentation", "Task"]

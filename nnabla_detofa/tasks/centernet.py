@@ -1,7 +1,7 @@
 """Detection by CenterNet (Sections 2.1 and 4.1): up-convolutions, three heads, and boxes from their peaks."""
 
 from collections.abc import Callable, Iterable
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
 import nnabla as nn
 import numpy as np
@@ -18,14 +18,12 @@ from ..detection import (
     voc_ap,
 )
 from ..errors import ConfigError, DataError, unknown
-from ..options import Listed, Number, Whole
 from ..precision import single_precision
 from ..space import DetectorLayers, SearchSpace
 from .losses import centre_l1_loss, focal_loss
 from .peaks import PeakGraph
-from .task import Task, answers
+from .task import MapTask, answers
 
-HEADS = ("heatmap", "size", "offset")
 HEATMAP_BIAS = -2.19  # σ(−2.19) ≈ 0.1: a fresh network predicts few centres
 LOSS_WEIGHTS = (1.0, 0.1, 1.0)  # of the heads
 
@@ -61,19 +59,13 @@ INTERPOLATIONS = {"voc07": "11-point", "voc": "area"}
 METRICS = {**{name: voc_metric(one) for name, one in INTERPOLATIONS.items()}, COCO: coco_metric}
 
 
-class CenterNet(Task):
-    """Boxes of objects. Outputs are heat-map logits (B, n_classes, h, w), sizes and offsets (B, 2, h, w).
-
-    neck: channels of the up-convolutions. head: hidden channels of each head. head_deviation: of the normal initial
-    weights of neck, sizes and offsets; None for He's.
-    """
+class CenterNet(MapTask):
+    """Boxes of objects. Outputs are heat-map logits (B, n_classes, h, w), sizes and offsets (B, 2, h, w)."""
 
     name: ClassVar[str] = "detection"
     metrics: ClassVar[tuple[str, ...]] = tuple(METRICS)
-
-    neck: Annotated[tuple[int, ...], Listed(Whole())] = (256, 256, 256)
-    head: Annotated[int, Whole()] = 64
-    head_deviation: Annotated[float | None, Number(least=0, null=True)] = 0.001
+    outputs: ClassVar[tuple[str, ...]] = ("heatmap", "size", "offset")
+    weighs_losses: ClassVar[bool] = True
 
     def layers(self, space: SearchSpace, **backbone: Any) -> DetectorLayers:
         """See `Task`."""
@@ -81,10 +73,9 @@ class CenterNet(Task):
 
     def places(self) -> list[tuple[str, dict[str, Any]]]:
         """See `Task`; the heat map alone has a prior."""
-        neck = [(f"neck/{i}", {"deviation": self.head_deviation}) for i in range(len(self.neck))]
-        heads = [(f"heads/{name}", {"deviation": self.head_deviation}) for name in HEADS]
-        heads[0][1]["prior"] = HEATMAP_BIAS
-        return neck + heads
+        places = super().places()
+        places[len(self.neck)][1]["prior"] = HEATMAP_BIAS
+        return places
 
     def target_shapes(self, sides: tuple[int, int], max_objects: int) -> list[list[int]]:
         """See `Task`."""
@@ -105,15 +96,6 @@ class CenterNet(Task):
             "size": centre_l1_loss(sizes, size, index, mask),
             "offset": centre_l1_loss(offsets, offset, index, mask),
         }
-
-    def require_fit(self, loader, output_stride: int) -> None:
-        """As every task's; the loader's output stride must agree too."""
-        super().require_fit(loader, output_stride)
-        if output_stride != loader.options.output_stride:
-            raise ConfigError(
-                f"the network's output stride is {output_stride} and dataloader's output_stride is"
-                f" {loader.options.output_stride}; they must agree"
-            )
 
     def require_metric(self, metric: str, loader) -> None:
         """As every task's; COCO's needs its own annotation."""

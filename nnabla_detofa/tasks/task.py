@@ -1,7 +1,7 @@
 """The interface of a task: the head behind a backbone, its loss, and how good its answers are."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 import nnabla as nn
@@ -9,7 +9,7 @@ import numpy as np
 
 from ..detection import Judged, resampled
 from ..errors import ConfigError, unknown
-from ..options import Options, Whole
+from ..options import Listed, Number, Options, Whole
 from ..space import NetworkLayers, SearchSpace
 
 
@@ -26,6 +26,8 @@ class Task(Options):
 
     name: ClassVar[str]  # as the loaders say it
     metrics: ClassVar[tuple[str, ...]]  # the names of its figures
+    outputs: ClassVar[tuple[str, ...]] = ()  # the names of the heads' maps, the first with a channel for each class
+    weighs_losses: ClassVar[bool] = False  # whether `weights` of its `loss` mean anything
     n_classes: Annotated[int, Whole()]
 
     @abstractmethod
@@ -79,6 +81,12 @@ class Task(Options):
         if metric not in self.metrics:
             raise unknown("metric", metric, self.metrics)
 
+    def require_weights(self, weights: Sequence[float] | None) -> None:
+        """ConfigError for weights of losses where there is one loss."""
+        if weights is not None and not self.weighs_losses:
+            given = list(weights)
+            raise ConfigError(key="hparams.loss_weights", given=given, allowed=f"null: {self.name} has one loss")
+
     def is_defined(self, loader) -> bool:  # noqa: ARG002 - for tasks that need something in the images
         """Whether paths have a figure on a loader's images."""
         return True
@@ -92,6 +100,32 @@ class Task(Options):
             raise ConfigError(
                 f"the network has n_classes={self.n_classes} and the data set {loader.n_classes} ({names});"
                 " they must agree"
+            )
+
+
+class MapTask(Task):
+    """A task whose outputs are maps of cells, behind a neck.
+
+    neck: channels of the up-convolutions. head: hidden channels of each head. head_deviation: of the normal initial
+    weights of neck and heads, a heat map's aside; None for He's.
+    """
+
+    neck: Annotated[tuple[int, ...], Listed(Whole())] = (256, 256, 256)
+    head: Annotated[int, Whole()] = 64
+    head_deviation: Annotated[float | None, Number(least=0, null=True)] = 0.001
+
+    def places(self) -> list[tuple[str, dict[str, Any]]]:
+        """See `Task`."""
+        names = [*(f"neck/{i}" for i in range(len(self.neck))), *(f"heads/{name}" for name in self.outputs)]
+        return [(name, {"deviation": self.head_deviation}) for name in names]
+
+    def require_fit(self, loader, output_stride: int) -> None:
+        """As every task's; the loader's output stride must agree too."""
+        super().require_fit(loader, output_stride)
+        if output_stride != loader.options.output_stride:
+            raise ConfigError(
+                f"the network's output stride is {output_stride} and dataloader's output_stride is"
+                f" {loader.options.output_stride}; they must agree"
             )
 
 

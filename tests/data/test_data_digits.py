@@ -60,7 +60,7 @@ def test_boxes_hold_the_ink_and_nothing_else_does(sides):
     options = DigitsOptions(texture=0, image_size=sides, objects=(1, 4))
     material = gather(options, testing=False)
     for seed in range(20):
-        pixels, placed = picture(material, options, np.random.default_rng(seed))
+        pixels, placed, _ = picture(material, options, np.random.default_rng(seed))
         changed = (np.abs(pixels.astype(int) - np.median(pixels, axis=(0, 1))) > 1).any(axis=2)
         assert changed.any() and changed.shape == sides
         for (x1, y1, x2, y2), digit in placed.items():
@@ -89,8 +89,8 @@ def test_ink_stands_out(texture):
     options = DigitsOptions(texture=texture, objects=(1, 1), contrast=0.5)
     material = gather(options, testing=True)
     for seed in range(20):
-        pixels, placed = picture(material, options, np.random.default_rng(seed))
-        bare, _ = picture(
+        pixels, placed, _ = picture(material, options, np.random.default_rng(seed))
+        bare, *_ = picture(
             material, DigitsOptions(texture=texture, objects=(1, 1), contrast=0), np.random.default_rng(seed)
         )
         (x1, y1, x2, y2), *_ = placed

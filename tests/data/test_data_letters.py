@@ -46,7 +46,7 @@ def test_ordinary_loader_reads_it(tmp_path):
 @pytest.mark.parametrize("sides", [(64, 64), (64, 96), (200, 96)])
 def test_boxes_hold_the_ink_and_nothing_else_does(sides):
     options = LettersOptions(texture=0, noise=0, image_size=sides, objects=(1, 4), n_train=20)
-    for pixels, placed in pictures(options, testing=False):
+    for pixels, placed, _ in pictures(options, testing=False):
         changed = (np.abs(pixels.astype(int) - np.median(pixels, axis=(0, 1))) > 1).any(axis=2)
         assert changed.any() and changed.shape == sides
         for (x1, y1, x2, y2), letter in placed.items():

@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import onnxruntime
 
-from nnabla_detofa.deploy.detector import decoded
+from nnabla_detofa.deploy import Detector
 from nnabla_detofa.deploy.maps import normalised
 from nnabla_detofa.deploy.nnp import NnpMaps, nnp_of, values_of
 from nnabla_detofa.deploy.onnx_graph import model_of
@@ -30,13 +30,13 @@ def nnp(network: Supernet, size: int):
         file = Path(folder, "detector.nnp")
         file.write_bytes(nnp_of(network, sides=(size, size)))
         maps = NnpMaps(file)
-    return decoded(lambda images: maps(normalised(images)), network.output_stride, logits=True)
+    return lambda images: Detector.of_maps(maps(normalised(images)), network.output_stride, logits=True)
 
 
 def kernels(network: Supernet, size: int):  # noqa: ARG001
     """By our own kernels, the graph built anew each time as where a path is measured."""
     network.apply(training=False)
-    return decoded(lambda images: values_of(network, normalised(images)), network.output_stride, logits=True)
+    return lambda images: Detector.of_maps(values_of(network, normalised(images)), network.output_stride, logits=True)
 
 
 RUNTIMES = {"onnx": onnx, "nnp": nnp, "kernels": kernels}
