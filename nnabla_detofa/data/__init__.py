@@ -1,6 +1,6 @@
 """VOC, COCO, YOLO, image folders, generated pictures: data sets, augmentation and batches (4.1). Without NNabla."""
 
-from . import coco, digits, image_folder, letters, voc, voc_masks, yolo
+from . import coco, coco_masks, digits, image_folder, letters, voc, voc_masks, yolo
 from .augment import Augmentation
 from .coco import read_coco
 from .dataset import DetectionDataset, Image, hold_out
@@ -17,6 +17,7 @@ __all__ = [
     "Image",
     "LoaderOptions",
     "coco",
+    "coco_masks",
     "digits",
     "hold_out",
     "image_folder",

@@ -1,10 +1,12 @@
 """COCO: any instances json with its image folder (4.1)."""
 
+from __future__ import annotations
+
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from ..detection import Id, as_flag, bbox_of, has_bbox, id_order, is_bbox, is_id, read_instances
 from ..errors import DataError, is_number
@@ -55,22 +57,68 @@ def _read(
     strict: bool,
     stamp: tuple[int, int],  # noqa: ARG001
 ) -> DetectionDataset:
-    content, listing, findings = read_instances(file), Listing(folder, SUFFIXES), Findings(strict=strict)
-    categories = _categories(content["categories"], file, findings)
-    rows = _first_of_each(content["images"], "images", "file_name", file, findings)
-    if not rows:
-        findings.add(Flaw.SPLIT_UNREADABLE, file, f"{file} lists no image")
-    files = _files(rows, listing, file, findings)
-    objects = _objects(content["annotations"], rows, categories, file, findings)
-    samples = [
-        Sample(folder / name, key, size, objects[key], folder / name)
-        for key, name in files.items()
-        if (size := _size(rows[key], folder / name, file, findings))
-    ]
-    wanted = Wanted(dict.fromkeys(categories.values()) if classes is None else classes, listed_by)
-    ids = {name: key for key, name in reversed(categories.items())}
-    more: dict[str, Any] = {"category_ids": tuple(ids.get(name) for name in wanted.names), "annotation_file": file}
+    findings = Findings(strict=strict)
+    content = Instances.read(folder, file, findings)
+    objects: dict[Id, list[Object]] = {key: [] for key in content.rows}
+    for row, key, name in content.annotations(findings):
+        if one := _object(row, key, name, file, findings):
+            objects[row["image_id"]].append(one)
+    samples = [Sample(image, key, size, objects[key], image) for key, image, size in content.images(findings)]
+    wanted = Wanted(dict.fromkeys(content.categories.values()) if classes is None else classes, listed_by)
+    more: dict[str, Any] = {"category_ids": content.ids_of(wanted.names), "annotation_file": file}
     return dataset_of(file.stem, samples, wanted, origin=ORIGIN, sides=True, place=file, findings=findings, **more)
+
+
+class Instances(NamedTuple):
+    """An instances file, and the folder of its images: `rows` of images and names of `categories` by id, the `files` of
+    images below the folder, and `objects`, its annotations as they are."""
+
+    folder: Path
+    file: Path
+    rows: dict[Id, dict]
+    files: dict[Id, str]
+    categories: dict[Id, str]
+    objects: list[dict]
+
+    @classmethod
+    def read(cls, folder: Path, file: Path, findings: Findings) -> Instances:
+        """What `file` says; DataError where it is none, or the folder is not there."""
+        content, listing = read_instances(file), Listing(folder, SUFFIXES)
+        categories = _categories(content["categories"], file, findings)
+        rows = _first_of_each(content["images"], "images", "file_name", file, findings)
+        if not rows:
+            findings.add(Flaw.SPLIT_UNREADABLE, file, f"{file} lists no image")
+        return cls(folder, file, rows, _files(rows, listing, file, findings), categories, content["annotations"])
+
+    def images(self, findings: Findings) -> Iterator[tuple[Id, Path, tuple[int, int]]]:
+        """The id of each usable image, its file and its (width, height)."""
+        for key, name in self.files.items():
+            if size := _size(self.rows[key], self.folder / name, self.file, findings):
+                yield key, self.folder / name, size
+
+    def ids_of(self, names: Iterable[str]) -> tuple[Id | None, ...]:
+        """Ids of categories; None for one that the file does not define."""
+        ids = {name: key for key, name in reversed(self.categories.items())}
+        return tuple(ids.get(name) for name in names)
+
+    def annotations(self, findings: Findings) -> Iterator[tuple[dict, Id, str]]:
+        """Annotations of its images and categories, each with a key of its own and its class."""
+        seen: set[Id] = set()
+        for number, row in enumerate(self.objects):
+            key: Any
+            key, image, category = row.get("id"), row.get("image_id"), row.get("category_id")
+            if not is_id(key) or key in seen:
+                key = f"entry {number}"
+                findings.add(Flaw.ANNOTATION_ID, self.file, object=key)
+            seen.add(key)
+            if not is_id(image) or image not in self.rows:
+                findings.add(Flaw.IMAGE_UNKNOWN, self.file, f"of image {image!r}", object=key)
+            elif not is_id(category) or category not in self.categories:
+                known = ", ".join(map(str, self.categories))
+                reason = f"{self.file}: annotation {key} is of category {category!r}; known: {known}"
+                findings.add(Flaw.CATEGORY_UNKNOWN, self.file, reason, object=key)
+            else:
+                yield row, key, self.categories[category]
 
 
 def _first_of_each(rows: list[dict], what: str, same: str, file: Path, findings: Findings) -> dict[Id, dict]:
@@ -139,29 +187,6 @@ def _pixels(given: Any) -> int | None:
     return int(number) if is_number(number) and number > 0 and number == number // 1 else None
 
 
-def _objects(
-    rows: list[dict], images: dict[Id, dict], categories: dict[Id, str], file: Path, findings: Findings
-) -> dict[Id, list[Object]]:
-    """The objects of each image."""
-    found: dict[Id, list[Object]] = {key: [] for key in images}
-    seen: set[Id] = set()
-    for number, row in enumerate(rows):
-        key: Any
-        key, image, category = row.get("id"), row.get("image_id"), row.get("category_id")
-        if not is_id(key) or key in seen:
-            key = f"entry {number}"
-            findings.add(Flaw.ANNOTATION_ID, file, object=key)
-        seen.add(key)
-        if not is_id(image) or image not in images:
-            findings.add(Flaw.IMAGE_UNKNOWN, file, f"of image {image!r}", object=key)
-        elif not is_id(category) or category not in categories:
-            reason = f"{file}: annotation {key} is of category {category!r}; known: {', '.join(map(str, categories))}"
-            findings.add(Flaw.CATEGORY_UNKNOWN, file, reason, object=key)
-        elif one := _object(row, key, categories[category], file, findings):
-            found[image].append(one)
-    return found
-
-
 def _object(row: dict, key: Id, name: str, file: Path, findings: Findings) -> Object | None:
     """An annotation's object; None, and the flaw in `findings`, where it has none."""
     if (bbox := bbox_of(row)) is None:
@@ -185,20 +210,30 @@ def _object(row: dict, key: Id, name: str, file: Path, findings: Findings) -> Ob
 PAIR = Listed(Text("the name of the image folder or of the instances json"), n=2)
 
 
-class CocoOptions(LoaderOptions, RootOptions):
+class CocoSplits(RootOptions):
     """`train` and `test` are pairs of image folder and instances json in `root`."""
 
-    where = "dataloader.coco"
     train: Annotated[Sequence[str], PAIR] = ("train2017", "annotations/instances_train2017.json")
     test: Annotated[Sequence[str], PAIR] = ("val2017", "annotations/instances_val2017.json")
 
-    def read(self, split: str, classes: Sequence[Any] | None, *, strict: bool = True) -> DetectionDataset:
-        """As `read_coco`; DataError that says what to put where if a folder or file is not there."""
+    def pair(self, split: str) -> tuple[Path, Path]:
+        """Folder and file of a split; DataError that says what to put where if one is not there."""
         pair, root = self.train if split == "train" else self.test, Path(self.root).expanduser().absolute()
         folder, file = root / pair[0], root / pair[1]
         for path in (folder, file):
             if not os.path.exists(path):  # noqa: PTH110
                 raise DataError(f"no {path}: put the images into {folder} and their annotations into {file}")
+        return folder, file
+
+
+class CocoOptions(LoaderOptions, CocoSplits):
+    """`train` and `test` are pairs of image folder and instances json in `root`."""
+
+    where = "dataloader.coco"
+
+    def read(self, split: str, classes: Sequence[Any] | None, *, strict: bool = True) -> DetectionDataset:
+        """As `read_coco`."""
+        folder, file = self.pair(split)
         return read_coco(folder, file, classes=classes, listed_by=self.listed_by(split), strict=strict)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import ConfigError, RunFolderError, one_line, unknown
 from ..storage.files import write_text
-from . import coco, image_folder, voc, voc_masks, yolo
+from . import coco, coco_masks, image_folder, voc, voc_masks, yolo
 from .examination import Part, as_json, examine, severity
 from .flaws import Finding, Flaw, Severity, by_flaw
 
@@ -18,6 +18,7 @@ LOADERS: dict[str, Any] = {
     "yolo": yolo.DataLoader,
     "image_folder": image_folder.DataLoader,
     "voc_masks": voc_masks.DataLoader,
+    "coco_masks": coco_masks.DataLoader,
 }
 DECLARED: dict[str, Any] = {name: loader.declared for name, loader in LOADERS.items()}
 SHOWN = 20  # places of a flaw on the terminal; the JSON file has them all

@@ -75,6 +75,7 @@ class Flaw(Enum):
     OBJECT_ELSEWHERE = "object under another tag, or deeper than others", "read as an object"
     BOX_SEVERAL = "object with several boxes", "each is an object"
     BOX_MISSING = "object without a box", "left out"
+    OUTLINE_MISSING = "object with a box and no outline", "its box is neither trained on nor judged"
     BOX_FROM_OUTLINE = "object with an outline and no box", "the box around it is used"
     BOX_IN_SHARES = "box that lies within 0 to 1, no pixel large", f"left out{COCO_AP}"
     SIZE_MISSING = "size field missing", "read from the image"
@@ -96,6 +97,7 @@ class Flaw(Enum):
 
     IMAGE_FRAMES = "image of several frames", "the first is used", NOTED
     NO_BOXES = "image without boxes", "kept: all of it is background", NOTED
+    CROWD_REGION = "region of a crowd", "neither trained on nor judged", NOTED
     CROWD = "crowd box", f"trained on as an object; {NEITHER}", NOTED
     BOX_WITH_POINTS = "object with a box and keypoints", "its box alone is used", NOTED
     DIFFICULT = "difficult object", f"trained on; {NEITHER}", NOTED

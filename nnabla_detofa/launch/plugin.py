@@ -7,7 +7,7 @@ nnabla-nas has no registry: its launcher takes `contrib.__dict__[name]`, `runner
 from types import ModuleType
 from typing import Any
 
-from ..data import coco, image_folder, voc, voc_masks, yolo
+from ..data import coco, coco_masks, image_folder, voc, voc_masks, yolo
 from ..data.blank_data import blank_loader
 from ..data.generated import generated_aside
 from ..errors import HostError
@@ -31,6 +31,7 @@ COMPONENTS: tuple[tuple[ModuleType, str, Any], ...] = (
     (dataset, "yolo", yolo),
     (dataset, "image_folder", image_folder),
     (dataset, "voc_masks", voc_masks),
+    (dataset, "coco_masks", coco_masks),
 )
 
 # what stands in for a network that the installed host lacks; a complete host keeps its own

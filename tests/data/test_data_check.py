@@ -282,7 +282,8 @@ def trains(options):
 
 def test_every_flaw_is_planted_somewhere():
     elsewhere = set().union(*(one[2] for one in [*OTHER_OPTIONS, *COCO_REPEATS]))
-    elsewhere |= {Flaw.BOX_WITH_POINTS, Flaw.MASK_MISSING}  # of YOLO's sets, and of those with masks
+    elsewhere |= {Flaw.BOX_WITH_POINTS}  # of YOLO's sets
+    elsewhere |= {Flaw.MASK_MISSING, Flaw.OUTLINE_MISSING, Flaw.CROWD_REGION}  # of those with masks
     assert {*VOC_FLAWS, *COCO_FLAWS, *FOLDER_FLAWS, *elsewhere} == set(Flaw)
 
 
@@ -335,7 +336,11 @@ def test_tables_and_json_name_file_and_object(voc, capsys, tmp_path):
     ("dataloader", "file", "said"),
     [
         *((one, None, "dataloader must hold exactly one entry") for one in (None, {}, {"voc": {}, "coco": {}}, [1])),
-        ({"cifar10": None}, None, "unknown data set 'cifar10'; known: coco, image_folder, voc, voc_masks, yolo"),
+        (
+            {"cifar10": None},
+            None,
+            "unknown data set 'cifar10'; known: coco, coco_masks, image_folder, voc, voc_masks, yolo",
+        ),
         *(({"voc": {"root": "."}}, place, "cannot write") for place in ("none/x.json", ".", "/dev/null")),
         ({"voc": {"root": ".", "train": [3]}}, "x.json", "dataloader.voc.train"),
     ],
