@@ -170,7 +170,7 @@ def _training_step(
     path_filter: PathFilter, aim: Objective, *, learning_rate: float, weight_decay: float
 ) -> Callable[[np.ndarray, np.ndarray, np.ndarray], float]:
     """One step of Adam on the rows, groups and truth of a batch, which is of one size at every call; gives its loss."""
-    slopes, adam = Slopes(path_filter.design, path_filter.positions), Adam(learning_rate, weight_decay)
+    slopes, adam = Slopes(path_filter.design, path_filter.fixed), Adam(learning_rate, weight_decay)
     weights = path_filter.parameters
 
     def step(rows: np.ndarray, groups: np.ndarray, truth: np.ndarray) -> float:

@@ -7,14 +7,15 @@ which the softmax hands through unchanged, sits in the bias behind it.
 
 import numpy as np
 
+from .encoding import Embedded, input_rows, input_slopes
 from .network import Design
 
 Weights = dict[str, np.ndarray]
 
 
-def fuse(weights: Weights, design: Design, positions: np.ndarray) -> Weights:
-    """`weights` with the input table, its projection, and three projections in one; positions (L, dim) are added."""
-    table, scale = _input_table(weights, positions), _query_scale(design)
+def fuse(weights: Weights, design: Design, fixed: Embedded) -> Weights:
+    """`weights` with the input table, its projection, and three projections in one; `fixed` is the table's own part."""
+    table, scale = _input_table(weights, fixed), _query_scale(design)
     fused = {name: value for name, value in weights.items() if name.startswith(("head/", "main"))}
     for layer in range(design.layers):
         own = under(weights, layer)
@@ -33,14 +34,15 @@ def fuse(weights: Weights, design: Design, positions: np.ndarray) -> Weights:
     return fused | {"table": _centred(table), "projected": projected}
 
 
-def unfuse(slopes: Weights, weights: Weights, fused: Weights, design: Design, positions: np.ndarray) -> Weights:
+def unfuse(slopes: Weights, weights: Weights, fused: Weights, design: Design, fixed: Embedded) -> Weights:
     """Slopes of the stored `weights` from those of `fused`, by name."""
     projected, scale = slopes["projected"], _query_scale(design)
-    slopes["layer0/qkv/W"] = _input_table(weights, positions).T @ projected
+    slopes["layer0/qkv/W"] = _input_table(weights, fixed).T @ projected
     slopes["layer0/query/b"] = projected[:, : design.dim].sum(axis=0)
     table = _centred(slopes["table"]) + projected @ fused["layer0/qkv/W"].T
-    tokens = len(positions) * len(weights["token"])
-    found = {"token": table[:tokens].reshape(len(positions), -1, design.dim).sum(axis=0), "budget": table[tokens:]}
+    tokens = len(fixed.positions) * len(weights["token"])
+    token, value = input_slopes(table[:tokens], fixed)
+    found = {"token": token, "value": value, "budget": table[tokens:]}
     found |= {name: value for name, value in slopes.items() if name.startswith(("head/", "main"))}
     for layer in range(design.layers):
         own, stored = under(slopes, layer), under(weights, layer)
@@ -67,9 +69,9 @@ def under(weights: Weights, layer: int) -> Weights:
     return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
 
 
-def _input_table(weights: Weights, positions: np.ndarray) -> np.ndarray:
+def _input_table(weights: Weights, fixed: Embedded) -> np.ndarray:
     """(L · vocabulary [+ n_buckets], dim), in the order of `encoding.table_rows`."""
-    tokens = (positions[:, None] + weights["token"]).reshape(-1, positions.shape[1])
+    tokens = input_rows(weights["token"], weights.get("value"), fixed)
     return np.concatenate([tokens, weights["budget"]]) if "budget" in weights else tokens
 
 

@@ -10,7 +10,7 @@ from ..errors import ConfigError, WeightsError
 from ..options import Value, checked
 from ..space import TokenLayout
 from . import store
-from .encoding import checked_layout, position_vectors, table_rows
+from .encoding import checked_layout, embedded, table_rows
 from .network import Design, Layers, Size, Switch, initial_weights, parameter_shapes
 from .transformer import score
 
@@ -53,7 +53,7 @@ class PathFilter:
         design: dict[str, Any] = {"n_buckets": n_buckets, "budget_condition": budget_condition}
         design |= {"block_encoding": block_encoding, "dim": dim, "heads": heads, "layers": layers, "hidden": hidden}
         self.design = Design.of("path_filter.network", {**design, "main_effects": self._auto or main_effects})
-        self.positions = position_vectors(self.layout, self.design.dim, block_encoding=block_encoding)
+        self.fixed = embedded(self.layout, self.design.dim, block_encoding=block_encoding)
         self.parameters = initial_weights(
             self.design, self.layout, rng
         )  # the weights themselves, to be changed in place
@@ -92,7 +92,7 @@ class PathFilter:
             dtype: of the scores. A search wants double precision, which tells the best paths apart where single
                 precision gives 1 to all of them.
         """
-        return score(self.parameters, self.design, self.positions, self.rows(tokens, buckets), dtype)
+        return score(self.parameters, self.design, self.fixed, self.rows(tokens, buckets), dtype)
 
     def save(self, file: str | Path, *, space: Mapping[str, object] | None = None) -> None:
         """Writes layout, design and weights to one HDF5 file, in one step: a reader sees the old file or the new.
@@ -100,7 +100,10 @@ class PathFilter:
         Parameters:
             space: what else the scores are of, by name, as JSON holds it; tokens alone do not tell 0.65 from 0.5.
         """
-        described = {"layout": self.layout._asdict(), "design": dict(self.design)}
+        layout = {
+            name: part for name, part in self.layout._asdict().items() if part != ()
+        }  # as before there were values
+        described = {"layout": layout, "design": dict(self.design)}
         store.write(Path(file), described | ({} if space is None else {"space": dict(space)}), self.weights)
 
     @classmethod

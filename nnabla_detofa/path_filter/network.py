@@ -7,6 +7,7 @@ import numpy as np
 from ..errors import ConfigError
 from ..options import Flag, Options, Whole
 from ..space import TokenLayout
+from .encoding import by_value
 
 Size = Annotated[int, Whole(most=16384)]
 Layers = Annotated[int, Whole(most=100)]
@@ -36,7 +37,8 @@ def parameter_shapes(design: Design, layout: TokenLayout) -> dict[str, tuple[int
     """Shapes of the parameters by name, in the order in which their initial values are drawn.
 
     Layer norms have no gain and bias of their own and keys no bias: a linear map follows the former, the softmax
-    cancels the latter. Main effects are a number for each row of the input table.
+    cancels the latter. A position that is embedded by value has two vectors, w and w₂.
+    Main effects are a number for each row of the input table, by value or not.
     """
     dim, hidden = design.dim, design.hidden
     block = {"query": (dim, dim), "key": (dim, dim), "value": (dim, dim), "attention": (dim, dim)}
@@ -47,6 +49,8 @@ def parameter_shapes(design: Design, layout: TokenLayout) -> dict[str, tuple[int
     shapes: dict[str, tuple[int, ...]] = {"token": (layout.vocabulary, dim)}
     if budgets:
         shapes["budget"] = (budgets, dim)
+    if n_by_value := len(by_value(layout)[0]):
+        shapes["value"] = (2 * n_by_value, dim)
     for name, shape in maps.items():
         shapes[f"{name}/W"] = shape
         if not name.endswith("/key"):
@@ -68,7 +72,7 @@ def initial_weights(design: Design, layout: TokenLayout, rng: np.random.Generato
     def draw(name: str, shape: tuple[int, ...]) -> np.ndarray:
         if name.endswith(zero):
             return np.zeros(shape)
-        if name in ("token", "budget"):
+        if name in ("token", "budget", "value"):
             return 0.3 * rng.standard_normal(shape)
         bound = np.sqrt(6.0 / sum(shape))
         return rng.uniform(-bound, bound, shape)

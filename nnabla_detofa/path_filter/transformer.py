@@ -13,6 +13,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from ..threads import THREADS, one_blas_thread, pool
+from .encoding import Embedded
 from .fused import Weights, fuse, under, unfuse
 from .layers import Room, column_sums, encode, encode_back
 from .network import Design
@@ -20,13 +21,13 @@ from .network import Design
 _BLOCK = 32  # paths at a time; 32 paths of 22 tokens and 128 dimensions are a third of a megabyte
 
 
-def score(weights: Weights, design: Design, positions: np.ndarray, rows: np.ndarray, dtype: type) -> np.ndarray:
+def score(weights: Weights, design: Design, fixed: Embedded, rows: np.ndarray, dtype: type) -> np.ndarray:
     """Scores (n,) of the paths given as rows (n, T) of the input table; the sigmoid alone is of the `dtype`.
 
     Parameters:
-        positions: (L, dim), added to the tokens.
+        fixed: what the input table has beside the weights.
     """
-    fused, parts = fuse(weights, design, positions), _parts(len(rows))
+    fused, parts = fuse(weights, design, fixed), _parts(len(rows))
     logits = np.empty(len(rows), fused["table"].dtype)
 
     def share(numbers: Iterable[int]) -> None:
@@ -41,8 +42,8 @@ def score(weights: Weights, design: Design, positions: np.ndarray, rows: np.ndar
 class Slopes:
     """A loss of the scores of a batch and its slopes in all weights; batches share the memory of the first."""
 
-    def __init__(self, design: Design, positions: np.ndarray) -> None:
-        self._design, self._positions = design, positions
+    def __init__(self, design: Design, fixed: Embedded) -> None:
+        self._design, self._fixed = design, fixed
         self._blocks: list[_Block] = []
 
     def __call__(
@@ -54,7 +55,7 @@ class Slopes:
             rows: (n, T), as in `score`; of one shape at every call.
             loss: from scores (n,) in double precision to a loss and its slopes in them, (n,).
         """
-        fused, parts = fuse(weights, self._design, self._positions), _parts(len(rows))
+        fused, parts = fuse(weights, self._design, self._fixed), _parts(len(rows))
         if not self._blocks:
             self._blocks = [_Block(rows[part].shape, self._design, fused, backwards=True) for part in parts]
         logits = np.empty(len(rows), fused["table"].dtype)
@@ -75,7 +76,7 @@ class Slopes:
         slopes = (slopes * scores * (1 - scores)).astype(logits.dtype)  # of the logits
         _in_threads(backward, len(parts))
         total = {name: reduce(np.add, (one[name] for one in found)) for name in found[0]}
-        return value, unfuse(total, weights, fused, self._design, self._positions)
+        return value, unfuse(total, weights, fused, self._design, self._fixed)
 
 
 class _Block:

@@ -119,6 +119,10 @@ class Family(ABC):
     def tokens(self, segment: int) -> Tokens:
         """Tokens of a segment, from 0; 0 is `SKIP`."""
 
+    def token_values(self) -> tuple[tuple[float | None, ...], ...]:
+        """The numbers behind the tokens, see `TokenLayout.values`: for genes of many ordered levels, such as sizes."""
+        return ()
+
     @abstractmethod
     def to_dict(self) -> dict[str, object]:
         """The options, as JSON holds them, and "family", which ResNet50's leaves out."""

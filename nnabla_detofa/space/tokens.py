@@ -11,11 +11,13 @@ class TokenLayout(NamedTuple):
     """The positions of a row of tokens, as a path filter sees them.
 
     vocabulary: tokens are in 0 .. vocabulary - 1; layer, block: index of each position, for Eq. 3.
+    values: for each position the number behind every token, None where a token is no number; () where none is.
     """
 
     vocabulary: int
     layer: tuple[int, ...]
     block: tuple[int, ...]
+    values: tuple[tuple[float | None, ...], ...] = ()
 
 
 def tokenize(family: Family, paths: np.ndarray) -> np.ndarray:
@@ -38,4 +40,4 @@ def token_layout(family: Family) -> TokenLayout:
     widths = [own.shape[1] + n for (own, _), n in zip(tokens, blocks, strict=True)]
     block = [segment for segment, width in enumerate(widths) for _ in range(width)]
     largest = max(table.max(initial=SKIP) for both in tokens for table in both)
-    return TokenLayout(int(largest) + 1, tuple(range(len(block))), tuple(block))
+    return TokenLayout(int(largest) + 1, tuple(range(len(block))), tuple(block), family.token_values())

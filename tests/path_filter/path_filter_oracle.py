@@ -22,7 +22,7 @@ class Oracle:
         }
         place = nn.Variable.from_numpy_array(rows)
         with nn.auto_forward(False):
-            self.scores = _score_graph(self.weights, path_filter.design, path_filter.positions, place)
+            self.scores = _score_graph(self.weights, path_filter.design, path_filter.fixed.positions, place)
             self.loss = loss_graph(aim, self.scores, targets)
 
     def forward(self) -> np.ndarray:

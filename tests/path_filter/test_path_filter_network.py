@@ -11,6 +11,9 @@ from nnabla_detofa.path_filter.encoding import position_vectors, positional_enco
 from nnabla_detofa.path_filter.objectives import Binary, Objective, Ranking
 
 LAYOUT = TokenLayout(vocabulary=7, layer=[0, 1, 2, 3, 4], block=[0, 1, 1, 2, 2])
+# six ordered sizes at position 2, whose token 0 is none; four at position 3, which are not enough
+SIZES_OF_2 = (None, 3.0, 5.0, 8.0, 13.0, 21.0, 34.0)
+NUMBERS = LAYOUT._replace(values=((None,) * 7,) * 2 + (SIZES_OF_2, (1.0, 2.0, 3.0, 4.0, None, None, None), (None,) * 7))
 SMALL = {"dim": 16, "heads": 2, "layers": 2, "hidden": 24, "main_effects": False}  # which start at zero
 
 
@@ -38,7 +41,7 @@ def lesson(path_filter, n, aim: Objective):
 
 
 def slopes_of(path_filter, rows, aim, targets, weights=None):
-    slopes = transformer.Slopes(path_filter.design, path_filter.positions)
+    slopes = transformer.Slopes(path_filter.design, path_filter.fixed)
     return slopes(weights or path_filter.parameters, rows, lambda scores: aim.loss(scores, targets))
 
 
@@ -71,12 +74,14 @@ def test_slopes_equal_nnabla_backward(switches, sizes, aim):
         np.testing.assert_allclose(slopes[name], value, atol=1e-5 * largest, rtol=0, err_msg=name)
 
 
+@pytest.mark.parametrize("layout", [LAYOUT, NUMBERS])
 @pytest.mark.parametrize("aim", [Ranking(0.6), Binary(0.3)])
-def test_slopes_are_differences_of_the_loss(aim):
+def test_slopes_are_differences_of_the_loss(aim, layout):
     """In double precision, for each weight along a direction drawn at random."""
-    path_filter, rng = shaken(fresh(main_effects=True, dim=8, hidden=6)), np.random.default_rng(0)
+    path_filter, rng = shaken(fresh(main_effects=True, dim=8, hidden=6, layout=layout)), np.random.default_rng(0)
     path_filter.score(*draws(40))  # whose arrays of single precision are not used again
-    path_filter.positions = path_filter.positions.astype(np.float64)
+    double = {name: getattr(path_filter.fixed, name).astype(np.float64) for name in ("positions", "powers")}
+    path_filter.fixed = path_filter.fixed._replace(**double)
     weights = {name: value.astype(np.float64) for name, value in path_filter.weights.items()}
     given = lesson(path_filter, 40, aim)
     _, slopes = slopes_of(path_filter, given[0], aim, given[1], weights)
@@ -88,7 +93,7 @@ def test_slopes_are_differences_of_the_loss(aim):
             return slopes_of(path_filter, given[0], aim, given[1], moved)[0]
 
         difference = (loss(3e-6) - loss(-3e-6)) / 6e-6
-        assert np.vdot(slopes[name], direction) == pytest.approx(difference, rel=1e-7), name
+        assert np.vdot(slopes[name], direction) == pytest.approx(difference, rel=1e-7, abs=1e-10), name
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
@@ -148,6 +153,29 @@ def test_slopes_do_not_depend_on_the_number_of_threads(monkeypatch):
     for loss, slopes in found[1:]:
         assert loss == found[0][0]
         assert all(np.array_equal(value, found[0][1][name]) for name, value in slopes.items())
+
+
+def test_numbers_are_embedded_by_value_where_there_are_more_than_five():
+    """A filter by value is a filter per level whose embeddings at that position are w · v + w₂ · v²."""
+    by_value = shaken(fresh(layout=NUMBERS))
+    per_level = fresh(layout=TokenLayout(14, *LAYOUT[1:3]))  # tokens from 7 on are those of position 2
+    weights = by_value.weights
+    w, square = weights.pop("value")
+    levels = np.array(SIZES_OF_2[1:])
+    v = ((levels - levels.mean()) / levels.std())[:, None]
+    weights["token"] = np.concatenate([weights["token"], weights["token"][:1], w * v + square * v**2])
+    per_level.weights = weights
+    tokens, buckets = draws(70)
+    expected = per_level.score(tokens + np.array([0, 0, 7, 0, 0]), buckets)
+    np.testing.assert_allclose(by_value.score(tokens, buckets), expected, atol=1e-6)
+    without = NUMBERS._replace(values=(*NUMBERS.values[:2], (None,) * 7, *NUMBERS.values[3:]))
+    assert fresh(layout=without).weights.keys() == fresh().weights.keys()
+
+
+def test_a_filter_by_value_is_the_same_in_any_unit():
+    thousandfold = tuple(tuple(v and 1000 * v + 7 for v in row) for row in NUMBERS.values)
+    first, second = (shaken(fresh(layout=one)) for one in (NUMBERS, NUMBERS._replace(values=thousandfold)))
+    np.testing.assert_allclose(first.score(*draws(70)), second.score(*draws(70)), atol=1e-6)
 
 
 def test_two_filters_are_apart():
@@ -219,6 +247,10 @@ LAYOUTS = {
 }
 CANNOT_BE = [({"layout": TokenLayout(*one)}, f"token_layout.{part}") for part, one in LAYOUTS.items()]
 CANNOT_BE += [({"layout": TokenLayout(2, *one)}, "token_layout") for one in (([0, 1], [0]), ([], []))]
+CANNOT_BE += [
+    ({"layout": LAYOUT._replace(values=values)}, "token_layout.values")
+    for values in (SIZES_OF_2, (SIZES_OF_2,) * 4, (("1",) * 6 + ("x",),) * 5, ((np.inf,) * 7,) * 5, 3)
+]
 SIZES = ({"n_buckets": 0}, {"layers": 1.5}, {"block_encoding": 1}, {"dim": 10, "heads": 4})
 CANNOT_BE += [(one, f"path_filter.network.{next(iter(one))}") for one in SIZES]
 

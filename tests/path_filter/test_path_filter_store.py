@@ -52,6 +52,20 @@ def test_load_gives_back_what_was_saved_and_a_start_has_its_scores(file):
     assert [entry.name for entry in file.parent.iterdir()] == ["path_filter.h5"]
 
 
+def test_a_filter_by_value_is_loaded_by_value(tmp_path):
+    """Its file says which numbers its tokens are; another filter's is as it was before there were any."""
+    values = (tuple(float(i) for i in range(6)),) * 5
+    layout = LAYOUT._replace(vocabulary=6, values=values)
+    fresh(layout=layout).save(tmp_path / "by_value.h5")
+    loaded = PathFilter.load(tmp_path / "by_value.h5", layout=layout)
+    assert "value" in loaded.parameters and loaded.layout.values == values
+    assert np.array_equal(loaded.score(TOKENS, BUCKETS), fresh(layout=layout).score(TOKENS, BUCKETS))
+    refused(lambda: PathFilter.load(tmp_path / "by_value.h5", layout=layout._replace(values=())), "values")
+    fresh().save(tmp_path / "per_level.h5")
+    with h5py.File(tmp_path / "per_level.h5") as source:
+        assert set(json.loads(source.attrs["header"])["layout"]) == {"vocabulary", "layer", "block"}
+
+
 # ---- starts
 
 
