@@ -1,6 +1,7 @@
 """The FLOPs-bounded path filter (section 3.1): a transformer that ranks the paths of one budget."""
 
 from ..space import TokenLayout
+from .averaging import AveragedFilter
 from .baselines import ridge_score
 from .cross_validation import cross_validate
 from .fitting import FitReport, fit
@@ -9,6 +10,7 @@ from .model import AUTO, PathFilter
 
 __all__ = [
     "AUTO",
+    "AveragedFilter",
     "FitReport",
     "PathFilter",
     "TokenLayout",

@@ -1,0 +1,142 @@
+"""How well the path filter ranks paths that it has not seen, beside yardsticks, on tables that others measured.
+
+    OMP_NUM_THREADS=1 python -m experiments.filter_quality --tables FOLDER
+    OMP_NUM_THREADS=1 python -m experiments.filter_quality --paths paths_final.csv --again paths_final_again.csv
+
+Repeated cross-validation, folds stratified by bucket, and a learning curve: some paths of every bucket are seen, all
+others held out. Of a table of more than 400 paths, a repetition draws 50 a bucket for its folds. All rankers see the
+same folds with default settings; nothing is tuned here. A fold that is in `--out` is not computed again: a command that
+was stopped goes on, and `--repetitions 0` writes the page of what is there.
+"""
+
+import argparse
+import csv
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from nnabla_detofa.errors import ConfigError, DetOFAError
+from nnabla_detofa.path_filter import evaluate
+
+from ..measured_tables import GAIA, MACRO, Table, gaia, macro, measured
+from .page import COLUMNS, write_page
+from .rankers import HAS_LIGHTGBM, averaged_scores, scores
+
+FOLDS, DRAWN, MOST = 5, 50, 400
+COUNTS = (10, 20, 40)  # of the learning curve, paths a bucket
+RESULTS = Path(__file__).parents[1] / "results" / "2026-11-29-filter-quality"
+
+
+class Unit(NamedTuple):
+    """What is computed, and written, as one: rankers on the held-out paths of one split."""
+
+    kind: str  # "folds", "averages" or "curve"
+    table: Table
+    repetition: int
+    part: int  # the fold, or how many paths of each bucket are seen
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        return self.table.name, self.kind, str(self.repetition), str(self.part)
+
+
+def units(tables: list[Table], repetitions: int) -> Iterator[Unit]:
+    """All of them, the dearest last, so that a command that is stopped leaves whole columns."""
+    for repetition in range(repetitions):
+        yield from (Unit("folds", table, repetition, fold) for table in tables for fold in range(FOLDS))
+        yield from (Unit("curve", table, repetition, count) for table in tables for count in _counts(table))
+    for repetition in range(repetitions):
+        yield from (Unit("averages", table, repetition, fold) for fold in range(FOLDS) for table in tables)
+
+
+def _counts(table: Table) -> list[int]:
+    """Those that leave a path to hold out."""
+    return [count for count in COUNTS if count < np.bincount(table.buckets).max()]
+
+
+def split(unit: Unit) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the seen and of the held-out paths; those of "averages" are those of "folds"."""
+    rng, buckets = np.random.default_rng(unit.repetition), unit.table.buckets
+    each = [rng.permutation(np.flatnonzero(buckets == bucket)) for bucket in np.unique(buckets)]
+    if unit.kind == "curve":
+        return np.concatenate([own[: unit.part] for own in each]), np.concatenate([own[unit.part :] for own in each])
+    if len(buckets) > MOST:
+        each = [own[:DRAWN] for own in each]
+    fold = np.concatenate([np.arange(len(own)) % FOLDS for own in each])
+    paths = np.concatenate(each)
+    return paths[fold != unit.part], paths[fold == unit.part]
+
+
+def rows(unit: Unit, rank: Callable | None = None) -> list[tuple]:
+    """The figures of every ranker on one split."""
+    seen, held_out = split(unit)
+    rank = rank or (averaged_scores if unit.kind == "averages" else scores)
+    found = rank(unit.table, seen, held_out, 1000 * unit.repetition + unit.part)
+    truth, buckets = unit.table.judged_by[held_out], unit.table.buckets[held_out]
+    figures = {name: evaluate(score, truth, buckets) for name, score in found.items()}
+    return [(*unit.key, name, one["kendall_tau"], one["precision"]) for name, one in figures.items()]
+
+
+def compute(tables: list[Table], repetitions: int, file: Path) -> None:
+    """Append to `file` what is not in it yet."""
+    known = set()
+    if file.is_file():
+        with file.open(newline="") as stream:
+            known = {tuple(row[:4]) for row in csv.reader(stream)}
+    with file.open("a", newline="") as stream:
+        writer = csv.writer(stream)
+        if not known:
+            writer.writerow(COLUMNS)
+        for unit in units(tables, repetitions):
+            if unit.key not in known:
+                start = time.perf_counter()
+                writer.writerows(rows(unit))
+                stream.flush()
+                print(*unit.key, f"{time.perf_counter() - start:.0f} s", flush=True)
+
+
+def read_tables(options: argparse.Namespace) -> list[Table]:
+    """The tables that are given; a line says what is left out."""
+    tables = []
+    if options.tables is None:
+        print("GAIA-det and NAS-Bench-Macro are left out: --tables FOLDER names the folder that holds them")
+    else:
+        for name, read in ((GAIA, gaia), (MACRO, macro)):
+            if (options.tables / name).is_file():
+                tables.append(read(options.tables))
+            else:
+                print(f"{name} is left out: {options.tables} has no such file")
+    if options.again and not options.paths:
+        raise ConfigError("--again measures the paths of --paths a second time: give both")
+    if options.paths:
+        tables.append(measured(options.paths, options.again))
+    if not HAS_LIGHTGBM:
+        print("LightGBM is left out: pip install lightgbm")
+    return tables
+
+
+def main(given: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tables", type=Path, help=f"the folder of {GAIA} and {MACRO}")
+    parser.add_argument("--paths", type=Path, help="paths_*.csv of a run")
+    parser.add_argument("--again", type=Path, help="the same paths on other images, which judge")
+    parser.add_argument("--repetitions", type=int, default=10)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    options = parser.parse_args(given)
+    file = options.out / "figures.csv"
+    try:
+        tables = read_tables(options)
+        if not tables and not file.is_file():
+            raise ConfigError(f"nothing to rank, and no figures in {options.out}: give --tables or --paths")
+        options.out.mkdir(parents=True, exist_ok=True)
+        compute(tables, options.repetitions, file)
+    except DetOFAError as error:
+        parser.exit(2, f"{error}\n")
+    write_page(options.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""Rankers of paths: yardsticks that need no transformer, and the path filter in its variants."""
+
+import importlib.util
+
+import numpy as np
+
+from nnabla_detofa.path_filter import AveragedFilter, PathFilter, ridge_score
+
+from ..measured_tables import Table
+
+FILTERS = 5  # k of the averaged filter
+TRANSFORMER, AVERAGED = "path filter", f"path filter, mean of {FILTERS}"
+BY_VALUE = {TRANSFORMER: "path filter by value", AVERAGED: f"path filter by value, mean of {FILTERS}"}
+LIGHTGBM = "LightGBM"
+HAS_LIGHTGBM = importlib.util.find_spec("lightgbm") is not None
+
+
+def scores(table: Table, seen: np.ndarray, held_out: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+    """Scores of the held-out paths by every ranker but averages, fitted to those that were seen; both are indices."""
+    tokens, buckets, losses = table.tokens[seen], table.buckets[seen], table.losses[seen]
+    found = {
+        "FLOPs": table.flops[held_out],
+        "ridge regression": ridge_score(tokens, buckets, losses, table.tokens[held_out]),
+        "MLP 3 x 400": _mlp(table, seen, held_out, seed),
+    }
+    if HAS_LIGHTGBM:
+        found[LIGHTGBM] = _lightgbm(table, seen, held_out, seed)
+    return found | _filters(table, seen, held_out, seed, 1)
+
+
+def averaged_scores(table: Table, seen: np.ndarray, held_out: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+    """As `scores`, by the mean of FILTERS path filters, of which the first is that of `scores`."""
+    return _filters(table, seen, held_out, seed, FILTERS)
+
+
+def by_value(table: Table) -> bool:
+    """Whether any gene of the table has so many levels that it is embedded by value."""
+    return "value" in PathFilter(table.layout, 1, rng=np.random.default_rng(0), dim=4).parameters
+
+
+def _filters(table: Table, seen: np.ndarray, held_out: np.ndarray, seed: int, k: int) -> dict[str, np.ndarray]:
+    """k filters of default settings as one; once more by value where a gene has as many levels as that needs."""
+    name = TRANSFORMER if k == 1 else AVERAGED
+    layouts = {name: table.layout._replace(values=())} | ({BY_VALUE[name]: table.layout} if by_value(table) else {})
+    known = table.tokens[seen], table.buckets[seen], table.losses[seen]
+    found = {}
+    for each, layout in layouts.items():
+        rng, n_buckets = np.random.default_rng(seed), int(table.buckets.max()) + 1
+        filters = [PathFilter(layout, n_buckets, rng=np.random.default_rng((seed, i))) for i in range(k)]
+        averaged = AveragedFilter(filters)
+        averaged.fit(*known, rng=rng)
+        found[each] = averaged.score(table.tokens[held_out], table.buckets[held_out], dtype=np.float64)
+    return found
+
+
+def _relative(table: Table, seen: np.ndarray) -> np.ndarray:
+    """The seen losses without the mean of their bucket, standardised: only the order in a bucket counts."""
+    losses, buckets = table.losses[seen].astype(float), table.buckets[seen]
+    for bucket in np.unique(buckets):
+        losses[buckets == bucket] -= losses[buckets == bucket].mean()
+    return losses / losses.std()
+
+
+def _mlp(table: Table, seen: np.ndarray, held_out: np.ndarray, seed: int) -> np.ndarray:
+    """Three hidden layers of 400 on one-hot genes."""
+    from sklearn.neural_network import MLPRegressor
+
+    genes = np.eye(table.layout.vocabulary)[table.tokens].sum(axis=1)
+    mlp = MLPRegressor(hidden_layer_sizes=(400, 400, 400), max_iter=1000, random_state=seed)
+    return -mlp.fit(genes[seen], _relative(table, seen)).predict(genes[held_out])
+
+
+def _lightgbm(table: Table, seen: np.ndarray, held_out: np.ndarray, seed: int) -> np.ndarray:
+    """Boosted trees on the genes as numbers and the bucket, default settings."""
+    import lightgbm
+
+    genes = np.column_stack([table.genes, table.buckets])
+    trees = lightgbm.LGBMRegressor(random_state=seed, n_jobs=1, verbosity=-1)
+    return -trees.fit(genes[seen], _relative(table, seen)).predict(genes[held_out])

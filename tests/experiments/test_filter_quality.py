@@ -1,0 +1,107 @@
+"""The path filter beside yardsticks: tables that are read, splits, what is resumed, and intervals."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from experiments import measured_tables
+from experiments.filter_quality import __main__ as quality
+from experiments.filter_quality import page, rankers
+from nnabla_detofa.errors import ConfigError
+from nnabla_detofa.path_filter import TokenLayout
+
+
+def table(n=60, sizes=7):
+    """Paths of two genes, one with many ordered levels, in two buckets."""
+    rng = np.random.default_rng(0)
+    genes = np.stack([rng.integers(0, 3, n), 10 * rng.integers(0, sizes, n)], axis=1).astype(float)
+    layout, tokens = measured_tables.tokens_of(genes, (0, 1))
+    losses = genes.sum(axis=1) + rng.random(n)
+    return measured_tables.Table("made up", layout, tokens, np.arange(n) % 2, losses, genes[:, 1], losses)
+
+
+def test_tokens_tell_the_genes_columns_and_values():
+    genes = np.array([[4.0, 1.0], [8.0, 1.0], [4.0, 3.0]])
+    layout, tokens = measured_tables.tokens_of(genes, (0, 1))
+    assert layout == TokenLayout(4, (0, 1), (0, 1), ((4, 8, None, None), (None, None, 1, 3)))
+    assert tokens.tolist() == [[0, 2], [1, 2], [0, 3]]
+    made = table()
+    np.testing.assert_array_equal(made.genes.sum(axis=1) < made.losses, True)
+
+
+def test_paths_are_judged_by_the_second_measurement_of_the_same(tmp_path):
+    header = "bucket,flops,loss,stem_depth,stage0_width,stage1_expand0\n"
+    for name, rows in {"paths": "0,9,.5,0,1,2\n", "again": "0,9,.7,0,1,2\n", "other": "0,9,.7,0,1,1\n"}.items():
+        (tmp_path / f"{name}.csv").write_text(header + rows)
+    read = measured_tables.measured(tmp_path / "paths.csv", tmp_path / "again.csv")
+    assert (read.losses, read.judged_by, read.layout.block) == (0.5, 0.7, (0, 1, 2))
+    with pytest.raises(ConfigError):
+        measured_tables.measured(tmp_path / "paths.csv", tmp_path / "other.csv")
+
+
+def test_every_path_is_held_out_once_and_averages_see_the_folds_of_the_others():
+    made = table()
+    units = [one for one in quality.units([made], 1) if one.kind == "folds"]
+    held_out = np.concatenate([quality.split(one)[1] for one in units])
+    assert sorted(held_out.tolist()) == list(range(60))
+    for one in units:
+        seen, unseen = quality.split(one)
+        assert not set(seen) & set(unseen)
+        np.testing.assert_array_equal(quality.split(one._replace(kind="averages"))[1], unseen)
+    seen, unseen = quality.split(quality.Unit("curve", made, 0, 10))
+    assert np.bincount(made.buckets[seen]).tolist() == [10, 10] and len(seen) + len(unseen) == 60
+
+
+def test_a_command_goes_on_where_it_stopped_and_its_page_keeps_other_text(tmp_path, monkeypatch):
+    ranked = []
+
+    def rank(one, _seen, held_out, _seed):
+        ranked.append(held_out)
+        return dict.fromkeys(("FLOPs", rankers.TRANSFORMER), one.flops[held_out])
+
+    monkeypatch.setattr(quality, "scores", rank)
+    monkeypatch.setattr(quality, "averaged_scores", rank)
+    file = tmp_path / "figures.csv"
+    quality.compute([table()], 1, file)
+    first = len(ranked)
+    quality.compute([table()], 2, file)
+    assert len(ranked) == 2 * first == 2 * len(list(quality.units([table()], 1)))
+    with file.open() as stream:
+        assert len(list(csv.reader(stream))) == 1 + 2 * len(ranked)
+    (tmp_path / "README.md").write_text(f"before\n{page.BEGIN}\nof yesterday\n{page.END}\nafter\n")
+    quality.main(["--repetitions", "0", "--out", str(tmp_path)])
+    text = (tmp_path / "README.md").read_text()
+    assert text.startswith("before") and text.endswith("after\n") and "yesterday" not in text and "made up" in text
+    assert (tmp_path / "curve.png").is_file()
+
+
+def test_what_is_not_given_is_left_out_in_a_line(tmp_path, capsys):
+    with pytest.raises(SystemExit) as caught:
+        quality.main(["--again", "again.csv", "--out", str(tmp_path)])
+    said = capsys.readouterr()
+    assert caught.value.code == 2 and "--paths" in said.err and "GAIA-det" in said.out
+    with pytest.raises(SystemExit) as caught:
+        quality.main(["--repetitions", "0", "--out", str(tmp_path / "none")])
+    assert caught.value.code == 2
+
+
+def test_the_first_of_the_averaged_filters_is_the_filter_alone(monkeypatch):
+    made, seen, held_out = table(30), np.arange(20), np.arange(20, 30)
+    monkeypatch.setattr(rankers, "FILTERS", 1)
+    monkeypatch.setattr(rankers, "AVERAGED", rankers.TRANSFORMER)
+    found = rankers.averaged_scores(made, seen, held_out, 0)
+    alone = rankers.scores(made, seen, held_out, 0)
+    assert set(found) == {rankers.TRANSFORMER, rankers.BY_VALUE[rankers.TRANSFORMER]} < set(alone)
+    assert all(np.array_equal(found[name], alone[name]) for name in found)
+    assert not rankers.by_value(table(sizes=5)) and rankers.by_value(made)
+
+
+def test_intervals_count_the_shared_paths_and_differences_are_paired():
+    values = np.array([0.1, 0.2, 0.3, 0.2])
+    mean, half = page.interval(values)
+    assert mean == pytest.approx(0.2) and half == pytest.approx(3.182 * 0.0816 * np.sqrt(0.5), rel=1e-3)
+    folds = {("0", str(i)): np.array([v, v]) for i, v in enumerate(values)}
+    better = {key: v + 0.05 for key, v in list(folds.items())[:3]}
+    found = page.paired({rankers.TRANSFORMER: folds, "better": better}, "better")
+    np.testing.assert_allclose(found, np.full((3, 2), 0.05))
