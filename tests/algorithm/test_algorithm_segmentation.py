@@ -14,7 +14,6 @@ from nnabla_detofa.errors import WeightsError
 from nnabla_detofa.segmentation import IGNORED, in_region
 
 LOADER = {"generate": DIGITS, "image_size": 32, "output_stride": 2, "held_out": 16, "workers": 0}
-SPLITS = {"train": [[2007, "trainval"]], "test": [[2007, "test"]]}
 SMALL = {
     **TINY,
     "network": {"ofa_resnet50_segmenter": {**NETWORK, "neck": [8, 8, 8]}},
@@ -29,9 +28,10 @@ def segmented(tmp_path_factory, pictures):
 
 
 @pytest.fixture(scope="module")
-def test_split(pictures):
-    """The data set that the run was tested on."""
-    options = VocMaskOptions.of("dataloader.voc_masks", {"root": pictures, **LOADER, **SPLITS})
+def test_split(segmented, pictures):
+    """The data set that the run was tested on, whose pictures are of the configuration's options too."""
+    settings = segmented[0].json("stages.json")["warmup"]["inputs"]["dataloader"]["voc_masks"]
+    options = VocMaskOptions.of("dataloader.voc_masks", {**settings, "root": pictures})
     return options.read("test", options.trained_classes())
 
 
@@ -63,7 +63,7 @@ def test_the_figure_is_that_of_the_files_by_a_plain_count(segmented, test_split,
     for row in command.rows("pareto.csv"):
         segmenter = Segmenter.load(command.folder / row["file"] / f"detector.{suffix}")
         found = [segmenter.segment(image.file) for image in test_split.images]
-        assert float(row["ap"]) == pytest.approx(plain_miou(found, test_split), abs=2e-3)
+        assert float(row["ap"]) == pytest.approx(plain_miou(found, test_split), abs=1e-6)
         assert float(row["ap_low"]) <= float(row["ap"]) <= float(row["ap_high"])
 
 
@@ -85,7 +85,7 @@ def test_evaluate_says_what_the_run_says(segmented):
     place = str(command.folder / row["file"])
     answer = command.run("evaluate", place, "-c", "segment_demo", *command._tiny, "--json", str(out))
     assert answer.code == 0, answer.err
-    assert json.loads(out.read_text())["ap"] == pytest.approx(float(row["ap"]), abs=2e-3)
+    assert json.loads(out.read_text())["ap"] == pytest.approx(float(row["ap"]), abs=1e-6)
     answer = command.run("evaluate", place, "-c", "detofa_demo")
     assert "segmentation" in answer.refusal
 
