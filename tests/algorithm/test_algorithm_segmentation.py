@@ -14,6 +14,7 @@ from nnabla_detofa.errors import WeightsError
 from nnabla_detofa.segmentation import IGNORED, in_region
 
 LOADER = {"generate": DIGITS, "image_size": 32, "output_stride": 2, "held_out": 16, "workers": 0}
+FEW = 3  # of some ten thousand pixels, nearly of two classes: they fall to either side where sums are rounded otherwise
 SMALL = {
     **TINY,
     "network": {"ofa_resnet50_segmenter": {**NETWORK, "neck": [8, 8, 8]}},
@@ -36,14 +37,15 @@ def test_split(segmented, pictures):
 
 
 def plain_miou(found, dataset):
-    """Of maps, found for each image, by a plain count."""
+    """Of maps, found for each image, by a plain count; and what FEW pixels count for."""
     counts = np.zeros((4, 4), int)
     for image, classes in zip(dataset.images, found, strict=True):
         for one, other in zip(classes.ravel(), image.classes().ravel(), strict=True):
             if other != IGNORED:
                 counts[other, one] += 1
     unions = counts.sum(axis=0) + counts.sum(axis=1) - np.diag(counts)
-    return np.mean([right / union for right, union in zip(np.diag(counts), unions, strict=True) if union])
+    shares = [right / union for right, union in zip(np.diag(counts), unions, strict=True) if union]
+    return np.mean(shares), FEW / unions[unions > 0].min() / len(shares)
 
 
 def test_every_stage_is_done_and_kept_the_second_time(segmented):
@@ -63,7 +65,8 @@ def test_the_figure_is_that_of_the_files_by_a_plain_count(segmented, test_split,
     for row in command.rows("pareto.csv"):
         segmenter = Segmenter.load(command.folder / row["file"] / f"detector.{suffix}")
         found = [segmenter.segment(image.file) for image in test_split.images]
-        assert float(row["ap"]) == pytest.approx(plain_miou(found, test_split), abs=1e-6)
+        miou, few = plain_miou(found, test_split)
+        assert float(row["ap"]) == pytest.approx(miou, abs=few)
         assert float(row["ap_low"]) <= float(row["ap"]) <= float(row["ap_high"])
 
 
@@ -78,14 +81,18 @@ def test_classes_of_the_onnx_file_are_those_between_its_cells(segmented, test_sp
         assert (classes[0] == segmenter.segment(pixels)).mean() > 0.99
 
 
-def test_evaluate_says_what_the_run_says(segmented):
+def test_evaluate_says_what_the_run_says(segmented, test_split):
     command, _ = segmented
     row = command.rows("pareto.csv")[0]
     out = command.start / "evaluated.json"
     place = str(command.folder / row["file"])
     answer = command.run("evaluate", place, "-c", "segment_demo", *command._tiny, "--json", str(out))
     assert answer.code == 0, answer.err
-    assert json.loads(out.read_text())["ap"] == pytest.approx(float(row["ap"]), abs=1e-6)
+    segmenter = Segmenter.load(place)
+    miou, few = plain_miou([segmenter.segment(image.file) for image in test_split.images], test_split)
+    said = json.loads(out.read_text())["ap"]
+    assert said == pytest.approx(miou, abs=1e-6)
+    assert said == pytest.approx(float(row["ap"]), abs=few)
     answer = command.run("evaluate", place, "-c", "detofa_demo")
     assert "segmentation" in answer.refusal
 
