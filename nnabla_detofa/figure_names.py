@@ -4,5 +4,5 @@ NAMES = {"miou": "mIoU", "top1": "accuracy"}
 
 
 def figure_name(metric: str | None) -> str:
-    """What a metric's figure is called; AP, of whatever kind, where nothing else is known."""
+    """The name of a metric's figure; AP, of whatever kind, where nothing else is known."""
     return NAMES.get(metric or "", "AP")

@@ -31,7 +31,7 @@ RESULTS = Path(__file__).parents[1] / "results" / "2026-11-29-filter-quality"
 
 
 class Unit(NamedTuple):
-    """What is computed, and written, as one: rankers on the held-out paths of one split."""
+    """The unit of computing and writing: rankers on the held-out paths of one split."""
 
     kind: str  # "folds", "averages" or "curve"
     table: Table

@@ -39,13 +39,17 @@ def read_coco(
     as CenterNet does. Raises DataError for whatever is missing or not of COCO's form; where not `strict`, what is wrong
     with one image or annotation only goes into the findings.
     """
-    file = Path(file)
+    names = None if classes is None else tuple(str(one) for one in classes)
+    return _read(Path(folder), Path(file), names, listed_by, strict, stamp_of(Path(file)))
+
+
+def stamp_of(file: Path) -> tuple[int, int]:
+    """Time and size of an annotation file, by which a reading of it is known; DataError where there is none."""
     try:
         status = file.stat()
     except OSError as error:
         raise DataError(f"cannot read the annotations {file}: {error.strerror}") from error
-    names = None if classes is None else tuple(str(one) for one in classes)
-    return _read(Path(folder), file, names, listed_by, strict, (status.st_mtime_ns, status.st_size))
+    return status.st_mtime_ns, status.st_size
 
 
 @lru_cache(maxsize=2)  # the loaders for training and for validation share one: COCO takes half a minute to read
@@ -82,7 +86,7 @@ class Instances(NamedTuple):
 
     @classmethod
     def read(cls, folder: Path, file: Path, findings: Findings) -> Instances:
-        """What `file` says; DataError where it is none, or the folder is not there."""
+        """The content of `file`; DataError where it is none, or the folder is not there."""
         content, listing = read_instances(file), Listing(folder, SUFFIXES)
         categories = _categories(content["categories"], file, findings)
         rows = _first_of_each(content["images"], "images", "file_name", file, findings)

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from ..detection import Id, as_flag, bbox_of, has_bbox, is_bbox
-from ..errors import DataError
 from ..segmentation import IGNORED, in_region, region_of
 from .class_masks import MaskedDataset, MaskedImage, ObjectClasses, SegmentationLoader, note_empty
-from .coco import CocoSplits, Instances
+from .coco import CocoSplits, Instances, stamp_of
 from .dataset_loader import DatasetLoader
 from .flaws import Findings, Flaw
 from .loader import WarpOptions
@@ -59,13 +58,8 @@ def read_coco_masks(
     categories by ascending id. Raises DataError for whatever is missing or not of COCO's form; where not `strict`, what
     is wrong with one image or annotation only goes into the findings.
     """
-    file = Path(file)
-    try:
-        status = file.stat()
-    except OSError as error:
-        raise DataError(f"cannot read the annotations {file}: {error.strerror}") from error
     names = None if classes is None else tuple(str(one) for one in classes)
-    return _read(Path(folder), file, names, listed_by, strict, (status.st_mtime_ns, status.st_size))
+    return _read(Path(folder), Path(file), names, listed_by, strict, stamp_of(Path(file)))
 
 
 @lru_cache(maxsize=2)  # loaders share one: COCO takes a while to read

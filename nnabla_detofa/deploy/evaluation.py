@@ -25,7 +25,7 @@ WARM_UP, PASSES = 2, 10  # of one image, to time it
 
 
 class Kind(NamedTuple):
-    """What evaluates the files of a task: its loader, the task, and `answers(detector, loader, progress)`."""
+    """The evaluation of a task's files: its loader, the task, and `answers(detector, loader, progress)`."""
 
     loader: type[DetectionLoader] | type[SegmentationLoader]
     task: type[MapTask]

@@ -1,4 +1,4 @@
-"""What a run leaves for pictures, from its folder or one of its files, whatever its task (Section 4.2).
+"""The exported networks of a run, from its folder or one of its files, whatever its task (Section 4.2).
 
 ONNX files need onnxruntime alone, NNP files NNabla; neither is imported before it is needed.
 """
@@ -60,7 +60,7 @@ class Exported:
 
     @classmethod
     def load(cls: type[T], place: str | Path) -> T:
-        """What is in a folder, or in a file in it: ONNX where both are there and onnxruntime is, else NNP.
+        """The network in a folder, or in a file of it: ONNX where both are there and onnxruntime is, else NNP.
 
         WeightsError for what is none, or of another task; HostError for an ONNX file without onnxruntime.
         """
@@ -88,7 +88,7 @@ class Exported:
 
     @property
     def runtime(self) -> str:
-        """What computes its answers, and the version of it."""
+        """The library that computes its answers, and its version."""
         name = RUNTIMES[self.file.suffix]
         return f"{name} {version(name)}"
 

@@ -199,7 +199,7 @@ Outputs = dict[str, tuple[Any, list[int]]]  # by name their type, and their shap
 
 
 def boxes_of(graph: Graph, network: Supernet, sides: tuple[int, int], *, raw: bool) -> Outputs:
-    """What a detector answers: boxes with scores and labels, or its maps."""
+    """The outputs of a detector: boxes with scores and labels, or its maps."""
     stride, n_classes = network.output_stride, network.task.n_classes
     cells = sides[0] // stride, sides[1] // stride
     if raw:
@@ -211,7 +211,7 @@ def boxes_of(graph: Graph, network: Supernet, sides: tuple[int, int], *, raw: bo
 
 
 def classes_of(graph: Graph, network: Supernet, sides: tuple[int, int], *, raw: bool) -> Outputs:
-    """What a segmenter answers: logits of cells, and the class of each input pixel, between cells as `class_map`."""
+    """The outputs of a segmenter: logits of cells, and the class of each input pixel, between cells as `class_map`."""
     stride, n_classes = network.output_stride, network.task.n_classes
     logits = {LOGITS: (TensorProto.FLOAT, [n_classes, sides[0] // stride, sides[1] // stride])}
     if raw:

@@ -24,7 +24,7 @@ class _Layout(Options):
 
 
 class Embedded(NamedTuple):
-    """What the embeddings do not learn of the input table: the positions' own vectors (L, dim), and the numbers.
+    """The part of the input table that embeddings do not learn: the positions' own vectors (L, dim), and the numbers.
 
     at: the positions that are embedded by value, (G,). known: which of their tokens are numbers, (G, vocabulary) bool.
     powers: v and v², v the number standardised over its position's levels, (G, vocabulary, 2); 0 where it is none.
