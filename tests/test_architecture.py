@@ -18,6 +18,7 @@ ROOMS = sorted(folder.name for folder in PACKAGE.iterdir() if (folder / "__init_
 # What each room may import beside the standard library, itself and errors.py.
 GRANTS = {
     "errors signals figure_names": "",
+    "compiled": "numba",
     "processes": "mpi4py",
     "threads": "threadpoolctl processes",
     "precision": "nnabla",
@@ -34,8 +35,8 @@ GRANTS = {
     "path_filter": "numpy scipy h5py hdf5 threads options space storage",
     "detection": "numpy pycocotools options",
     "segmentation": "numpy cv2 pycocotools",
-    "data": "numpy cv2 PIL sklearn tqdm yaml options detection segmentation storage",
-    "kernels": "numpy numba nnabla threads",
+    "data": "numpy cv2 PIL sklearn tqdm yaml compiled options detection segmentation storage",
+    "kernels": "numpy nnabla compiled threads",
     "tasks": "numpy nnabla precision options space detection segmentation",
     "supernet": "numpy nnabla h5py hdf5 pydantic precision options host space kernels tasks storage",
     "convert_mit": "numpy torch supernet",

@@ -143,13 +143,15 @@ def pruning_share(quick: bool) -> Row:
     return Row(batched / training, one_by_one / training, one_by_one / batched, "share", note)
 
 
-def loader(quick: bool) -> Row:
+def loader(workers: int, quick: bool) -> Row:
     n = 16 if quick else 64
     tasks = [
-        Workload("workloads.images", "loader", {"n": n, "workers": 0}),
+        Workload("workloads.images", "loader", {"n": n, "workers": workers}),
         Workload("workloads.images", "plain", {"n": n}),
     ]
-    return rate(tasks, 5, "images/s", "a plain loop in the reference's steps; 512 px, full augmentation, one thread")
+    ours = f"ours with {workers} workers" if workers else "both on one thread"
+    note = f"a plain loop in the reference's steps; 512 px, full augmentation; {ours}"
+    return rate(tasks, 5, "images/s", note)
 
 
 def measure_path(quick: bool) -> Row:
@@ -182,7 +184,8 @@ ROWS: dict[str, Callable[[bool], Row]] = {
     "fit": fit,
     "search": search,
     "pruning_share": pruning_share,
-    "loader": loader,
+    "loader": partial(loader, 0),
+    "loader_2_threads": partial(loader, 2),
     "measure_path": measure_path,
     **{f"deployed_{path}": partial(deployed, path) for path in ("smallest", "largest")},
 }

@@ -110,10 +110,11 @@ def mean_rgb(pixels: np.ndarray) -> np.ndarray:
 def normalise(pixels: np.ndarray, colour: np.ndarray, out: np.ndarray) -> None:
     """Write BGR bytes (h, w, 3) into `out` (3, h, w) float32: RGB under `colour`, in ImageNet's standard units.
 
-    The change of channel order and of layout is part of the one matrix product.
+    The change of channel order and of layout is part of one compiled pass.
     """
+    from .colouring import colour as write  # Numba takes half a second to import, which only training needs
+
     linear = (colour[:, 2::-1] / 255 / DEVIATION[:, None]).astype(np.float32)
     constant = ((colour[:, 3] - MEAN) / DEVIATION).astype(np.float32)
-    out = out.reshape(3, -1)
-    np.matmul(linear, pixels.reshape(-1, 3).astype(np.float32).T, out=out)
-    out += constant[:, None]
+    planes = cv2.split(np.ascontiguousarray(pixels))
+    write(*(plane.reshape(-1) for plane in planes), linear, constant, out.reshape(3, -1))

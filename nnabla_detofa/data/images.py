@@ -175,7 +175,7 @@ def _jpeg_ends(data: bytes) -> bool:
     place = 2  # behind the start mark; segments up to the picture say how long they are
     while data[place : place + 1] == b"\xff" and (kind := data[place + 1 : place + 2]) != b"\xda":
         place += 1 if kind == b"\xff" else 2 + int.from_bytes(data[place + 2 : place + 4], "big")
-    return data.find(b"\xff\xd9", place) >= 0
+    return data.rfind(b"\xff\xd9", place) >= 0  # it is rarely far from the end
 
 
 # OpenCV fills the missing part of a JPEG with grey and says nothing

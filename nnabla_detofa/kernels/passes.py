@@ -2,23 +2,15 @@
 
 Maps are (C, B, H, W) in one piece of memory, columns (C·k·k, n·H'·W') for n images. Every function works on a range of
 channels, and those of convolutions on a range of images, so that threads may share a map: none of them holds Python's
-lock. Numba compiles them at their first call on a machine, and keeps them beside this file or in the user's cache.
+lock.
 """
 
 import numpy as np
-from numba import njit
+
+from ..compiled import compiled
 
 # sums in any order, products into sums: not that nothing is NaN, which has to reach the loss
-_OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
-
-
-def _compiled(function):
-    try:
-        return njit(cache=True, **_OPTIONS)(function)
-    except RuntimeError:  # there is no folder that the user may write to
-        return njit(**_OPTIONS)(function)
-
-
+_compiled = compiled(fastmath={"reassoc", "contract", "nsz"})
 ZERO = np.float32(0)
 _RUN = 2048  # floats that are summed in single precision: equal pixels make a long sum err in one direction
 

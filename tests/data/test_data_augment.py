@@ -173,3 +173,16 @@ def test_colour_can_be_switched_off():
 
 def test_colour_components_are_orthonormal():
     np.testing.assert_allclose(PCA_VECTORS.T @ PCA_VECTORS, np.eye(3), atol=2e-3)
+
+
+def test_normalising_rounds_as_a_matrix_product_does():
+    """Whatever the strides of the pixels, and for images of one pixel."""
+    rng = np.random.default_rng(3)
+    for height, width in ((1, 1), (1, 5), (37, 53)):
+        pixels = rng.integers(0, 256, (height, 2 * width, 3), dtype=np.uint8)[:, ::-2]
+        colour, out = rng.standard_normal((3, 4)), np.empty((3, height, width), np.float32)
+        normalise(pixels, colour, out)
+        linear = (colour[:, 2::-1] / 255 / DEVIATION[:, None]).astype(np.float32)
+        constant = ((colour[:, 3] - MEAN) / DEVIATION).astype(np.float32)
+        expected = linear @ pixels.reshape(-1, 3).astype(np.float32).T + constant[:, None]
+        np.testing.assert_allclose(out.reshape(3, -1), expected, rtol=0, atol=2e-6)

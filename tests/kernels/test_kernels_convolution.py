@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnabla_detofa import kernels
-from nnabla_detofa.kernels import Window, passes
+from nnabla_detofa.kernels import Window
 from nnabla_detofa.kernels.convolution import fold, unfold
 
 WINDOWS = [Window(k, s, k // 2) for k in (1, 3) for s in (1, 2)]
@@ -151,21 +151,6 @@ def test_what_is_not_a_number_passes_a_ceiling():
         y.forward()
         assert np.isnan(y.d[0, 0, 1, 1])
         assert np.isfinite(y.d[0, 1]).all()
-
-
-def test_loops_compile_where_nothing_can_be_kept(monkeypatch):
-    def njit(**options):
-        if options.get("cache"):
-            raise RuntimeError("cannot cache function: no locator available")
-        return lambda function: (function, options)
-
-    def loop(x):
-        return x
-
-    monkeypatch.setattr(passes, "njit", njit)
-    function, options = passes._compiled(loop)
-    assert function is loop
-    assert options["nogil"]
 
 
 class Norm:
