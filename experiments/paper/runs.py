@@ -26,7 +26,7 @@ from nnabla_detofa.storage.manifest import MANIFEST, read_manifest, write_manife
 
 from .plan import METHODS, SCALES
 
-COMPUTES = 1  # raise it when a run of the same settings and version gives other figures
+COMPUTES = 1  # raise it when a run of the same settings computes something else, not when its sums round otherwise
 ABOUT = "run.json"  # of a kept run: digest, settings, seconds
 FIRST = "first_stages.json"  # of a run folder: digests of what others may begin with, and what it began with itself
 SMALL = ("summary.json", "stages.json", "pruned_space.json", "filter_quality.json", "detectors.json")

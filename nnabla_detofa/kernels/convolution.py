@@ -13,6 +13,7 @@ from nnabla.function import PythonFunction
 
 from . import minimal_filtering, passes
 from .parallel import over
+from .products import product, product_over_columns
 
 _CHUNK_BYTES = 1 << 22  # of unfolded pixels at a time: stays in the caches until the product has read it
 _MACS_A_FLOAT = 16  # multiply-accumulates of a matrix product in the time that passing over a float takes
@@ -76,7 +77,7 @@ def correlate(matrix: np.ndarray, x: np.ndarray, out: np.ndarray, window: Window
         return
 
     def by_images(images: slice) -> None:
-        _product(matrix, unfold(x, window, images=images), _flat(out[:, images]), add=add)
+        product(matrix, unfold(x, window, images=images), _flat(out[:, images]), add=add)
 
     over(batch, by_images, work=_work(matrix, n_columns), most=_images_a_chunk(matrix, n_columns, batch))
 
@@ -95,13 +96,14 @@ def spread(matrix: np.ndarray, y: np.ndarray, out: np.ndarray, window: Window, *
     if matrix.size > matrix.shape[1] * n_columns:
 
         def by_channels(part: slice) -> None:
-            fold(matrix[:, taps * part.start : taps * part.stop].T @ _flat(y), out, window, part, add=add)
+            columns = product(matrix[:, taps * part.start : taps * part.stop].T, _flat(y))
+            fold(columns, out, window, part, add=add)
 
         over(len(out), by_channels, work=work)
         return
 
     def by_images(images: slice) -> None:
-        fold(matrix.T @ _flat(y[:, images]), out, window, images=images, add=add)
+        fold(product(matrix.T, _flat(y[:, images])), out, window, images=images, add=add)
 
     over(batch, by_images, work=work, most=_images_a_chunk(matrix, n_columns, batch))
 
@@ -117,7 +119,7 @@ def add_product(matrix: np.ndarray, y: np.ndarray, x: np.ndarray, window: Window
     if window.pointwise:
         over(
             len(x),
-            lambda part: _product(_flat(y), _flat(x[part]).T, matrix[:, part], add=not fresh),
+            lambda part: product_over_columns(_flat(y), _flat(x[part]), matrix[:, part], add=not fresh),
             work=_work(matrix, y[0].size),
         )
         return
@@ -129,7 +131,7 @@ def add_product(matrix: np.ndarray, y: np.ndarray, x: np.ndarray, window: Window
         for start in range(0, batch, images_a_chunk):
             images = slice(start, min(start + images_a_chunk, batch))
             windows = unfold(x, window, part, images)
-            _product(_flat(y[:, images]), windows.T, corner, add=not fresh or start > 0)
+            product_over_columns(_flat(y[:, images]), windows, corner, add=not fresh or start > 0)
 
     over(len(x), by_channels, work=_work(matrix, n_columns))
 
@@ -148,20 +150,13 @@ def _images_a_chunk(matrix: np.ndarray, n_columns: int, batch: int) -> int:
     return _CHUNK_BYTES * batch // (4 * matrix.shape[1] * n_columns)
 
 
-def _product(a: np.ndarray, b: np.ndarray, out: np.ndarray, *, add: bool) -> None:
-    if add:
-        out += a @ b
-    else:
-        np.matmul(a, b, out=out)
-
-
 def _share_product(a: np.ndarray, b: np.ndarray, out: np.ndarray, *, add: bool) -> None:
     """out = a @ b, or more by that; the threads share the rows of a or the columns of b, whichever matrix is larger."""
     work = _work(a, b.shape[1])
     if a.size > b.size:
-        over(len(a), lambda rows: _product(a[rows], b, out[rows], add=add), work=work)
+        over(len(a), lambda rows: product(a[rows], b, out[rows], add=add), work=work)
     else:
-        over(b.shape[1], lambda part: _product(a, b[:, part], out[:, part], add=add), work=work)
+        over(b.shape[1], lambda part: product(a, b[:, part], out[:, part], add=add), work=work)
 
 
 def _matrix(weight: np.ndarray, n_out: int, n_in: int) -> np.ndarray:
