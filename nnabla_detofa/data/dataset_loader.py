@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from .dataset_options import DatasetOptions
 from .examination import before_training
+from .sharing import read_split
 
 
 class DatasetLoader:
@@ -31,7 +32,7 @@ class DatasetLoader:
         classes = options.classes
         if testing and classes is None:
             classes = options.trained_classes()
-        return options.read("test" if testing else "train", classes)
+        return read_split(options, "test" if testing else "train", classes)
 
     def examined(self, known: Any, digests: Sequence[str] = ()) -> dict[str, Any]:
         """As `before_training`, of the training and the test split; an empty record unless the options ask for it."""

@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 from ..errors import is_number, is_whole
 from ..options import IMAGE_SIZE, Flag, Listed, Options, Value, Whole
+from .sharing import read_split
 
 NETWORK_STRIDE = 32  # of the backbone's last stage
 
@@ -73,7 +74,7 @@ class DatasetOptions(Options):
 
     def trained_classes(self) -> Sequence[Any]:
         """The classes where `classes` gives none."""
-        return self.read("train", None).classes
+        return read_split(self, "train", None).classes
 
     def read(self, split: str, classes: Sequence[Any] | None, *, strict: bool = True) -> Any:
         """The data set of the `split`, "train" or "test"; one that is not `strict` holds what could be read of it."""

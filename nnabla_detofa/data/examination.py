@@ -18,6 +18,7 @@ from ..errors import ConfigError, DataError
 from .dataset import to_test_on, to_train_on, validation_of
 from .flaws import Findings, Flaw, Severity, by_flaw, count_lines, tell
 from .images import examine_image
+from .sharing import read_split
 from .stream import in_order
 
 AHEAD = 4  # images under way for each thread
@@ -57,7 +58,7 @@ def examine(options: Any, *, threads: int | None = None, show: bool = True) -> l
         part = Part(split, split, {}, Findings(strict=False), [], [], [])
         own = None
         try:
-            dataset = options.read(split, classes, strict=False)
+            dataset = read_split(options, split, classes, strict=False)
         except ConfigError:
             raise
         except DataError as error:

@@ -10,6 +10,7 @@ from typing import Any
 from ..data import coco, coco_masks, image_folder, voc, voc_masks, yolo
 from ..data.blank_data import blank_loader
 from ..data.generated import generated_aside
+from ..data.sharing import splits_shared
 from ..errors import HostError
 from ..host.cpu import repair_launcher
 from ..host.quiet import quiet
@@ -20,7 +21,7 @@ from ..supernet import NETWORKS, host_classifier
 with quiet():
     from nnabla_nas import contrib, dataset, runner
 
-__all__ = ["blank_loader", "generated_aside", "register"]
+__all__ = ["blank_loader", "generated_aside", "register", "splits_shared"]
 
 COMPONENTS: tuple[tuple[ModuleType, str, Any], ...] = (
     *((contrib, name, module) for name, module in NETWORKS.items()),

@@ -29,7 +29,7 @@ from ..host.quiet import quiet
 from ..host.repair import MissingModule
 from .config_check import Config, accepted, check_keywords, check_optimizers, only_entry, settle_batches, without_effect
 from .given_detector import prepare_images, take_detector, take_labels
-from .plugin import blank_loader, generated_aside, register
+from .plugin import blank_loader, generated_aside, register, splits_shared
 
 with quiet():
     from nnabla_nas import contrib, dataset, runner
@@ -83,6 +83,7 @@ def launch(config: dict[str, Any], *, plan: bool = False, action: str = "run", f
             _require_same_folder(args["comm"], folder)
         if plan:
             held.enter_context(generated_aside())
+        held.enter_context(splits_shared())
         parts, missing = _parts(config, network_options.get("n_classes"), plan=plan)  # data first, then the rest
         _require_same_data(args["comm"], parts.dataloader)
         _settle_classes(config, network_options, parts.dataloader["train"])

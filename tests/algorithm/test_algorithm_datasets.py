@@ -1,12 +1,14 @@
 """The paper's configurations at full size, from the command to the check of their settings, on a few pictures."""
 
 import json
+from collections import Counter
 
 import cv2
 import numpy as np
 import pytest
 from small_runs import settled
 
+from nnabla_detofa.data import voc
 from nnabla_detofa.search_stages import limits
 from nnabla_detofa.searcher import DetOFASearcher
 
@@ -64,3 +66,11 @@ def test_the_papers_configurations_build_and_pass_their_check(command, name, mak
     assert len(run.budgets) == len(limits(run)) == 5
     assert run.data["train"].n_classes == shape[0]
     assert run.data["train"].next()["targets"][0].shape[1:] == shape
+
+
+def test_a_run_reads_each_annotation_once(command, monkeypatch):
+    reads, read = Counter(), voc.read_annotation
+    monkeypatch.setattr(voc, "read_annotation", lambda file, found: (reads.update([file.name]), read(file, found))[1])
+    with settled(DetOFASearcher):
+        assert command().code == 0
+    assert len(reads) == 72 and set(reads.values()) == {1}
