@@ -13,6 +13,7 @@ from .bootstrap import (
     paired_difference,
     resampled,
     resampling,
+    voc_ap_of,
 )
 from .boxes import Detections, GroundTruth
 from .coco_ap import coco_ap, to_coco
@@ -57,4 +58,5 @@ __all__ = [
     "transform_boxes",
     "transform_points",
     "voc_ap",
+    "voc_ap_of",
 ]

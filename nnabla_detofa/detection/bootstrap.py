@@ -17,7 +17,7 @@ from ..errors import DataError
 from .boxes import Detections, GroundTruth, check_labels
 from .coco_ap import evaluated
 from .coco_file import Id, as_id
-from .voc_ap import ELEVEN, judged
+from .voc_ap import ELEVEN, averages, judged
 
 N_RESAMPLES = 1000
 LEVELS = {"11-point": ELEVEN, "area": None}  # of recall, where precision is read
@@ -155,6 +155,13 @@ def judge_voc(
         object_label=truth.label[easy],
         levels=LEVELS[interpolation],
     )
+
+
+def voc_ap_of(judged: JudgedDetections, *, interpolation: str) -> np.ndarray:
+    """As `voc_ap`, to the last digit, of detections that `judge_voc` judged."""
+    counts = ~judged.ignored[0]
+    positives = np.bincount(judged.object_label, minlength=judged.n_classes)
+    return averages(judged.right[0][counts], judged.label[counts], positives, interpolation)
 
 
 def judge_coco(

@@ -32,8 +32,15 @@ def voc_ap(
     0 .. n_classes − 1, a box or score that is not finite.
     """
     detections, truth, counts, right = judged(detections, truth, n_classes=n_classes, iou=iou)
-    average, positives = _INTERPOLATIONS[interpolation], np.bincount(truth.label[~truth.difficult], minlength=n_classes)
-    return np.array([average(right[counts & (detections.label == c)], positives[c]) for c in range(n_classes)])
+    positives = np.bincount(truth.label[~truth.difficult], minlength=n_classes)
+    return averages(right[counts], detections.label[counts], positives, interpolation)
+
+
+def averages(right: np.ndarray, label: np.ndarray, positives: np.ndarray, interpolation: str) -> np.ndarray:
+    """Average precision of each class by the detections that count, the best first: whether each is right (n,), and its
+    label (n,); `positives` (n_classes,) are to be found."""
+    average = _INTERPOLATIONS[interpolation]
+    return np.array([average(right[label == one], n) for one, n in enumerate(positives)])
 
 
 def judged(

@@ -15,7 +15,7 @@ from ..detection import (
     judge_voc,
     to_coco,
     to_detections,
-    voc_ap,
+    voc_ap_of,
 )
 from ..errors import ConfigError, DataError, unknown
 from ..precision import single_precision
@@ -28,42 +28,16 @@ HEATMAP_BIAS = -2.19  # σ(−2.19) ≈ 0.1: a fresh network predicts few centre
 LOSS_WEIGHTS = (1.0, 0.1, 1.0)  # of the heads
 
 
-def voc_metric(interpolation: str) -> Callable[[Detections, Any], float]:
-    """Mean AP at IoU 0.5 over the classes that the images have."""
-
-    def mean_ap(detections: Detections, dataset) -> float:
-        n_classes, truth = len(dataset.classes), dataset.ground_truth()
-        aps = voc_ap(detections, truth, n_classes=n_classes, iou=0.5, interpolation=interpolation)
-        return float(aps[~np.isnan(aps)].mean()) if not np.isnan(aps).all() else np.nan
-
-    return mean_ap
-
-
-def coco_metric(detections: Detections, dataset) -> float:
-    """COCO's AP, IoU .5 to .95, without the other eleven figures that `coco_ap` takes most of its time for."""
-    judged = _judged_by_coco(detections, dataset)
-    return float(np.minimum(judged.figure(np.ones((1, judged.n_images), int))[0], 1))  # sums round
-
-
-def _judged_by_coco(detections: Detections, dataset) -> JudgedDetections:
-    ids = _ids(dataset)
-    return judge_coco(to_coco(detections, *ids.values()), dataset.annotation_file, **ids)
-
-
-def _ids(dataset) -> dict[str, Any]:
-    return {"image_ids": dataset.image_ids, "category_ids": dataset.category_ids}
-
-
 COCO = "coco"
 INTERPOLATIONS = {"voc07": "11-point", "voc": "area"}
-METRICS = {**{name: voc_metric(one) for name, one in INTERPOLATIONS.items()}, COCO: coco_metric}
+METRICS = (*INTERPOLATIONS, COCO)
 
 
 class CenterNet(MapTask):
     """Boxes of objects. Outputs are heat-map logits (B, n_classes, h, w), sizes and offsets (B, 2, h, w)."""
 
     name: ClassVar[str] = "detection"
-    metrics: ClassVar[tuple[str, ...]] = tuple(METRICS)
+    metrics: ClassVar[tuple[str, ...]] = METRICS
     outputs: ClassVar[tuple[str, ...]] = ("heatmap", "size", "offset")
     weighs_losses: ClassVar[bool] = True
 
@@ -116,17 +90,13 @@ class CenterNet(MapTask):
         batches = loader.batches(np.arange(len(loader.dataset)))
         return detect(network, batches, on_device=not network.works_channel_major())
 
-    def figure_of(self, metric: str, answers: Detections, loader) -> float:
-        """Average precision."""
-        return average_precision(metric, answers, loader.dataset)
-
     def judged(self, metric: str, answers: Detections, loader) -> JudgedDetections:
-        """Which of them are right; as for `figure_of`."""
-        dataset = loader.dataset
-        if metric == COCO:
-            return _judged_by_coco(answers, dataset)
-        sizes = {"n_images": len(dataset), "n_classes": len(dataset.classes)}
-        return judge_voc(answers, dataset.ground_truth(), interpolation=INTERPOLATIONS[metric], **sizes)
+        """Which of them are right."""
+        return judge(metric, answers, loader.dataset)
+
+    def figure_judged(self, metric: str, judged: JudgedDetections, loader) -> float:
+        """Average precision."""
+        return mean_precision(metric, judged, loader.dataset.name)
 
 
 def detect(network, batches: Iterable, *, top: int = 100, on_device: bool = False) -> Detections:
@@ -149,11 +119,30 @@ def detect(network, batches: Iterable, *, top: int = 100, on_device: bool = Fals
     return Detections(*(np.concatenate(column) for column in zip(*found, strict=True)))
 
 
-def average_precision(name: str, detections: Detections, dataset) -> float:
+def average_precision(metric: str, detections: Detections, dataset) -> float:
     """The named metric, in 0–1; ConfigError for an unknown name, DataError where there is no object to find."""
-    if name not in METRICS:
-        raise unknown("metric", name, METRICS)
-    value = METRICS[name](detections, dataset)
+    return mean_precision(metric, judge(metric, detections, dataset), dataset.name)
+
+
+def judge(metric: str, detections: Detections, dataset) -> JudgedDetections:
+    """Which of the detections are right, as the named metric has it; ConfigError for an unknown name."""
+    if metric not in METRICS:
+        raise unknown("metric", metric, METRICS)
+    if metric == COCO:
+        ids = {"image_ids": dataset.image_ids, "category_ids": dataset.category_ids}
+        return judge_coco(to_coco(detections, *ids.values()), dataset.annotation_file, **ids)
+    sizes = {"n_images": len(dataset), "n_classes": len(dataset.classes)}
+    return judge_voc(detections, dataset.ground_truth(), interpolation=INTERPOLATIONS[metric], **sizes)
+
+
+def mean_precision(metric: str, judged: JudgedDetections, name: str) -> float:
+    """The named metric of judged detections: the mean over the classes that have an object of VOC's AP at IoU 0.5, or
+    COCO's AP at IoU .5 to .95. DataError where the data set, called `name`, has no object to find."""
+    if metric == COCO:
+        value = float(np.minimum(judged.figure(np.ones((1, judged.n_images), int))[0], 1))  # sums round
+    else:
+        aps = voc_ap_of(judged, interpolation=INTERPOLATIONS[metric])
+        value = float(aps[~np.isnan(aps)].mean()) if not np.isnan(aps).all() else np.nan
     if not 0 <= value <= 1:
-        raise DataError(f"{dataset.name} has no object to find, so average precision is not defined; check the split")
+        raise DataError(f"{name} has no object to find, so average precision is not defined; check the split")
     return value

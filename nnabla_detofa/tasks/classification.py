@@ -69,13 +69,13 @@ class Classification(Task):
             right.append(logits[:n].argmax(axis=1) == label[-1])
         return JudgedAnswers(np.concatenate(right), np.concatenate(label), self.n_classes)
 
-    def figure_of(self, metric: str, answers: JudgedAnswers, loader) -> float:  # noqa: ARG002 - there is one
-        """Top-1 accuracy."""
-        return int(answers.right.sum()) / answers.n_images
-
     def judged(self, metric: str, answers: JudgedAnswers, loader) -> JudgedAnswers:  # noqa: ARG002
         """They are."""
         return answers
+
+    def figure_judged(self, metric: str, judged: JudgedAnswers, loader) -> float:  # noqa: ARG002 - there is one
+        """Top-1 accuracy."""
+        return int(judged.right.sum()) / judged.n_images
 
 
 def _logits(outputs):

@@ -69,13 +69,13 @@ class Segmentation(MapTask):
         """That of pairs of maps, found and annotated, in their order."""
         return joined([overlap_of(found, annotated, self.n_classes) for found, annotated in pairs])
 
-    def figure_of(self, metric: str, answers: Overlap, loader) -> float:  # noqa: ARG002 - there is one
-        """Mean intersection over union."""
-        return float(answers.figure(np.ones((1, answers.n_images), int))[0])
-
     def judged(self, metric: str, answers: Overlap, loader) -> Overlap:  # noqa: ARG002
         """They are."""
         return answers
+
+    def figure_judged(self, metric: str, judged: Overlap, loader) -> float:  # noqa: ARG002 - there is one
+        """Mean intersection over union."""
+        return float(judged.figure(np.ones((1, judged.n_images), int))[0])
 
 
 def _judged(targets) -> tuple[nn.Variable, nn.Variable]:

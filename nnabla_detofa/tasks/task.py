@@ -55,12 +55,16 @@ class Task(Options):
         """The answers of the network's active path to all images of a loader."""
 
     @abstractmethod
-    def figure_of(self, metric: str, answers: Any, loader) -> float:
-        """The named metric, in 0–1, of answers to the images of a loader."""
-
-    @abstractmethod
     def judged(self, metric: str, answers: Any, loader) -> Judged:
         """The answers beside what was to be found, for the named metric on some of the images."""
+
+    @abstractmethod
+    def figure_judged(self, metric: str, judged: Any, loader) -> float:
+        """The named metric, in 0–1, of what is `judged` by it."""
+
+    def figure_of(self, metric: str, answers: Any, loader) -> float:
+        """The named metric, in 0–1, of answers to the images of a loader."""
+        return self.figure_judged(metric, self.judged(metric, answers, loader), loader)
 
     def figure(self, metric: str, network, loader) -> float:
         """The named metric, in 0–1, of the network's active path on all images of a loader."""
@@ -74,7 +78,7 @@ class Task(Options):
         """As `assess`, of answers that are there."""
         judged = self.judged(metric, answers, loader)
         per_class = judged.per_class(np.ones((1, judged.n_images), int))[0]
-        return Assessment(self.figure_of(metric, answers, loader), per_class, resampled(judged, rng=rng))
+        return Assessment(self.figure_judged(metric, judged, loader), per_class, resampled(judged, rng=rng))
 
     def require_metric(self, metric: str, loader) -> None:  # noqa: ARG002 - for tasks whose metrics need something
         """ConfigError for a metric that this task does not have, or the loader's images cannot give."""

@@ -21,6 +21,7 @@ from nnabla_detofa.detection import (
     resampling,
     to_coco,
     voc_ap,
+    voc_ap_of,
 )
 from nnabla_detofa.errors import DataError
 
@@ -85,7 +86,9 @@ def test_voc_ap_by_weights_is_that_of_repeated_images(interpolation, seed):
     judged = judge_voc(detections, truth, n_images=IMAGES, **options)
     weights = random_weights(seed)
     aps = judged.per_class(weights)
-    np.testing.assert_allclose(aps[0], voc_ap(detections, truth, **options), rtol=0, atol=1e-12)
+    once = voc_ap(detections, truth, **options)
+    np.testing.assert_array_equal(voc_ap_of(judged, interpolation=interpolation), once)
+    np.testing.assert_allclose(aps[0], once, rtol=0, atol=1e-12)
     for some, figure, ours in zip(weights, judged.figure(weights), aps, strict=True):
         theirs = voc_ap(repeated(detections, some), repeated(truth, some), **options)
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12)

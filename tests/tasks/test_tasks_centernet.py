@@ -146,10 +146,11 @@ def test_kernels_decide_where_peaks_are_looked_for(loader, tiny, monkeypatch):
 def test_one_answer_gives_the_figure_its_classes_and_its_resamples(loader, coco, metric, monkeypatch):
     images = coco(False, False) if metric == "coco" else loader(False, False)
     figure = TASK.figure_of(metric, found := detect(Echo(images.n_classes), blurred(images)), images)
-    asked = []
+    asked, judged = [], []
     monkeypatch.setattr(CenterNet, "answers", lambda _self, *given: asked.append(given) or found)
+    monkeypatch.setattr(centernet, "judge", lambda *given, judge=centernet.judge: judged.append(given) or judge(*given))
     ours, again = (TASK.assess(metric, None, images, rng=np.random.default_rng(1)) for _ in range(2))
-    assert asked == [(None, images)] * 2
+    assert asked == [(None, images)] * 2 and len(judged) == 2  # once each: COCO's matching is what takes long
     assert ours.figure == TASK.figure(metric, None, images) == figure
     assert 0.1 < figure < 1 and ours.per_class.shape == (images.n_classes,)
     assert np.nanmean(ours.per_class) == pytest.approx(figure, abs=1e-12)
