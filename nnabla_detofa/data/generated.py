@@ -19,7 +19,15 @@ from .mask_files import LABELS, label_map, mask_png
 from .scenes import Box
 
 JPEG_QUALITY = 95
-_aside: ContextVar[Path | None] = ContextVar("aside", default=None)  # where sets go that are not to be kept
+_generating: ContextVar[bool] = ContextVar("generating", default=True)
+
+
+class NotGeneratedError(DataError):
+    """Pictures of this `kind` that a plan does without, and the `options` that they would be made with."""
+
+    def __init__(self, kind: str, options: Mapping[str, Any]) -> None:
+        super().__init__(f"the {kind} are not generated yet, a run does that")
+        self.kind, self.options = kind, options
 
 
 class Picture(NamedTuple):
@@ -43,13 +51,13 @@ def kept(root: str | Path, kind: str, options: Mapping[str, Any], write: Callabl
 
     The folder's name is a digest of the options, so other options never meet this one's files. It is written under
     another name and renamed when complete: whoever finds it finds all of it, and of two processes the first wins.
-    DataError where it cannot be written, or holds something else.
+    DataError where it cannot be written, or holds something else; NotGeneratedError instead of a new one for a plan.
     """
     manifest = json.dumps(options, sort_keys=True, indent=1)
     root, name = Path(root).expanduser().absolute(), f"{kind}-{hashlib.sha256(manifest.encode()).hexdigest()[:12]}"
-    if (aside := _aside.get()) and not (root / name).is_dir():
-        root = aside
     if not (root / name).is_dir():
+        if not _generating.get():
+            raise NotGeneratedError(kind, options)
         try:
             root.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=root) as unfinished:
@@ -70,14 +78,13 @@ def kept(root: str | Path, kind: str, options: Mapping[str, Any], write: Callabl
 
 
 @contextmanager
-def generated_aside() -> Iterator[None]:
-    """Sets that are not there yet are written elsewhere inside, and are gone afterwards: a plan keeps nothing."""
-    with tempfile.TemporaryDirectory(prefix="nnabla_detofa_generated_") as folder:
-        token = _aside.set(Path(folder))
-        try:
-            yield
-        finally:
-            _aside.reset(token)
+def nothing_generated() -> Iterator[None]:
+    """The scope of a plan, in which no set is made."""
+    token = _generating.set(False)
+    try:
+        yield
+    finally:
+        _generating.reset(token)
 
 
 def write_devkit(root: Path, pictures: Mapping[str, Iterable[Picture]], *, masked: Sequence[Any] = ()) -> None:

@@ -8,8 +8,8 @@ from types import ModuleType
 from typing import Any
 
 from ..data import coco, coco_masks, image_folder, voc, voc_masks, yolo
-from ..data.blank_data import blank_loader
-from ..data.generated import generated_aside
+from ..data.blank_data import stand_in
+from ..data.generated import NotGeneratedError, nothing_generated
 from ..data.sharing import splits_shared
 from ..errors import HostError
 from ..host.cpu import repair_launcher
@@ -21,7 +21,7 @@ from ..supernet import NETWORKS, host_classifier
 with quiet():
     from nnabla_nas import contrib, dataset, runner
 
-__all__ = ["blank_loader", "generated_aside", "register", "splits_shared"]
+__all__ = ["NotGeneratedError", "nothing_generated", "register", "splits_shared", "stand_in"]
 
 COMPONENTS: tuple[tuple[ModuleType, str, Any], ...] = (
     *((contrib, name, module) for name, module in NETWORKS.items()),

@@ -11,7 +11,6 @@ import random
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -29,7 +28,7 @@ from ..host.quiet import quiet
 from ..host.repair import MissingModule
 from .config_check import Config, accepted, check_keywords, check_optimizers, only_entry, settle_batches, without_effect
 from .given_detector import prepare_images, take_detector, take_labels
-from .plugin import blank_loader, generated_aside, register, splits_shared
+from .plugin import NotGeneratedError, nothing_generated, register, splits_shared, stand_in
 
 with quiet():
     from nnabla_nas import contrib, dataset, runner
@@ -82,7 +81,7 @@ def launch(config: dict[str, Any], *, plan: bool = False, action: str = "run", f
         if not plan:
             _require_same_folder(args["comm"], folder)
         if plan:
-            held.enter_context(generated_aside())
+            held.enter_context(nothing_generated())
         held.enter_context(splits_shared())
         parts, missing = _parts(config, network_options.get("n_classes"), plan=plan)  # data first, then the rest
         _require_same_data(args["comm"], parts.dataloader)
@@ -149,19 +148,19 @@ def _require_same_weights(communicator: Any, model: Any) -> None:
 
 
 def _parts(config: dict[str, Any], n_classes: int | None, *, plan: bool) -> tuple[Configuration, DataError | None]:
-    """Loaders and optimizers. In a plan blank images stand in for a data set that is not there, if the configuration
-    says how many images and classes it expects; what is wrong with the data comes second."""
+    """Loaders and optimizers. In a plan blank images stand in for pictures that a run would generate, and for a data
+    set that is not there, if the configuration says how many images and classes it expects: that error comes second."""
     try:
         return Configuration(_for_the_host(config)), None
     except DataError as error:
         name, options = only_entry(config["dataloader"])
         module = vars(dataset)[name]
-        loader, n_classes = blank_loader(module.DataLoader), n_classes or options.get("classes_expected")
-        if not plan or loader is None or n_classes is None or not options.get("images_expected"):
+        blank = stand_in(module.DataLoader, options, error, n_classes) if plan else None
+        if blank is None:
             raise
-        setattr(dataset, name, SimpleNamespace(DataLoader=partial(loader, n_classes=n_classes)))
+        setattr(dataset, name, SimpleNamespace(DataLoader=blank))
         try:
-            return Configuration(_for_the_host(config)), error
+            return Configuration(_for_the_host(config)), None if isinstance(error, NotGeneratedError) else error
         finally:
             setattr(dataset, name, module)
 

@@ -1,6 +1,7 @@
 """A plan says what a run does, without a trace; what it needs no data for it says without the data set."""
 
 import re
+import shutil
 
 import pytest
 from small_runs import settled
@@ -40,10 +41,14 @@ def rows(answer):
 
 
 def test_a_plan_says_what_the_run_does_and_leaves_nothing(command, scratch):
-    """Not even pictures that it has generated; and without the data where their number is known."""
+    """Pictures that a run would generate are not made; and it needs no data where their number is known."""
     folder = command.start / "new"
-    answer = command("plan=true", f"dataloader.voc.root={folder}")
-    assert (answer.code, answer.err) == (0, [])
+    unmade = command("plan=true", f"dataloader.voc.root={folder}")
+    with settled(DetOFASearcher):
+        assert command().code == 0  # has them made
+    shutil.rmtree(command.start / "log")
+    answer = command("plan=true")
+    assert (answer.code, answer.err) == (unmade.code, unmade.err) == (0, [])
     assert "plan of DetOFASearcher (cpu, float, 1 process); nothing is trained or kept" in answer.out
     told = dict(rows(answer))
     assert told["images"] == ("44 to train on and 16 held out of VOC2007 trainval; 12 to test on of VOC2007 test")
@@ -53,12 +58,16 @@ def test_a_plan_says_what_the_run_does_and_leaves_nothing(command, scratch):
     assert told["search"].startswith("5 paths, 8 images for BN and 16 more for each: about ")
     assert told["evaluate"].startswith("6 paths, 8 images for BN and 12 more for each: about ")
     assert re.fullmatch(r"[\d,]+ to [\d,]+ MACs a path", told["FLOPs"])
+    assert dict(rows(unmade))["images"] == (
+        "44 to train on and 16 held out of digits to be generated; 12 to test on of digits to be generated"
+    )
     without = command("plan=true", *EXPECTED, *WITHOUT_DATA)
     assert without.refusal.startswith(f"no VOC2007 in {command.start}/nowhere")
     known = dict(rows(without))
     assert re.fullmatch("44 to train on and 16 held out of .* expects; 12 to test on of .* expects", known["images"])
     for name in told.keys() - {"images", "in all", "by processes"}:
-        assert known[name].split(": about")[0] == told[name].split(": about")[0]
+        for other in (known, dict(rows(unmade))):
+            assert other[name].split(": about")[0] == told[name].split(": about")[0]
     assert not (command.start / "log").exists() and not folder.exists()
     assert list(scratch.iterdir()) == []
 
