@@ -4,10 +4,11 @@ Importing this room repairs the host first and registers nothing; `nnabla_detofa
 """
 
 from .quiet import quiet
-from .repair import repair
+from .repair import repair, without_sklearn
 
-with quiet():
+with quiet(), without_sklearn():
     repair()
+    import nnabla_nas.dataset  # noqa: F401 - for what it takes from scikit-learn
     import nnabla_nas.module as Mo  # noqa: N812
     from nnabla_nas.contrib.model import Model
 

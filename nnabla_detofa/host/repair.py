@@ -7,18 +7,25 @@ and `nnabla_nas.runner` fail to import. Where the folder is really missing, stan
 nnabla 1.39.0 looks for modules `nnabla.nnabla` and `nnabla.nnabla_ext.cpu`, which do not exist, at every access to a
 variable's data, before it turns to `nnabla` and `nnabla_ext.cpu`: some 2,600 searches of the file system in a training
 step of a small supernet. The modules that it finds in the end answer under those names too.
+
+Two functions of scikit-learn are for the host's own data sets and its predictor of latencies, which nothing here uses;
+importing them takes a quarter of the time in which a run starts. The host gets them when it calls them.
 """
 
 import importlib
 import importlib.util
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from ..errors import HostError
 
 PACKAGE = "nnabla_nas.contrib.classification.ofa.networks"
 NETWORKS = ("ofa_mbv3", "ofa_xception", "ofa_resnet50")
+SKLEARN = {"sklearn.neural_network": "MLPRegressor", "sklearn.model_selection": "train_test_split"}
 NEVER_THERE = ("nnabla", "nnabla_ext")  # that nnabla's modules look for in `nnabla` first
 
 
@@ -62,6 +69,24 @@ def repair() -> bool:
         for network in NETWORKS:
             setattr(sys.modules[PACKAGE], network, _stand_in(f"{PACKAGE}.{network}"))
     return isinstance(sys.modules[PACKAGE], MissingModule)
+
+
+@contextmanager
+def without_sklearn() -> Iterator[None]:
+    """The scope in which the host is imported: what it takes from scikit-learn is imported when it is called."""
+    absent = {name: call for name, call in SKLEARN.items() if name not in sys.modules}
+    for name, call in absent.items():
+        sys.modules[name] = later = ModuleType(name)
+        setattr(later, call, _later(name, call))
+    try:
+        yield
+    finally:
+        for name in absent:
+            del sys.modules[name]
+
+
+def _later(module: str, name: str) -> Callable[..., Any]:
+    return lambda *given, **options: getattr(importlib.import_module(module), name)(*given, **options)
 
 
 def _is_missing() -> bool:

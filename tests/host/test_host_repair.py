@@ -69,6 +69,23 @@ def test_complete_host_is_left_as_it_is(tmp_path):
     assert used == "the real one"
 
 
+LATER = """
+import sys
+import nnabla_detofa.launch.run
+assert not [name for name in sys.modules if name.startswith("sklearn")]
+from nnabla_nas.dataset.cifar10 import train_test_split
+from nnabla_nas.utils.estimator.latency import MLPRegressor
+print(sorted(map(len, train_test_split([1, 2, 3, 4], test_size=1))), MLPRegressor(hidden_layer_sizes=(7,)))
+import sklearn.model_selection, sklearn.neural_network
+assert sklearn.model_selection.train_test_split is not train_test_split
+"""
+
+
+def test_the_host_gets_scikit_learn_when_it_calls_it():
+    done = subprocess.run([sys.executable, "-c", LATER], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "[1, 3] MLPRegressor(hidden_layer_sizes=(7,))\n"), done.stderr
+
+
 def test_repair_is_idempotent():
     first = repair()
     modules = {name: module for name, module in sys.modules.items() if name.startswith(PACKAGE)}
