@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -58,12 +58,13 @@ class MaskedDataset:
     `findings` are the flaws met in reading it, as far as they show without opening its images.
     """
 
+    origin: ClassVar[float] = 0.0  # of every set: masks have no coordinates of their own
+
     name: str
     classes: tuple[str, ...]
     images: tuple[MaskedImage, ...]
     findings: tuple[Finding, ...] = ()
     category_ids: tuple[Id | None, ...] = ()  # COCO: of each class; None for what the file does not define
-    origin: float = 0.0  # pixels count from 0
 
     def __len__(self) -> int:
         return len(self.images)
