@@ -115,8 +115,7 @@ def synthetic(correlation: float, n: int, options: argparse.Namespace, folder: P
     n_before = options.pretraining_paths
 
     def draw(size: int) -> np.ndarray:
-        ranges = [budgets.range(bucket) for bucket in range(len(budgets))]
-        return np.concatenate([space.sample(size, rng, cost=cost, low=low, high=high) for low, high in ranges])
+        return np.concatenate(budgets.sample(space, cost, size, rng))
 
     paths = np.concatenate([draw(n_before), draw(n)])
     tokens, buckets = space.tokenize(paths), budgets.bucket(cost(paths))

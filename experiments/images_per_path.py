@@ -1,6 +1,6 @@
 """How many images it takes to measure a path: the same images for every path, or each path's own (Algorithm 1, line 3).
 
-    OMP_NUM_THREADS=1 python experiments/images_per_path.py --run log/detofa_demo --out log/images [--seconds 280]
+    OMP_NUM_THREADS=1 python -m experiments.images_per_path --run log/detofa_demo --out log/images [--seconds 280]
 
 On the supernet of a finished run of `conf/detofa_demo.yaml`. Some paths of every bucket are measured by our
 `PathMeasurer` on as many disjoint sets of pictures as there are paths in a bucket; a third of a set re-estimates the BN
@@ -15,7 +15,6 @@ pictures are drawn for this, with another seed than the run's. --seconds measure
 """
 
 import argparse
-import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,12 +22,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nnabla_detofa.data.voc import DataLoader
+from experiments.finished_run import FinishedRun
 from nnabla_detofa.path_filter import PathFilter, evaluate, fit, ridge_score
-from nnabla_detofa.space import Budgets, SearchSpace
+from nnabla_detofa.space import SearchSpace
 from nnabla_detofa.storage import NumberTable
-from nnabla_detofa.supernet import NETWORKS, load_weights
-from nnabla_detofa.training.measuring import FixedImages, PathMeasurer
+from nnabla_detofa.storage.files import read_json
+from nnabla_detofa.supernet import load_weights
+from nnabla_detofa.training.measuring import PathMeasurer
 
 SIZES = (12, 36, 108, 324)  # images for a path: BN and validation
 SETS = 10  # of each size, and as many measured paths in a bucket
@@ -49,59 +49,45 @@ class Paths(NamedTuple):
     rank: np.ndarray
 
 
-class Run:
-    """A finished run: its supernet, and pictures like its own."""
+class Run(FinishedRun):
+    """Its supernet, and pictures like its own."""
 
     def __init__(self, folder: Path, pictures: Path) -> None:
-        self._stages = json.loads((folder / "stages.json").read_text())
-        settings = self._stages["warmup"]["inputs"]
-        (options,) = settings["network"].values()
-        self.network = NETWORKS["ofa_resnet50_centernet"].SearchNet(**options)
-        self._loss_weights = settings["loss_weights"]
+        super().__init__(folder)
         load_weights(self.network, folder / "weights.h5")
-        options = {**settings["dataloader"]["voc"], "held_out": 0, "seed": SEED, "root": pictures, "workers": 0}
-        options["generate"] = {**options["generate"], "n_train": sum(TRUTH) + SETS * sum(SIZES), "n_test": 1}
-        self._loader = DataLoader(False, True, BATCH, **options)
-        self._space = SearchSpace.from_dict(
-            json.loads((folder / "pruned_space.json").read_text()), within=self.network.space
-        )
-        self._cost = self.network.flops(options["image_size"])
-        self._budgets = Budgets.equal_width(self._cost, n=settings["n_buckets"])
+        numbers = {"n_train": sum(TRUTH) + SETS * sum(SIZES), "n_test": 1}
+        self._loader = self.loader(BATCH, training=True, held_out=0, seed=SEED, root=pictures, generate=numbers)
+        self._space = SearchSpace.from_dict(read_json(folder / "pruned_space.json"), within=self.network.space)
 
     @property
     def filter_options(self) -> dict[str, Any]:
         """The run's own "network" and "fit" of the path filter."""
-        return self._stages["path_filter_final"]["inputs"]
+        return self.stages["path_filter_final"]["inputs"]
 
     def draw_paths(self) -> Paths:
         """Different paths of every bucket of the pruned space, in random order."""
         rng, chosen = np.random.default_rng(SEED), []
-        for bucket in range(len(self._budgets)):
-            low, high = self._budgets.range(bucket)
-            drawn = self._space.sample(1000, rng, cost=self._cost, low=low, high=high)
+        for bucket in range(len(self.budgets)):
+            (drawn,) = self.budgets.sample(self._space, self.cost, 1000, rng, [bucket])
             chosen.append(rng.permutation(np.unique(drawn, axis=0))[: SETS + UNSEEN])
         rank = np.concatenate([np.arange(len(each)) for each in chosen])
         return Paths(np.concatenate(chosen), np.repeat(np.arange(len(chosen)), [len(each) for each in chosen]), rank)
 
-    def measurer(self, first: int, bn_images: int, validation_images: int) -> PathMeasurer:
+    def measurer_from(self, first: int, bn_images: int, validation_images: int) -> PathMeasurer:
         """Measures on the pictures from `first` on."""
         middle = first + bn_images
-        return PathMeasurer(
-            self.network,
-            self._loss_weights,
-            bn_images=FixedImages(self._loader, np.arange(first, middle)),
-            validation_images=FixedImages(self._loader, np.arange(middle, middle + validation_images)),
-        )
+        bn, validation = range(first, middle), range(middle, middle + validation_images)
+        return self.measurer((self._loader, bn), (self._loader, validation))
 
 
 def measurements(run: Run, paths: Paths) -> Iterator[tuple[int, int, PathMeasurer, np.ndarray]]:
     """(images, set, its measurer, which paths): the truth of all paths, and every set of every size."""
-    yield sum(TRUTH), 0, run.measurer(0, *TRUTH), np.arange(len(paths.rank))
+    yield sum(TRUTH), 0, run.measurer_from(0, *TRUTH), np.arange(len(paths.rank))
     first = sum(TRUTH)
     for images in SIZES:
         for number in range(SETS):
             bn_images = images // 3
-            measurer = run.measurer(first, bn_images, images - bn_images)
+            measurer = run.measurer_from(first, bn_images, images - bn_images)
             yield images, number, measurer, np.flatnonzero(paths.rank < SETS)
             first += images
 

@@ -19,14 +19,12 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from nnabla_detofa.data.voc import DataLoader
+from experiments.finished_run import FinishedRun
 from nnabla_detofa.path_filter import evaluate, kendall_tau
 from nnabla_detofa.report.compared_methods import students_t
-from nnabla_detofa.space import Budgets
 from nnabla_detofa.storage import NumberTable
-from nnabla_detofa.storage.files import read_json, write_text
-from nnabla_detofa.supernet import load_weights, network_of
-from nnabla_detofa.training.measuring import FixedImages, PathMeasurer
+from nnabla_detofa.storage.files import write_text
+from nnabla_detofa.supernet import load_weights
 
 EPOCHS = "epochs"  # a folder in the run's
 COLUMNS = ("run", "epoch", "path", "loss", "cost", "bucket")
@@ -56,30 +54,20 @@ def keep(runs: Sequence[Path]) -> None:
         time.sleep(EVERY)
 
 
-class Run:
-    """A finished run: its network, held-out images in the places of both sets, and paths of every bucket."""
+class Run(FinishedRun):
+    """Its network, held-out images in the places of both sets, and paths of every bucket."""
 
     def __init__(self, folder: Path, root: Path, n: int):
-        self.folder, settings = folder, read_json(folder / "stages.json")["warmup"]["inputs"]
-        self.network = network_of(settings["network"])
+        super().__init__(folder)
+        settings = self.settings
         self.epochs = settings["epochs"][1] + settings["finetune"]
-        options = {**settings["dataloader"]["voc"], "root": root, "workers": 0}
-        train, test = (DataLoader(False, of, BATCH, **options) for of in (True, False))
         self.steps = max(1, settings["dataloader"]["images"] // settings["batch_size_train"])  # as a run counts them
-        self.measurer = PathMeasurer(
-            self.network,
-            settings["loss_weights"],
-            bn_images=FixedImages(train, np.arange(IMAGES["bn"])),
-            validation_images=FixedImages(test, np.arange(IMAGES["validation"])),
-        )
-        space, rng = self.network.space, np.random.default_rng(SEED)
-        cost = self.network.flops(train.options.image_size)
-        budgets = Budgets.equal_width(cost, n=settings["n_buckets"])
-        ranges = map(budgets.range, range(len(budgets)))
-        drawn = [space.sample(n, rng, cost=cost, low=low, high=high) for low, high in ranges]
+        train, test = (self.loader(BATCH, training=of, root=root) for of in (True, False))
+        self.measures = self.measurer((train, range(IMAGES["bn"])), (test, range(IMAGES["validation"])))
+        drawn = self.budgets.sample(self.network.space, self.cost, n, np.random.default_rng(SEED))
         self.paths = np.unique(np.concatenate(drawn), axis=0)
-        self.costs = cost(self.paths)
-        self.buckets = budgets.bucket(self.costs)
+        self.costs = self.cost(self.paths)
+        self.buckets = self.budgets.bucket(self.costs)
 
     def weights(self) -> dict[int, Path]:
         """The weights at the ends of the epochs that were kept, and of the last one; with weight averages where a stage
@@ -100,7 +88,7 @@ def measure(run: Run, table: NumberTable, number: int) -> None:
         if open_:
             load_weights(run.network, file)
         for path in open_:
-            loss = run.measurer.loss(run.paths[path])
+            loss = run.measures.loss(run.paths[path])
             table.append([(number, epoch, path, loss, run.costs[path], run.buckets[path])])
 
 

@@ -25,8 +25,7 @@ def measure_paths(run: Run, name: str, space: SearchSpace) -> MeasuredPaths:
     m, reachable = run.options.path_filter.paths_per_bucket, run.budgets.reachable(space, run.cost)
 
     def paths() -> np.ndarray:
-        rng, ranges = run.rng(name), map(run.budgets.range, reachable)
-        drawn = [space.sample(m, rng, cost=run.cost, low=low, high=high) for low, high in ranges]
+        drawn = run.budgets.sample(space, run.cost, m, run.rng(name), reachable)
         return np.unique(np.concatenate(drawn), axis=0)
 
     inputs = {"paths_per_bucket": m, "cost": run.cost_inputs}

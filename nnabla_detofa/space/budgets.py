@@ -56,3 +56,16 @@ class Budgets:
         """The buckets that hold at least one path of `space`, proved by counting."""
         ranges = map(self.range, range(len(self)))
         return [b for b, (low, high) in enumerate(ranges) if space.count(cost, low=low, high=high) > 0]
+
+    def sample(
+        self,
+        space: SearchSpace,
+        cost: CostModel,
+        n: int,
+        rng: np.random.Generator,
+        buckets: Iterable[int] | None = None,
+    ) -> list[np.ndarray]:
+        """`n` paths of `space` drawn uniformly from each of the `buckets`, or of all, in turn; (n, genes) int8 each.
+        SpaceError for a bucket that none reaches."""
+        ranges = map(self.range, range(len(self)) if buckets is None else buckets)
+        return [space.sample(n, rng, cost=cost, low=low, high=high) for low, high in ranges]

@@ -29,7 +29,7 @@ class Run:
     def __init__(self):
         self.asked, self._numbers = [], count()
 
-    def measurer(self, first, bn_images, validation_images):
+    def measurer_from(self, first, bn_images, validation_images):
         self.asked += range(first, first + bn_images + validation_images)
         return Measurer(bn_images + validation_images, next(self._numbers))
 

@@ -94,8 +94,7 @@ def test_shipped_defaults_rank_unseen_paths_where_losses_are_additive(shipped, s
     effect = np.random.default_rng(99).standard_normal((len(layout.layer), layout.vocabulary)) / 100
 
     def draw(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        ranges = map(budgets.range, range(len(budgets)))
-        paths = np.concatenate([space.sample(n, rng, cost=cost, low=low, high=high) for low, high in ranges])
+        paths = np.concatenate(budgets.sample(space, cost, n, rng))
         tokens = space.tokenize(paths)
         return tokens, budgets.bucket(cost(paths)), effect[np.arange(tokens.shape[1]), tokens].sum(axis=1)
 

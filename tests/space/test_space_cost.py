@@ -215,6 +215,19 @@ def test_buckets_agree_with_their_ranges() -> None:
     assert np.array_equal(Budgets.equal_width(CostModel.flops(half, image_size=384, n_classes=20)).edges, edges)
 
 
+def test_paths_of_every_bucket() -> None:
+    space = SearchSpace.ofa_resnet50(**SMALL)
+    cost = CostModel.flops(space, image_size=64, n_classes=2)
+    budgets = Budgets.equal_width(cost, n=3)
+    drawn = budgets.sample(space, cost, 4, np.random.default_rng(0))
+    assert [budgets.bucket(cost(paths)).tolist() for paths in drawn] == [[bucket] * 4 for bucket in range(3)]
+    rng = np.random.default_rng(0)
+    for bucket, paths in enumerate(drawn):  # as one after the other from one generator
+        assert np.array_equal(budgets.sample(space, cost, 4, rng, [bucket]), [paths])
+    with pytest.raises(SpaceError):
+        budgets.sample(space.only(depths=[0]), cost, 1, rng, [2])
+
+
 def test_bad_budgets() -> None:
     for edges in ([1], [2, 1], [0, np.nan]):
         with pytest.raises(ConfigError, match="ascending"):
