@@ -35,6 +35,9 @@ GROUPS = ("network", "dataloader", "optimizer", "hparams")
 # what changes no figure, or repeats another key
 IRRELEVANT = {"root", "data", "workers", "prefetch", "cache_megabytes", "examine", "identity"}
 IRRELEVANT |= {"images_expected", "classes_expected"}
+# options that are younger than some kept runs, and the value at which each changes nothing: there a digest leaves it
+# out, so that runs from before stay done
+ADDED: dict[str, Any] = {}
 # keys of `hparams` that decide nothing before the stages that follow warm-up, and before operations are pruned
 AFTER_WARMUP = {"pruning", "search", "path_filter"}
 AFTER_FILTER = {"pruning", "search"}
@@ -100,7 +103,17 @@ def _without(settings: dict[str, Any], keys: set[str]) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if key not in keys}
 
 
+def _without_added(settings: Any, prefix: str = "") -> Any:
+    """The settings without options of ADDED that are as if they were not there."""
+    if not isinstance(settings, dict):
+        return settings
+    names = {key: f"{prefix}{key}" for key in settings}
+    kept = {key: name for key, name in names.items() if name not in ADDED or ADDED[name] != settings[key]}
+    return {key: _without_added(settings[key], f"{name}.") for key, name in kept.items()}
+
+
 def _digest(settings: Any) -> str:
+    settings = _without_added(settings)
     known_by = {"computes": COMPUTES, "version": version("nnabla-detofa"), "settings": settings}
     return hashlib.sha256(json.dumps(known_by, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -78,6 +78,26 @@ def test_what_decides_no_figure_is_not_in_the_digest(monkeypatch):
     assert planned("ofa").digest != one
 
 
+def test_an_option_younger_than_kept_runs_is_in_the_digest_once_it_changes_something(monkeypatch):
+    before = planned("ofa").digest
+    added = {"hparams.younger": 3, "hparams.path_filter.younger": None, "optimizer.train.younger": "as before"}
+    monkeypatch.setattr(paper_runs, "ADDED", {**paper_runs.ADDED, **added})
+
+    def digest_with(key, value):
+        one = planned("ofa")
+        *groups, last = key.split(".")
+        place = one.settings
+        for group in groups:
+            place = place[group]
+        place[last] = value
+        return one.digest
+
+    for key, value in added.items():
+        assert digest_with(key, value) == before
+        assert digest_with(key, "another") != before
+        assert digest_with(f"{key}_too", value) != before
+
+
 def test_a_finished_run_is_kept_small_and_not_done_again(place, monkeypatch):
     store = Store(place / "runs", place / "log")
     for method in ("detofa", "ofa"):
