@@ -1,13 +1,13 @@
 """Filter stages: paths are measured and a path filter learns to order them (Section 3.1; lines 3 and 4)."""
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from .path_filter import AUTO, PathFilter, cross_validate, fit
-from .space import SearchSpace
+from .path_filter import AUTO, AveragedFilter, PathFilter, cross_validate
+from .space import Score, SearchSpace
 from .storage import Kept, MeasuredPaths
 from .storage.files import checksum
 from .training import Run, measured
@@ -16,8 +16,21 @@ TABLE_2 = {"network": ("budget_condition", "block_encoding"), "fit": ("bounded",
 # whether a filter that starts from none has main effects, and why, where the configuration says "auto"
 FEW_PATHS = (True, "no filter is given that was fitted to thousands of paths, and few are measured here")
 MANY_PATHS = (False, "pre-training measures the paths that the paper's filter needs")
-Score = Callable[[np.ndarray], np.ndarray]  # paths (n, genes) -> (n,), higher is better inside a bucket
 MainEffects = tuple[bool | Literal["auto"], str]
+
+
+@dataclass(frozen=True)
+class PathScore:
+    """The score of paths (n, genes) by the run's filters, (n,), higher is better inside a bucket.
+
+    each: the score by each of several filters, whose mean it is; none where there is one.
+    """
+
+    mean: Score
+    each: tuple[Score, ...] = ()
+
+    def __call__(self, paths: np.ndarray) -> np.ndarray:
+        return self.mean(paths)
 
 
 def measure_paths(run: Run, name: str, space: SearchSpace) -> MeasuredPaths:
@@ -32,52 +45,65 @@ def measure_paths(run: Run, name: str, space: SearchSpace) -> MeasuredPaths:
     return measured(run, name, paths, inputs, n_paths=m * len(reachable))
 
 
-def fit_path_filter(run: Run, name: str, paths: MeasuredPaths, *, auto: tuple[bool, str] = FEW_PATHS) -> Score:
-    """The score of a path filter fitted to measured paths, which is left in `name`.h5."""
-    file, pretrained, options = (
-        run.folder / f"{name}.h5",
-        run.options.path_filter.pretrained,
-        run.options.path_filter.fit,
-    )
-    path_filter, (_, why) = new_path_filter(run, auto), main_effects(run, auto)
-    network = {**dict(run.options.path_filter.network), "main_effects": path_filter.design.main_effects}
+def fit_path_filter(run: Run, name: str, paths: MeasuredPaths, *, auto: tuple[bool, str] = FEW_PATHS) -> PathScore:
+    """The score of path filters fitted to measured paths, which are left in `name`.h5, and NAME_2.h5 and so on."""
+    options = run.options.path_filter
+    filters, (_, why) = new_path_filters(run, auto), main_effects(run, auto)
+    inputs = _filter_inputs(run, filters)
+    names = [f"{name}.h5", *(f"{name}_{number + 1}.h5" for number in range(1, options.filters))]
 
-    def work() -> PathFilter | None:
-        if pretrained is not None:
-            run.say(f"{name}: starting from {pretrained}")
+    def work() -> AveragedFilter | None:
+        if options.pretrained is not None:
+            run.say(f"{name}: starting from {options.pretrained}")
         if why:
-            run.say(f"{name}: main_effects auto is {'on' if network['main_effects'] else 'off'}: {why}")
-        with run.session.bar(name, total=options.epochs) as step:
-            own: dict[str, Any] = {**dict(options), "progress": step}
+            run.say(f"{name}: main_effects auto is {'on' if inputs['network']['main_effects'] else 'off'}: {why}")
+        with run.session.bar(name, total=options.filters * options.fit.epochs) as step:
+            own: dict[str, Any] = {**dict(options.fit), "progress": step}
             own["agree"] = run.processes.of_first  # or processes wait for each other
-            fit(path_filter, *filter_inputs(run, paths), rng=run.rng(name), **own)
+            filters.fit(*ranked(run, paths), rng=run.rng(name), **own)
         if run.folder.writes:
-            path_filter.save(file, space=scored_space(run))
-        return path_filter
+            for file, one in zip(names, filters.filters, strict=True):
+                one.save(run.folder / file, space=scored_space(run))
+        return filters
 
-    inputs = {"network": network, "fit": dict(options), "pretrained": pretrained and checksum(Path(pretrained))}
-    kept: Kept[PathFilter | None] = Kept(
-        [file.name], lambda: PathFilter.load(file, layout=run.space.token_layout(), space=scored_space(run))
-    )
+    def load(file: str) -> PathFilter:
+        return PathFilter.load(run.folder / file, layout=run.space.token_layout(), space=scored_space(run))
+
+    kept: Kept[AveragedFilter | None] = Kept(names, lambda: AveragedFilter([*map(load, names)]))
     fitted = run.stages.run(name, inputs, kept, work, rehearsed=lambda: None)
     if fitted is None:
         rng = run.rng("rehearsal")
-        return lambda paths: rng.random(len(paths))
-
-    def score(paths: np.ndarray) -> np.ndarray:
-        return fitted.score(run.space.tokenize(paths), run.budgets.bucket(run.cost(paths)), dtype=np.float64)
-
-    return score
+        return PathScore(lambda paths: rng.random(len(paths)))
+    each = tuple(_score(run, one) for one in fitted.filters) if options.filters > 1 else ()
+    return PathScore(_score(run, fitted), each)
 
 
-def new_path_filter(run: Run, auto: tuple[bool, str] = FEW_PATHS) -> PathFilter:
-    """A path filter with fresh weights, or with those in the file that `path_filter.pretrained` names."""
+def _score(run: Run, path_filter: PathFilter | AveragedFilter) -> Score:
+    """In double precision, which tells the best paths apart."""
+    return lambda paths: path_filter.score(
+        run.space.tokenize(paths), run.budgets.bucket(run.cost(paths)), dtype=np.float64
+    )
+
+
+def _filter_inputs(run: Run, filters: AveragedFilter) -> dict[str, Any]:
+    """Those of a stage that fits filters, beside the paths; more of them than one where there are."""
+    options = run.options.path_filter
+    network = {**dict(options.network), "main_effects": filters.filters[0].design.main_effects}
+    pretrained = options.pretrained and checksum(Path(options.pretrained))
+    several = {"filters": options.filters} if options.filters > 1 else {}
+    return {"network": network, "fit": dict(options.fit), "pretrained": pretrained, **several}
+
+
+def new_path_filters(run: Run, auto: tuple[bool, str] = FEW_PATHS) -> AveragedFilter:
+    """`path_filter.filters` of them with fresh weights, or with those in the file that `path_filter.pretrained` names;
+    the first is the one that there would be alone."""
     options, rng = run.options.path_filter, run.rng("path_filter")
     network = {**dict(options.network), "main_effects": main_effects(run, auto)[0]}
-    path_filter = PathFilter(run.space.token_layout(), options.n_buckets, rng=rng, **network)
-    if options.pretrained is not None:
-        path_filter.start_from(options.pretrained, space=scored_space(run))
-    return path_filter
+    layout = run.space.token_layout()
+    filters = [PathFilter(layout, options.n_buckets, rng=rng, **network) for _ in range(options.filters)]
+    for one in filters if options.pretrained is not None else ():
+        one.start_from(options.pretrained, space=scored_space(run))
+    return AveragedFilter(filters)
 
 
 def main_effects(run: Run, auto: tuple[bool, str]) -> MainEffects:
@@ -102,7 +128,7 @@ def scored_space(run: Run) -> dict[str, Any]:
     return {**run.space.family.to_dict(), "cost": run.options.cost.name}
 
 
-def filter_inputs(run: Run, paths: MeasuredPaths) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def ranked(run: Run, paths: MeasuredPaths) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Tokens (n, positions), buckets (n,) and losses (n,) of measured paths."""
     return run.space.tokenize(paths.paths), paths.bucket, paths.loss
 
@@ -120,10 +146,10 @@ def assess_path_filter(
 
     def work() -> dict[str, Any]:
         epochs = options.fit.epochs
-        with run.session.bar("filter_quality", total=epochs and options.folds * epochs) as step:
+        with run.session.bar("filter_quality", total=options.folds * options.filters * epochs) as step:
             return cross_validate(
-                lambda: new_path_filter(run, auto),
-                *filter_inputs(run, paths),
+                lambda: new_path_filters(run, auto),
+                *ranked(run, paths),
                 costs=paths.flops,
                 again=None if again is None else again.loss,
                 folds=options.folds,
@@ -133,8 +159,6 @@ def assess_path_filter(
                 **dict(options.fit),
             )
 
-    network = {**dict(options.network), "main_effects": new_path_filter(run, auto).design.main_effects}
-    inputs = {"folds": options.folds, "network": network, "fit": dict(options.fit)}
-    inputs["pretrained"] = options.pretrained and checksum(Path(options.pretrained))
+    inputs = {"folds": options.folds, **_filter_inputs(run, new_path_filters(run, auto))}
     kept: Kept[dict[str, Any]] = run.folder.json("filter_quality.json")
     return run.stages.run("filter_quality", inputs, kept, work, rehearsed=dict, after=after)

@@ -1,8 +1,11 @@
 """Pruning stages: operations leave the search space, and paths the training stream (Section 3.2; lines 5 and 6)."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
 import numpy as np
 
-from .filter_stages import Score
+from .filter_stages import PathScore
 from .pruning import (
     AcceptedPaths,
     PathThresholds,
@@ -11,40 +14,71 @@ from .pruning import (
     prune_operations,
     pruning_score,
 )
-from .space import PROPOSALS, SearchSpace
+from .space import PROPOSALS, Score, SearchSpace
 from .storage.files import write_text
 from .storage.tables import read_column
 from .training import FINETUNE, PathSampler, Run
 
-TABLE, SPACE = "operations.csv", "pruned_space.json"
+TABLE, SPACE, NEAR = "operations.csv", "pruned_space.json", "near_threshold"
+SHOWN = 3  # operations that a line names
 
 
-def prune(run: Run, space: SearchSpace, score: Score) -> SearchSpace:
+class Pruned(NamedTuple):
+    """𝒜̃, and its near-ties as rows of TABLE; None where one filter alone scored, which tells of none."""
+
+    space: SearchSpace
+    near: list[dict[str, Any]] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it: the space's own description, and the near-ties beside it."""
+        return self.space.to_dict() | ({} if self.near is None else {NEAR: self.near})
+
+
+def prune(run: Run, space: SearchSpace, score: PathScore) -> SearchSpace:
     """𝒜̃: the space without the operations that the strategy drops."""
     options = run.options.pruning.operations
 
     def work(**changed: int) -> PruningResult:
         flops = None if run.cost is run.flops else run.flops
         rng = run.rng("operations" if not changed else "rehearsal")
-        return prune_operations(space, score, run.cost, run.budgets, flops=flops, rng=rng, **{**options, **changed})
+        own = {"flops": flops, "each": score.each, "rng": rng}
+        return prune_operations(space, score, run.cost, run.budgets, **own, **{**options, **changed})
 
-    def left() -> SearchSpace:
+    def left() -> Pruned:
         result = work()
         if run.folder.writes:
             write_text(run.folder / TABLE, result.to_csv())
-        return result.space
+        return Pruned(result.space, None if result.votes is None else [row for row in result.rows() if row[NEAR]])
 
-    def rehearsed() -> SearchSpace:
+    def rehearsed() -> Pruned:
         work(paths_per_operation=1)  # by random scores, which says what is wrong with its options
-        return space
+        return Pruned(space)
 
-    kept = run.folder.json(SPACE, SearchSpace.to_dict, lambda given: SearchSpace.from_dict(given, within=space), TABLE)
-    pruned = run.stages.run("operations", options, kept, left, rehearsed=rehearsed)
+    kept = run.folder.json(
+        SPACE,
+        Pruned.to_dict,
+        lambda given: Pruned(SearchSpace.from_dict(given, within=space), given.get(NEAR)),
+        TABLE,
+    )
+    pruned, near = run.stages.run("operations", options, kept, left, rehearsed=rehearsed)
     if pruned is not space:
         guarded = sum(why.startswith("kept") for why in read_column(run.folder / TABLE, "reason"))
         operations = f"{pruned.n_operations} of {space.n_operations} kept, {guarded} of them by guards"
         run.say(f"operations: {operations}; {pruned.size():,} of {space.size():,} paths")
+    if near:
+        names = space.family.operation_columns
+        run.say(f"operations: {len(near)} of {space.n_operations} are near the threshold: {near_ties(near, names)}")
     return pruned
+
+
+def near_ties(near: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
+    """The first of the operations on which filters do not agree, by these `names` of what they are."""
+    each = [
+        f"{' '.join(f'{name} {row[name]}' for name in ('stage', 'layer', *names) if row[name] != '')}"
+        f" ({'kept' if row['kept'] else 'pruned'}, {row[NEAR]})"
+        for row in near[:SHOWN]
+    ]
+    return ", ".join(each) + (f" and {len(near) - SHOWN} more" if len(near) > SHOWN else "")
 
 
 def accepted_paths(run: Run, space: SearchSpace, score: Score) -> PathSampler:

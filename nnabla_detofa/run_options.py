@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, ConfigDict, model_validator
 from .errors import ConfigError, unknown
 from .host.device import open_device
 from .options import Flag, Keys, Listed, Number, OneOf, Options, Text, Whole, declared, ratio
-from .path_filter import PathFilter, fit
+from .path_filter import PathFilterOptions
 from .pruning import PATH_STRATEGIES, prune_operations, strategy_options
 from .search import evolve
 from .space import COMPUTED, PROPOSALS
@@ -25,10 +25,8 @@ HOST_HPARAMS = ("epoch", "cosine_warmup_epoch", "warmup_lr", "step_decay_rate", 
 
 T = TypeVar("T", bound="TrainingOptions")
 _Device: Any = declared(open_device)
-_Operations: Any = declared(prune_operations, "flops", "rng")
+_Operations: Any = declared(prune_operations, "flops", "each", "rng")
 _Strategies: Any = strategy_options()
-_Network: Any = declared(PathFilter, "rng")
-_Fit: Any = declared(fit, "rng", "progress", "agree")
 _Search: Any = declared(evolve, "budgets", "rng", "progress")
 
 
@@ -151,29 +149,6 @@ class PruningOptions(_Operations, _Strategies):
     def prunes(self) -> bool:
         """Whether operations or paths leave the space; without that training needs no path filter."""
         return self.strategy != "none" or self.path_ratio > 0
-
-
-class NetworkOptions(_Network):
-    """The path filter's network."""
-
-
-class FitOptions(_Fit):
-    """The path filter's fit."""
-
-
-class PathFilterOptions(Options):
-    """The path filter, and what it learns from."""
-
-    paths_per_bucket: Annotated[int, Whole(least=4), "m: paths measured in each bucket"]  # folds leave 2 to compare
-    n_buckets: Annotated[int, Whole(most=1000), "of equal width, from the cheapest to the dearest path"]
-    bn_images: Annotated[int, Whole(), "training images for BN re-estimation of a path that is ranked"]
-    validation_images: Annotated[int, Whole(), "N_p: held-out training images for its loss"]
-    evaluation_bn_images: Annotated[int, Whole(), "training images for BN re-estimation of a detector that is found"]
-    network: NetworkOptions
-    fit: FitOptions
-    pretrained: Annotated[str | None, Text("a file", null=True), "path_filter.h5 of a classifier's run, to start from"]
-    folds: Annotated[int, Whole(least=2), "of the cross-validation"]
-    second_measurement: Annotated[bool, Flag(), "measure the final paths again, on other images"]
 
 
 class SearchOptions(_Search):

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from nnabla_detofa.path_filter import PathFilter, cross_validate
+from nnabla_detofa.path_filter import AveragedFilter, PathFilter, cross_validate
 from nnabla_detofa.report import figures
 from nnabla_detofa.report.finished_runs import FinishedRun
 from nnabla_detofa.storage import PathTable
@@ -79,11 +79,11 @@ def _read(run: FinishedRun, name: str, space: Any) -> Any:
 
 
 def _judged(run: FinishedRun, space: Any, paths: Any, again: Any, own: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    seed, n_buckets = int(run.said("seed")), len(run.budgets)
+    seed, n_buckets = int(run.said("seed")), max(len(run.budgets), 1 + int(paths.bucket.max()))
     layout, rng = space.token_layout(), np.random.default_rng(seed)
     own_rng = np.random.default_rng([seed, 1])  # of initial weights
     return cross_validate(
-        lambda: PathFilter(layout, max(n_buckets, 1 + int(paths.bucket.max())), rng=own_rng, **own["network"]),
+        lambda: AveragedFilter([PathFilter(layout, n_buckets, rng=own_rng, **own["network"])]),
         space.tokenize(paths.paths),
         paths.bucket,
         paths.loss,

@@ -125,7 +125,7 @@ def _measured(run: FinishedRun) -> np.ndarray:
 def operation_scores(runs: Runs, labels: Mapping[str, str]) -> Exhibit:  # noqa: ARG001
     """Scores of operations, and how they go with what an operation costs inside its block (Fig. 7)."""
     ((_, own),) = runs.items()
-    kept = ("flops", "score", "bucket", "kept", "reason", "cost")
+    kept = {*figures.NOT_CHOICES} - {"stage", "layer"}
     scores: dict[tuple, list[dict[str, str]]] = {}
     taus = []
     for run in own.values():

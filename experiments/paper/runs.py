@@ -37,7 +37,7 @@ IRRELEVANT = {"root", "data", "workers", "prefetch", "cache_megabytes", "examine
 IRRELEVANT |= {"images_expected", "classes_expected"}
 # options that are younger than some kept runs, and the value at which each changes nothing: there a digest leaves it
 # out, so that runs from before stay done
-ADDED: dict[str, Any] = {}
+ADDED: dict[str, Any] = {"hparams.path_filter.filters": 1}
 # keys of `hparams` that decide nothing before the stages that follow warm-up, and before operations are pruned
 AFTER_WARMUP = {"pruning", "search", "path_filter"}
 AFTER_FILTER = {"pruning", "search"}

@@ -7,12 +7,14 @@ from .cross_validation import cross_validate
 from .fitting import FitReport, fit
 from .metrics import evaluate, kendall_tau
 from .model import AUTO, PathFilter
+from .settings import PathFilterOptions
 
 __all__ = [
     "AUTO",
     "AveragedFilter",
     "FitReport",
     "PathFilter",
+    "PathFilterOptions",
     "TokenLayout",
     "cross_validate",
     "evaluate",

@@ -4,6 +4,7 @@ A fit takes seconds and measuring its paths hours, so what a split leaves to cha
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ class AveragedFilter:
         self.filters = tuple(filters)
 
     def fit(
-        self, tokens: np.ndarray, buckets: np.ndarray, losses: np.ndarray, *, rng: np.random.Generator, **options
+        self, tokens: np.ndarray, buckets: np.ndarray, losses: np.ndarray, *, rng: np.random.Generator, **options: Any
     ) -> list[FitReport]:
         """Fit each, by `fit` and its `options`, on a split of its own: the next that `rng` draws."""
         return [fit(one, tokens, buckets, losses, rng=rng, **options) for one in self.filters]

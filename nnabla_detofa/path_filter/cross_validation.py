@@ -4,14 +4,13 @@ from collections.abc import Callable
 
 import numpy as np
 
+from .averaging import AveragedFilter
 from .baselines import ridge_score
-from .fitting import fit
 from .metrics import evaluate
-from .model import PathFilter
 
 
 def cross_validate(
-    new_path_filter: Callable[[], PathFilter],
+    new_path_filters: Callable[[], AveragedFilter],
     tokens: np.ndarray,
     buckets: np.ndarray,
     losses: np.ndarray,
@@ -28,7 +27,7 @@ def cross_validate(
     on other images where there is one: measured on the same images, paths also share what is theirs alone.
 
     Parameters:
-        new_path_filter: gives a filter with fresh weights.
+        new_path_filters: gives one filter or several with fresh weights.
         tokens: (n, L) int. buckets: (n,) int. losses, costs, again: (n,).
         fit_options: the keywords of `fit`.
 
@@ -42,8 +41,8 @@ def cross_validate(
     fold = _folds(buckets, folds, rng)
     for k in np.unique(fold):  # fewer than `folds` where no bucket has so many paths
         rest, held_out = fold != k, fold == k
-        path_filter = new_path_filter()
-        fit(path_filter, tokens[rest], buckets[rest], losses[rest], rng=rng, **fit_options)
+        path_filter = new_path_filters()
+        path_filter.fit(tokens[rest], buckets[rest], losses[rest], rng=rng, **fit_options)
         rankers = {
             "path filter": path_filter.score(tokens[held_out], buckets[held_out]),
             "FLOPs": costs[held_out],  # of two paths the dearer is held to be the better one

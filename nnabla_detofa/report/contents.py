@@ -63,9 +63,11 @@ def _drawn(data: Any, draw: Callable[[], Any]) -> str | None:
 
 
 def reasons(operations: Sequence[Mapping[str, str]]) -> list[tuple[str, str, int]]:
-    """The fates of operations, the reasons, and their numbers."""
+    """The fates of operations, the reasons, and their numbers; behind them those near the threshold."""
     why = Counter((row["kept"] == "True", row["reason"].removeprefix("kept: ")) for row in operations if row["reason"])
-    return [("kept by a guard" if kept else "pruned", reason, n) for (kept, reason), n in why.most_common()]
+    fates = [("kept by a guard" if kept else "pruned", reason, n) for (kept, reason), n in why.most_common()]
+    near = Counter(row["near_threshold"] for row in operations if row.get("near_threshold"))
+    return fates + [("near the threshold", votes, n) for votes, n in sorted(near.items())]
 
 
 def detector_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -28,7 +28,7 @@ MARKS = "osD^vPX"  # tell more kinds apart than there are colours
 SCORES = "cividis"  # dark is low
 WIDTH = 4.8  # inches
 MOST_VECTORS = 2000  # points that are drawn as such
-NOT_CHOICES = ("stage", "layer", "flops", "score", "bucket", "kept", "reason", "cost")
+NOT_CHOICES = ("stage", "layer", "flops", "score", "bucket", "kept", "reason", "cost", "near_threshold")
 Curve = Sequence[tuple[int, float]]  # steps and values
 
 

@@ -8,7 +8,7 @@ import pytest
 from small_runs import changed
 
 from nnabla_detofa.errors import WeightsError
-from nnabla_detofa.filter_stages import new_path_filter
+from nnabla_detofa.filter_stages import new_path_filters
 from nnabla_detofa.path_filter import PathFilter
 
 PRETRAINED = "network.ofa_resnet50_centernet.pretrained"
@@ -48,5 +48,5 @@ def test_files_of_another_space_or_network_are_found_before_training(command, fi
 def test_a_fit_from_a_filter_goes_on_from_its_weights(ready, finished):
     file = finished[0].folder / "path_filter_final.h5"
     ready.options = changed(ready.options, "path_filter.pretrained", str(file))
-    stored, started = PathFilter.load(file).weights, new_path_filter(ready).weights
+    stored, started = PathFilter.load(file).weights, new_path_filters(ready).filters[0].weights
     assert all(np.array_equal(started[name], value) for name, value in stored.items())

@@ -9,7 +9,7 @@ from nnabla_detofa.filter_stages import (
     assess_path_filter,
     main_effects,
     measure_paths,
-    new_path_filter,
+    new_path_filters,
 )
 from nnabla_detofa.space import Budgets
 
@@ -24,7 +24,7 @@ def test_the_ablation_of_table_2_is_of_the_papers_filter(ready, switch, given):
         ready.options = changed(ready.options, f"path_filter.{switch}", False)
     for auto in (FEW_PATHS, MANY_PATHS):
         expected = given if isinstance(given, bool) else auto[0] and switch is None
-        assert new_path_filter(ready, auto).design.main_effects is expected
+        assert new_path_filters(ready, auto).filters[0].design.main_effects is expected
         assert bool(main_effects(ready, auto)[1]) == (not isinstance(given, bool))
 
 

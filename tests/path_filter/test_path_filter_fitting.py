@@ -7,7 +7,16 @@ from path_filter_oracle import loss_graph
 
 from nnabla_detofa.errors import ConfigError, NumericError
 from nnabla_detofa.options import declared
-from nnabla_detofa.path_filter import PathFilter, TokenLayout, cross_validate, evaluate, fit, kendall_tau, transformer
+from nnabla_detofa.path_filter import (
+    AveragedFilter,
+    PathFilter,
+    TokenLayout,
+    cross_validate,
+    evaluate,
+    fit,
+    kendall_tau,
+    transformer,
+)
 from nnabla_detofa.path_filter.fitting import split
 from nnabla_detofa.path_filter.metrics import METRICS, weakest
 from nnabla_detofa.path_filter.objectives import OBJECTIVES, Binary, Ranking, any_pairs, pair_weights
@@ -248,12 +257,16 @@ def test_options_that_cannot_be(option, values):
 # ---- cross-validation
 
 
+def one_filter():
+    return AveragedFilter([small_filter()])
+
+
 def validated(folds):
     """Of four paths a bucket, which is what the settings allow at least."""
     rng = np.random.default_rng(0)
     tokens, buckets = rng.integers(4, size=(8, 4)), np.arange(8) % 2
     losses, costs = np.random.default_rng(1).random(8), rng.random(8)
-    return cross_validate(small_filter, tokens, buckets, losses, costs=costs, folds=folds, rng=rng, epochs=1)
+    return cross_validate(one_filter, tokens, buckets, losses, costs=costs, folds=folds, rng=rng, epochs=1)
 
 
 def test_fewer_paths_a_bucket_than_folds_leave_fewer_folds_and_nothing_to_rank():
@@ -273,7 +286,7 @@ def test_held_out_paths_are_judged_by_both_measurements():
     """FLOPs rank the first measurement backwards, and the one on other images, which counts, as it is."""
     tokens, buckets, losses = measured(60)
     options = {"costs": losses, "again": -losses, "folds": 3, "rng": np.random.default_rng(0), "epochs": 15}
-    found = cross_validate(small_filter, tokens, buckets, losses, learning_rate=1e-2, **options)
+    found = cross_validate(one_filter, tokens, buckets, losses, learning_rate=1e-2, **options)
     assert found["filter"] == found["other_images"]["path filter"]
     assert found["same_images"]["FLOPs"]["kendall_tau"] == pytest.approx(-1)
     assert found["other_images"]["FLOPs"]["kendall_tau"] == pytest.approx(1)

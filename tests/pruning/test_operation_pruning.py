@@ -67,6 +67,33 @@ def test_one_seed_gives_one_result(strategy: str) -> None:
     assert first.rows() == second.rows()
 
 
+BY_SCORE = sorted(name for name, one in STRATEGIES.items() if one.by_score)
+
+
+@pytest.mark.parametrize("strategy", BY_SCORE)
+def test_several_scores_prune_as_their_mean_and_name_what_they_do_not_agree_on(strategy: str) -> None:
+    each = [by_genes(seed) for seed in (1, 2, 3)]
+    together = prune(7, strategy=strategy, each=each)
+    mean = prune(7, strategy=strategy, score=lambda paths: np.mean([one(paths) for one in each], axis=0))
+    alone = [prune(7, strategy=strategy, score=one) for one in each]
+    assert together.space == mean.space and together.reason == mean.reason
+    np.testing.assert_allclose(together.operations.score, mean.operations.score, rtol=1e-12)
+    unasked = ("", "no path is left that uses it")  # the others are kept by guards or not
+    would = [[why not in unasked for why in one.reason] for one in alone]
+    assert together.votes.tolist() == would
+    votes = np.sum(would, axis=0)
+    assert [bool(text) for text in together.near] == [0 < n < 3 for n in votes]
+    assert {text for text, n in zip(together.near, votes, strict=True) if n == 2} == {"2 of 3 filters prune it"}
+    assert [row["near_threshold"] for row in together.rows()] == together.near
+
+
+def test_scores_that_agree_have_no_near_ties_and_one_score_tells_of_none() -> None:
+    assert set(prune(7, each=[by_genes(7)] * 2).near) == {""}
+    for result in (prune(7), prune(7, each=[by_genes(7)]), prune(7, strategy="flops", each=[by_genes(1), by_genes(2)])):
+        assert result.votes is None and set(result.near) == {""}
+        assert list(result.rows()[0]) == COLUMNS
+
+
 def test_pruning_a_pruned_space() -> None:
     once = prune(1).space
     twice = prune(1, space=once)
