@@ -6,7 +6,18 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .path_filter import AUTO, AveragedFilter, PathFilter, cross_validate
+from .path_filter import (
+    AUTO,
+    FLOPS,
+    RIDGE,
+    TRANSFORMER,
+    AveragedFilter,
+    PathFilter,
+    cross_validate,
+    place_in_bucket,
+    ridge_filter,
+    start_from_costs,
+)
 from .space import Score, SearchSpace
 from .storage import Kept, MeasuredPaths
 from .storage.files import checksum
@@ -16,6 +27,7 @@ TABLE_2 = {"network": ("budget_condition", "block_encoding"), "fit": ("bounded",
 # whether a filter that starts from none has main effects, and why, where the configuration says "auto"
 FEW_PATHS = (True, "no filter is given that was fitted to thousands of paths, and few are measured here")
 MANY_PATHS = (False, "pre-training measures the paths that the paper's filter needs")
+PRICED = 1000  # random paths that say what their parts cost
 MainEffects = tuple[bool | Literal["auto"], str]
 
 
@@ -46,25 +58,21 @@ def measure_paths(run: Run, name: str, space: SearchSpace) -> MeasuredPaths:
 
 
 def fit_path_filter(run: Run, name: str, paths: MeasuredPaths, *, auto: tuple[bool, str] = FEW_PATHS) -> PathScore:
-    """The score of path filters fitted to measured paths, which are left in `name`.h5, and NAME_2.h5 and so on."""
+    """The score of path filters fitted to measured paths, which are left in `name`.h5, and NAME_2.h5 and so on; or of
+    the ranker in their place, of which cost needs no fit and leaves no file."""
     options = run.options.path_filter
-    filters, (_, why) = new_path_filters(run, auto), main_effects(run, auto)
-    inputs = _filter_inputs(run, filters)
+    if options.ranker == FLOPS:
+        run.say(f"{name}: none is fitted; the dearer path of a bucket is held to be better (path_filter.ranker)")
+        return PathScore(lambda paths: _cost_score(run, paths))
     names = [f"{name}.h5", *(f"{name}_{number + 1}.h5" for number in range(1, options.filters))]
+    inputs = {"ranker": RIDGE} if options.ranker == RIDGE else _filter_inputs(run, auto)
 
-    def work() -> AveragedFilter | None:
-        if options.pretrained is not None:
-            run.say(f"{name}: starting from {options.pretrained}")
-        if why:
-            run.say(f"{name}: main_effects auto is {'on' if inputs['network']['main_effects'] else 'off'}: {why}")
-        with run.session.bar(name, total=options.filters * options.fit.epochs) as step:
-            own: dict[str, Any] = {**dict(options.fit), "progress": step}
-            own["agree"] = run.processes.of_first  # or processes wait for each other
-            filters.fit(*ranked(run, paths), rng=run.rng(name), **own)
+    def work() -> AveragedFilter:
+        fitted = _ridge(run, paths) if options.ranker == RIDGE else _fitted(run, name, paths, auto)
         if run.folder.writes:
-            for file, one in zip(names, filters.filters, strict=True):
+            for file, one in zip(names, fitted.filters, strict=True):
                 one.save(run.folder / file, space=scored_space(run))
-        return filters
+        return fitted
 
     def load(file: str) -> PathFilter:
         return PathFilter.load(run.folder / file, layout=run.space.token_layout(), space=scored_space(run))
@@ -78,6 +86,26 @@ def fit_path_filter(run: Run, name: str, paths: MeasuredPaths, *, auto: tuple[bo
     return PathScore(_score(run, fitted), each)
 
 
+def _fitted(run: Run, name: str, paths: MeasuredPaths, auto: tuple[bool, str]) -> AveragedFilter:
+    """Path filters, fitted."""
+    options, filters, (_, why) = run.options.path_filter, new_path_filters(run, auto), main_effects(run, auto)
+    if options.pretrained is not None:
+        run.say(f"{name}: starting from {options.pretrained}")
+    if why:
+        run.say(f"{name}: main_effects auto is {'on' if filters.filters[0].design.main_effects else 'off'}: {why}")
+    with run.session.bar(name, total=options.filters * options.fit.epochs) as step:
+        own: dict[str, Any] = {**dict(options.fit), "progress": step}
+        own["agree"] = run.processes.of_first  # or processes wait for each other
+        filters.fit(*ranked(run, paths), rng=run.rng(name), **own)
+    return filters
+
+
+def _ridge(run: Run, paths: MeasuredPaths) -> AveragedFilter:
+    """Ridge regression in the filter's place, as a filter."""
+    n_buckets = run.options.path_filter.n_buckets
+    return AveragedFilter([ridge_filter(run.space.token_layout(), n_buckets, *ranked(run, paths))])
+
+
 def _score(run: Run, path_filter: PathFilter | AveragedFilter) -> Score:
     """In double precision, which tells the best paths apart."""
     return lambda paths: path_filter.score(
@@ -85,13 +113,10 @@ def _score(run: Run, path_filter: PathFilter | AveragedFilter) -> Score:
     )
 
 
-def _filter_inputs(run: Run, filters: AveragedFilter) -> dict[str, Any]:
-    """Those of a stage that fits filters, beside the paths; more of them than one where there are."""
-    options = run.options.path_filter
-    network = {**dict(options.network), "main_effects": filters.filters[0].design.main_effects}
-    pretrained = options.pretrained and checksum(Path(options.pretrained))
-    several = {"filters": options.filters} if options.filters > 1 else {}
-    return {"network": network, "fit": dict(options.fit), "pretrained": pretrained, **several}
+def _cost_score(run: Run, paths: np.ndarray) -> np.ndarray:
+    """Scores by cost alone, (n,)."""
+    costs = run.cost(paths)
+    return place_in_bucket(costs, run.budgets.edges, run.budgets.bucket(costs))
 
 
 def new_path_filters(run: Run, auto: tuple[bool, str] = FEW_PATHS) -> AveragedFilter:
@@ -101,9 +126,29 @@ def new_path_filters(run: Run, auto: tuple[bool, str] = FEW_PATHS) -> AveragedFi
     network = {**dict(options.network), "main_effects": main_effects(run, auto)[0]}
     layout = run.space.token_layout()
     filters = [PathFilter(layout, options.n_buckets, rng=rng, **network) for _ in range(options.filters)]
-    for one in filters if options.pretrained is not None else ():
-        one.start_from(options.pretrained, space=scored_space(run))
+    for one in filters:
+        if options.pretrained is not None:
+            one.start_from(options.pretrained, space=scored_space(run))
+        if options.prior is not None:
+            start_from_costs(one, *_priced(run))
     return AveragedFilter(filters)
+
+
+def _priced(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Tokens (n, positions), buckets (n,) and costs (n,) of random paths, which need no measuring."""
+    paths = run.space.sample(PRICED, run.rng("prior"))
+    costs = run.cost(paths)
+    return run.space.tokenize(paths), run.budgets.bucket(costs), costs
+
+
+def _filter_inputs(run: Run, auto: tuple[bool, str]) -> dict[str, Any]:
+    """Those of a stage that fits filters, beside the paths; what is off by default only where it is on."""
+    options = run.options.path_filter
+    network = {**dict(options.network), "main_effects": new_path_filters(run, auto).filters[0].design.main_effects}
+    pretrained = options.pretrained and checksum(Path(options.pretrained))
+    found = {"network": network, "fit": dict(options.fit), "pretrained": pretrained}
+    added = {"filters": options.filters, "prior": options.prior, "ranker": options.ranker}
+    return found | {key: value for key, value in added.items() if value not in (1, None, TRANSFORMER)}
 
 
 def main_effects(run: Run, auto: tuple[bool, str]) -> MainEffects:
@@ -153,12 +198,13 @@ def assess_path_filter(
                 costs=paths.flops,
                 again=None if again is None else again.loss,
                 folds=options.folds,
+                ranker=options.ranker,
                 rng=run.rng("filter_quality"),
                 progress=step,
                 agree=run.processes.of_first,
                 **dict(options.fit),
             )
 
-    inputs = {"folds": options.folds, **_filter_inputs(run, new_path_filters(run, auto))}
+    inputs = {"folds": options.folds, **_filter_inputs(run, auto)}
     kept: Kept[dict[str, Any]] = run.folder.json("filter_quality.json")
     return run.stages.run("filter_quality", inputs, kept, work, rehearsed=dict, after=after)

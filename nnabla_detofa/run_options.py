@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, ConfigDict, model_validator
 from .errors import ConfigError, unknown
 from .host.device import open_device
 from .options import Flag, Keys, Listed, Number, OneOf, Options, Text, Whole, declared, ratio
-from .path_filter import PathFilterOptions
+from .path_filter import TRANSFORMER, PathFilterOptions
 from .pruning import PATH_STRATEGIES, prune_operations, strategy_options
 from .search import evolve
 from .space import COMPUTED, PROPOSALS
@@ -259,6 +259,14 @@ class PretrainingOptions(TrainingOptions):
 
     @model_validator(mode="after")
     def _whole_space(self) -> "PretrainingOptions":
+        if self.path_filter.ranker != TRANSFORMER:
+            raise ConfigError(
+                "pre-training leaves a path filter for detectors to start from; path_filter.ranker puts another ranker"
+                " in its place",
+                key="path_filter.ranker",
+                given=self.path_filter.ranker,
+                allowed=TRANSFORMER,
+            )
         if not self.args.search:
             raise ConfigError(
                 "args.search is false, which trains one path, and OFAPretrainer trains a supernet: take DetOFASearcher",

@@ -25,6 +25,8 @@ METHODS = {
         "as much thrown out at random",
         ("pruning=flops", "pruning.operation_ratio=0.37", "pruning.path_strategy=uniform"),
     ),
+    "flops_filter": Method("DetOFA, FLOPs in the filter's place", ("path_filter=flops",)),
+    "ridge_filter": Method("DetOFA, ridge regression in the filter's place", ("path_filter=ridge",)),
     "operations_random": Method("operations: FLOPs", ("pruning=flops", ALL_PATHS)),
     "operations_per_bucket": Method(
         "operations: FLOPs & score (per bucket)", ("pruning=flops_score_per_bucket", ALL_PATHS)
@@ -41,7 +43,10 @@ METHODS = {
 EXHIBITS: dict[str, dict[str, str]] = {
     "table2": {"detofa": ""},
     "table3": {"ofa_ps": "", "ofa": "", "compofa": "", "detofa": ""},
-    "fig5": {"ofa": "", "detofa": "", "ofa_ps": "", "compofa": "", "fullnet": "", "random": ""},
+    "fig5": {
+        **{"ofa": "", "detofa": "", "ofa_ps": "", "compofa": "", "fullnet": ""},
+        **{"random": "", "flops_filter": "", "ridge_filter": ""},  # controls
+    },
     "fig6": {"ofa": "", "detofa": ""},
     "fig7": {"detofa": ""},
     "fig8": {

@@ -37,11 +37,18 @@ IRRELEVANT = {"root", "data", "workers", "prefetch", "cache_megabytes", "examine
 IRRELEVANT |= {"images_expected", "classes_expected"}
 # options that are younger than some kept runs, and the value at which each changes nothing: there a digest leaves it
 # out, so that runs from before stay done
-ADDED: dict[str, Any] = {"hparams.path_filter.filters": 1}
+ADDED: dict[str, Any] = {
+    "hparams.path_filter.filters": 1,
+    "hparams.path_filter.prior": None,
+    "hparams.path_filter.ranker": "transformer",
+}
 # keys of `hparams` that decide nothing before the stages that follow warm-up, and before operations are pruned
 AFTER_WARMUP = {"pruning", "search", "path_filter"}
 AFTER_FILTER = {"pruning", "search"}
-WARMUP, FILTER = ("warmup",), ("warmup", "paths_warmup", "path_filter_warmup")
+# of `hparams.path_filter`, what decides which paths are measured, and on which images
+MEASURING = {"paths_per_bucket", "n_buckets", "bn_images", "validation_images", "second_measurement"}
+WARMUP, PATHS = ("warmup",), ("warmup", "paths_warmup")
+FILTER = (*PATHS, "path_filter_warmup")
 
 
 class Job(NamedTuple):
@@ -84,11 +91,13 @@ class Planned:
     def first_stages(self) -> dict[tuple[str, ...], str]:
         """Stages that other runs may have done, the most first, with a digest of what decides them."""
         hparams = self.settings["hparams"]
-        buckets = hparams["path_filter"]["n_buckets"]
+        measuring = {key: hparams["path_filter"][key] for key in sorted(MEASURING)}
         found: dict[tuple[str, ...], str] = {}
         if hparams["pruning"]["strategy"] != "none" or hparams["pruning"]["path_ratio"] > 0:
             found[FILTER] = _digest({**self.settings, "hparams": _without(hparams, AFTER_FILTER)})
-        own = {**_without(hparams, AFTER_WARMUP), "n_buckets": buckets}
+            own = {**_without(hparams, AFTER_WARMUP), "measuring": measuring}
+            found[PATHS] = _digest({**self.settings, "hparams": own})
+        own = {**_without(hparams, AFTER_WARMUP), "n_buckets": measuring["n_buckets"]}
         found[WARMUP] = _digest({**self.settings, "hparams": own})
         return found
 

@@ -7,6 +7,7 @@ import numpy as np
 from .averaging import AveragedFilter
 from .baselines import ridge_score
 from .metrics import evaluate
+from .rankers import FLOPS, RANKERS, RIDGE, TRANSFORMER
 
 
 def cross_validate(
@@ -18,6 +19,7 @@ def cross_validate(
     costs: np.ndarray,
     again: np.ndarray | None = None,
     folds: int = 5,
+    ranker: str = TRANSFORMER,
     rng: np.random.Generator,
     **fit_options,
 ) -> dict:
@@ -29,10 +31,11 @@ def cross_validate(
     Parameters:
         new_path_filters: gives one filter or several with fresh weights.
         tokens: (n, L) int. buckets: (n,) int. losses, costs, again: (n,).
+        ranker: the one of RANKERS whose metrics stand under "filter".
         fit_options: the keywords of `fit`.
 
     Returns:
-        {"filter": metrics of the path filter across measurements, or on the same images without `again`,
+        {"filter": metrics of `ranker` across measurements, or on the same images without `again`,
         "same_images": {ranker: metrics}, "other_images": the same against `again`, if it was given}. A metric is None
         where no fold defines it: where none has a bucket with two paths of different loss.
     """
@@ -44,15 +47,15 @@ def cross_validate(
         path_filter = new_path_filters()
         path_filter.fit(tokens[rest], buckets[rest], losses[rest], rng=rng, **fit_options)
         rankers = {
-            "path filter": path_filter.score(tokens[held_out], buckets[held_out]),
-            "FLOPs": costs[held_out],  # of two paths the dearer is held to be the better one
-            "ridge regression": ridge_score(tokens[rest], buckets[rest], losses[rest], tokens[held_out]),
+            RANKERS[TRANSFORMER]: path_filter.score(tokens[held_out], buckets[held_out]),
+            RANKERS[FLOPS]: costs[held_out],  # of two paths the dearer is held to be the better one
+            RANKERS[RIDGE]: ridge_score(tokens[rest], buckets[rest], losses[rest], tokens[held_out]),
         }
         for images, truth in judges.items():
             for name, scores in rankers.items():
                 figures[images].setdefault(name, []).append(evaluate(scores, truth[held_out], buckets[held_out]))
     means = {images: {name: _mean(each) for name, each in rows.items()} for images, rows in figures.items()}
-    return {"filter": means.get("other_images", means["same_images"])["path filter"], **means}
+    return {"filter": means.get("other_images", means["same_images"])[RANKERS[ranker]], **means}
 
 
 def _folds(buckets: np.ndarray, folds: int, rng: np.random.Generator) -> np.ndarray:

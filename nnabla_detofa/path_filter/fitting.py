@@ -93,7 +93,7 @@ def fit(
     main = path_filter.parameters.get("main")
     if main is not None:
         prior = main.copy()
-        _start_main_effects(path_filter, prior, tokens[train], buckets[train], losses[train])
+        start_main_effects(path_filter, prior, tokens[train], buckets[train], losses[train])
         scale = _best_scale(main, judge)
         start = main.copy()
     n_batches = -(-len(train) // batch)
@@ -120,13 +120,13 @@ def fit(
     metrics = evaluate(path_filter.score(tokens[valid], buckets[valid]), losses[valid], buckets[valid])
     if main is not None:  # the held-out paths have said which epoch; now they say what they can of the main effects
         learned = main - start
-        _start_main_effects(path_filter, prior, tokens, buckets, losses)
+        start_main_effects(path_filter, prior, tokens, buckets, losses)
         main[:] = scale * main + learned
     train_losses, valid_losses = np.array(history).T
     return FitReport(train_losses, valid_losses, best_epoch, train, valid, metrics)
 
 
-def _start_main_effects(
+def start_main_effects(
     path_filter: PathFilter, prior: np.ndarray, tokens: np.ndarray, buckets: np.ndarray, losses: np.ndarray
 ) -> None:
     """Let the main effects say what ridge regression says beyond those of an earlier fit.
@@ -140,6 +140,21 @@ def _start_main_effects(
     logits = main[table_rows(path_filter.layout, tokens, None), 0].sum(axis=1)
     for bucket in np.unique(buckets) if len(main) > n else ():
         main[n + bucket, 0] = -logits[buckets == bucket].mean()
+
+
+def start_from_costs(path_filter: PathFilter, tokens: np.ndarray, buckets: np.ndarray, costs: np.ndarray) -> None:
+    """Let the main effects be what the parts of a path cost, for `fit` to go on from: of two, the dearer is better.
+
+    Paths need no measuring to be priced: tokens (n, L), buckets (n,), costs (n,). How much of it holds, `fit` asks the
+    measured ones, and learns what is beyond that.
+    """
+    if "main" not in path_filter.parameters:
+        raise ConfigError(
+            "path_filter.prior is where main effects start, and this path filter has none:"
+            " leave it out, or say path_filter.network.main_effects=true",
+            key="path_filter.prior",
+        )
+    start_main_effects(path_filter, np.zeros_like(path_filter.parameters["main"]), tokens, buckets, -costs)
 
 
 def _best_scale(main: np.ndarray, judge: Callable[[], float]) -> float:

@@ -1,7 +1,5 @@
 """A run with several path filters in the place of one: `path_filter.filters`."""
 
-import json
-
 import numpy as np
 import pytest
 from small_runs import BEFORE_PRUNING, Command
@@ -9,7 +7,7 @@ from small_runs import BEFORE_PRUNING, Command
 from nnabla_detofa.path_filter import AveragedFilter, PathFilter
 from nnabla_detofa.pruning_stages import near_ties
 
-THREE = ["path_filter.filters=3", "path_filter.second_measurement=false", "hparams.finetune=1"]
+THREE = ["path_filter.filters=3", "path_filter.second_measurement=false"]
 FILES = [f"path_filter_{name}{number}.h5" for name in ("warmup", "final") for number in ("", "_2", "_3")]
 
 
@@ -78,8 +76,23 @@ def test_an_interrupted_fit_ends_as_one_that_was_not(three, command, interrupt):
     assert command(*THREE).ran == []
 
 
-def test_another_number_of_filters_fits_anew(again):
-    answer = again("path_filter.filters=2", "path_filter.second_measurement=false")
+@pytest.mark.parametrize(("option", "value"), [("filters", 2), ("prior", "cost"), ("ranker", "ridge")])
+def test_another_ranker_is_fitted_to_the_same_paths(again, option, value):
+    alone = PathFilter.load(again.folder / FILES[0]).weights["main"]
+    answer = again(f"path_filter.{option}={value}", "path_filter.second_measurement=false")
+    assert answer.code == 0
     assert answer.kept == BEFORE_PRUNING[:2] and answer.ran[0] == "path_filter_warmup"
-    inputs = json.loads((again.folder / "stages.json").read_text())["path_filter_warmup"]["inputs"]
-    assert inputs["filters"] == 2
+    inputs = again.json("stages.json")["path_filter_warmup"]["inputs"]
+    assert inputs[option] == value
+    fitted = PathFilter.load(again.folder / FILES[0]).weights["main"]
+    # a hundred steps of so small a supernet leave the dearer paths no better, and costs no share of the losses
+    assert np.array_equal(fitted, alone) is (option != "ranker")
+
+
+def test_cost_alone_is_fitted_to_nothing_and_finds_the_dearest_path_of_a_bucket(again, ready):
+    answer = again("path_filter=flops", "path_filter.second_measurement=false")
+    assert answer.code == 0 and not {"path_filter_warmup", "path_filter_final"} & {*answer.ran, *answer.kept}
+    assert not [*again.folder.glob("path_filter*.h5")]
+    for row in again.json("summary.json")["pareto"]:
+        low, high = ready.budgets.edges[row["bucket"]], ready.budgets.edges[row["bucket"] + 1]
+        assert row["score"] == pytest.approx((row["flops"] - low) / (high - low))

@@ -49,6 +49,8 @@ def test_settings_that_leave_nothing_are_found_in_the_rehearsal(ready, key, valu
         (["hparams.metric=coco"], "VOC2007 test has none"),
         (["~optimizer.train"], "optimizer.*train"),
         (["pruning.operation_ratio_per_bucket=0.99"], "'flops_score_all'"),
+        (["path_filter.prior=cost", "path_filter.network.main_effects=false"], "path_filter.prior .*main_effects=true"),
+        (["path_filter=ridge", "path_filter.filters=2"], "path_filter.filters .*'ridge'"),
         ([f"{NETWORK}.n_classes=4"], "n_classes=4 .* 3 .*0, 1, 7"),
         ([f"{NETWORK}.neck=[8]"], "stride .*8 .*output_stride.* 4"),
         (["hparams.batch_size_train=64"], "hparams.batch_size_train is 64.* 44"),

@@ -18,7 +18,7 @@ from experiments.paper import __main__ as paper
 from experiments.paper import runs as paper_runs
 from experiments.paper.estimates import aps, difference, estimate, pairs_needed
 from experiments.paper.plan import EXHIBITS, METHODS, SCALES, methods_of
-from experiments.paper.runs import ABOUT, FILTER, WARMUP, Job, Pace, Planned, Store, make_all, planned_jobs
+from experiments.paper.runs import ABOUT, FILTER, PATHS, WARMUP, Job, Pace, Planned, Store, make_all, planned_jobs
 from nnabla_detofa.errors import RunFolderError
 from nnabla_detofa.storage.files import read_json
 
@@ -63,10 +63,14 @@ def test_methods_that_prune_share_the_first_stages():
     first = {method: planned(method).first_stages for method in METHODS}
     shared = {method for method in METHODS if first[method][WARMUP] == first["detofa"][WARMUP]}
     assert shared == set(METHODS) - {"ofa_ps", "compofa", "fullnet"}
+    measured = {method for method in METHODS if first[method].get(PATHS) == first["detofa"][PATHS]}
+    assert measured == shared - {"ofa"}
     alike = {method for method in METHODS if first[method].get(FILTER) == first["detofa"][FILTER]}
-    assert alike == shared - {"ofa"}
+    assert alike == measured - {"flops_filter", "ridge_filter"}
     assert planned("detofa", 1).first_stages[WARMUP] != first["detofa"][WARMUP]
-    assert [*first["detofa"]] == [FILTER, WARMUP]  # the most first
+    assert [*first["detofa"]] == [FILTER, PATHS, WARMUP]  # the most first
+    fewer, others = (planned("detofa", 0, f"path_filter.{one}").first_stages for one in ("folds=3", "bn_images=7"))
+    assert fewer[PATHS] == first["detofa"][PATHS] != others[PATHS] and others[WARMUP] == first["detofa"][WARMUP]
     assert len({planned(method).digest for method in METHODS}) == len(METHODS)
 
 
@@ -121,6 +125,21 @@ def test_a_run_that_begins_with_anothers_warm_up_ends_as_one_that_does_not(place
     for name in ("pareto.csv", "paths_final.csv", "detectors.json"):
         ours, theirs = ((one / "runs/ofa-seed0" / name).read_bytes() for one in (place, tmp_path))
         assert ours == theirs
+
+
+@pytest.mark.parametrize("method", ["flops_filter", "ridge_filter"])
+def test_a_run_with_another_ranker_begins_with_the_measured_paths_of_detofa(place, method):
+    store, one = Store(place / "others", place / "log"), planned(method)
+    assert store.make(one) == 0
+    said = (place / "log" / one.name / "said.txt").read_text()
+    assert "paths_warmup: kept" in said and "operations: done" in said
+    assert ("path_filter_warmup: done" in said) is (method == "ridge_filter")
+    ours, theirs = (one / "detofa-seed0" for one in (place / "others", place / "runs"))
+    ours = ours.with_name(one.job.name)
+    assert (ours / "paths_warmup.csv").read_bytes() == (theirs / "paths_warmup.csv").read_bytes()
+    quality = read_json(ours / "filter_quality.json")
+    ranker = {"flops_filter": "FLOPs", "ridge_filter": "ridge regression"}[method]
+    assert quality["filter"] == quality["other_images"][ranker]
 
 
 def test_other_settings_make_a_run_stale_and_another_folder(store):

@@ -174,3 +174,10 @@ def test_pre_training_is_of_a_supernet():
     with pytest.raises(ConfigError) as caught:
         PretrainingOptions.of(hparams, {**args, "search": False})
     assert (caught.value.key, caught.value.given) == ("args.search", False)
+
+
+def test_pre_training_leaves_a_filter():
+    hparams, args = given("imagenet_pretrain", "path_filter=ridge")
+    with pytest.raises(ConfigError) as caught:
+        PretrainingOptions.of(hparams, args)
+    assert (caught.value.key, caught.value.given) == ("path_filter.ranker", "ridge")
