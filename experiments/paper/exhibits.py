@@ -12,12 +12,13 @@ from nnabla_detofa.report import figures
 from nnabla_detofa.report.compared_methods import Method
 from nnabla_detofa.report.comparison import GROUPS, Comparison
 from nnabla_detofa.report.comparison_files import picture
-from nnabla_detofa.report.finished_runs import FinishedRun
+from nnabla_detofa.report.finished_runs import PRUNING, SAMPLING, FinishedRun
 from nnabla_detofa.report.pareto import millions
 
 from .estimates import Runs, aps, difference, estimate, pairs_needed, shown, table
 
 MEAN = -2  # the column of `aps` with the mean of all budgets
+OURS, LONGER = "detofa", "ofa_longer"  # methods of equal cost
 HALF = 0.4  # points of AP: the interval that a difference is to have
 PER_BUCKET = 15  # paths shown of a bucket (Fig. 6)
 
@@ -61,15 +62,47 @@ def fronts(runs: Runs, labels: Mapping[str, str]) -> Exhibit:
     return Exhibit(rows, lines[:-1], picture(comparison))
 
 
+def fronts_at_equal_cost(runs: Runs, labels: Mapping[str, str]) -> Exhibit:
+    """As `fronts`, and DetOFA beside OFA that was trained for as long as all of DetOFA took (Fig. 5)."""
+    exhibit = fronts(runs, labels)
+    return exhibit._replace(lines=[*exhibit.lines, *_equal_cost(runs, labels)])
+
+
+def _equal_cost(runs: Runs, labels: Mapping[str, str]) -> list[str]:
+    """Seconds until the supernet is trained beside the mean AP of all budgets, and DetOFA's gain by pairs; nothing
+    where either method has no run."""
+    if not {LONGER, OURS} <= {*runs}:
+        return []
+    budgets = next(iter(runs[LONGER].values())).budgets
+    means = {method: {s: aps(run, budgets)[MEAN] for s, run in runs[method].items()} for method in (LONGER, OURS)}
+    cells = [["at equal cost", "seeds", "epochs", "seconds until trained", "mean of budgets"]]
+    for method in (LONGER, OURS):
+        own = [*runs[method].values()]
+        took, mean = estimate([_until_trained(run) for run in own]), estimate([*means[method].values()])
+        epochs = "/".join(sorted({str(run.settings[f"{run.training[-1]}.epochs"][1]) for run in own}))
+        seconds, figure = shown(*map(float, took), digits=0), shown(*map(float, mean))
+        cells.append([labels[method], str(len(own)), epochs, seconds, figure])
+    gain, seeds = difference(means[OURS], means[LONGER])
+    by_pairs = shown(*map(float, gain), sign="+")
+    cells.append([f"{labels[OURS]} minus {labels[LONGER]}", f"{len(seeds)} pairs", "", "", by_pairs])
+    return ["", *table(cells)]
+
+
+def _until_trained(run: FinishedRun) -> float:
+    """Seconds of all stages up to the trained supernet, which a search takes over."""
+    return run.seconds_of([*SAMPLING, *PRUNING, *run.training])
+
+
 def costs(runs: Runs, labels: Mapping[str, str]) -> Exhibit:
     """Seconds of sampling paths, of filters and pruning, and of training (Table 3)."""
     names = ("sampling paths", "filter and pruning", "training")
-    cells, rows, bars = [["seconds", "seeds", "in all", *names]], [], {}
+    cells, rows, bars = [["seconds", "seeds", "in all", *names, "sampling, % of all"]], [], {}
     for method, own in runs.items():
         parts = [[*(run.seconds_of(some) for some in GROUPS[:2]), run.training_seconds] for run in own.values()]
         found = estimate([[sum(one), *one] for one in parts])
         by_column = [shown(*one, digits=1) for one in zip(*found, strict=True)]
-        cells.append([labels[method], str(len(own)), *by_column])
+        share = shown(*map(float, estimate([100 * one[0] / sum(one) for one in parts])), digits=1)
+        cells.append([labels[method], str(len(own)), *by_column, share])
         for name, *values in zip(("in all", *names), *found, strict=True):
             ends = dict(zip(("seconds", "low", "high"), map(_plain, values), strict=True))
             rows.append({"method": method, "seeds": len(own), "part": name, **ends})

@@ -67,7 +67,8 @@ class Job(NamedTuple):
     @property
     def arguments(self) -> list[str]:
         """Of the command, but for the configuration and the run's name."""
-        own = SCALES[self.scale].overrides, METHODS[self.method].overrides, self.overrides
+        scale = SCALES[self.scale]
+        own = scale.overrides, scale.of_method(self.method), self.overrides
         return [*(one for some in own for one in some), f"hparams.seed={self.seed}"]
 
 

@@ -62,7 +62,7 @@ def put(store, one, *, ap=0.0):
 def test_methods_that_prune_share_the_first_stages():
     first = {method: planned(method).first_stages for method in METHODS}
     shared = {method for method in METHODS if first[method][WARMUP] == first["detofa"][WARMUP]}
-    assert shared == set(METHODS) - {"ofa_ps", "compofa", "fullnet"}
+    assert shared == set(METHODS) - {"ofa_ps", "compofa", "fullnet", "ofa_longer"}
     measured = {method for method in METHODS if first[method].get(PATHS) == first["detofa"][PATHS]}
     assert measured == shared - {"ofa"}
     alike = {method for method in METHODS if first[method].get(FILTER) == first["detofa"][FILTER]}
@@ -231,6 +231,7 @@ def test_every_exhibit_from_one_run_of_each_method(store):
         assert f"({name}.png)" in page and "Missing" not in page
         assert len((out / f"{name}.csv").read_text().splitlines()) > 3
     assert "| FLOPs | 1 | –" not in (out / "table2.md").read_text()
+    assert "| at equal cost | " in (out / "fig5.md").read_text()
     for label in (METHODS[method].label for method in EXHIBITS["fig5"]):
         assert f"| {label} |" in (out / "fig5.md").read_text()
 
@@ -254,6 +255,39 @@ def test_a_page_tells_gains_by_pairs_and_what_is_missing(store):
     assert f"{gain.value[-1]:+.2f} [" in row
     n = pairs_needed([ours[i][-2] - theirs[i][-2] for i in range(2)], 0.4)
     assert f"by the scatter of these: DetOFA {n}." in page
+
+
+def test_ofa_for_as_long_as_detofa_takes(store):
+    """At every scale it is OFA's run of more epochs, none of which is lost to the schedule of fewer."""
+    for scale, one in SCALES.items():
+        ofa, longer = (Planned(Job(scale, method, 0)).settings["hparams"] for method in ("ofa", "ofa_longer"))
+        assert {key for key in ofa if ofa[key] != longer[key]} <= {"finetune", "schedule"}, one.config
+        epochs = [hparams["warmup"] + hparams["finetune"] for hparams in (ofa, longer)]
+        assert epochs[0] < epochs[1]
+        if ofa["schedule"]["name"] == "step":
+            stretched = [at * epochs[1] / epochs[0] for at in ofa["schedule"]["at"]]
+            assert longer["schedule"]["at"] == pytest.approx(stretched)
+    jobs = planned_jobs("tiny", ["ofa", "ofa_longer", "detofa"], 1, [])
+    for job, ap in zip(jobs, (0, 0.1, 0.3), strict=True):
+        put(store, job, ap=ap)
+    paper.write_page(store, jobs, "fig5", store.folder.parent)
+    page = (store.folder.parent / "fig5.md").read_text()
+    _, table = page.split("| at equal cost |")
+    rows = [line for line in table.splitlines() if line.startswith("|")][1:4]
+    assert [row.split(" | ")[0] for row in rows] == [
+        "| OFA at DetOFA's cost",
+        "| DetOFA",
+        "| DetOFA minus OFA at DetOFA's cost",
+    ]
+    assert "| +20.00 |" in rows[2]
+
+
+def test_a_page_that_compares_nothing_with_the_first_needs_any_method_alone(store):
+    jobs = planned_jobs("tiny", ["ofa_ps", "ofa", "compofa", "detofa"], 1, [])
+    put(store, jobs[-1])
+    assert paper.write_page(store, jobs, "table3", store.folder.parent).endswith("of 2 runs")
+    page = (store.folder.parent / "table3.md").read_text()
+    assert "- OFA, progressive shrinking: seed 0\n" in page and "- CompOFA*: seed 0\n" in page
 
 
 def test_no_page_without_the_method_that_is_compared_with(store):
