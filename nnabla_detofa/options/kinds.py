@@ -167,6 +167,18 @@ def Listed(  # noqa: N802
     return _Plain(lambda: f"a list of {many}, each {of.allowed}{once}", take, null=null)
 
 
+def Ascending(of: Kind, *, null: bool = False) -> Kind:  # noqa: N802
+    """A list of values of one kind, each larger than the one before."""
+
+    def take(value: Any) -> Any:
+        given = Listed(of)(value)
+        if not 0 < len(given) <= 100 or list(given) != sorted(set(given)):
+            raise ValueError
+        return given
+
+    return _Plain(lambda: f"a list of 1 to 100 ascending values, each {of.words}", take, null=null)
+
+
 def Span(of: Kind, *, null: bool = False) -> Kind:  # noqa: N802
     """The least and the greatest of some values, both of one kind."""
 

@@ -3,15 +3,17 @@
 from .budgets import Budgets
 from .channels import make_divisible
 from .cost import COMPUTED, CostModel
+from .description import FAMILIES
 from .family import Family, Segment, Tokens
 from .layer_costs import LayerCosts
 from .layers import Layer
 from .masks import Operations
+from .mobilenetv3 import MobileNetV3, MobileNetV3Options
 from .network_layers import ClassifierLayers, DetectorLayers, MapLayers, NetworkLayers
 from .path_distributions import PROPOSALS, Draw
 from .resnet50 import ResNet50, ResNet50Options
 from .scores import Score, path_scores
-from .search_space import FAMILIES, SearchSpace
+from .search_space import SearchSpace
 from .tokens import TokenLayout
 from .variation_operators import draw_keys, insert
 
@@ -28,6 +30,8 @@ __all__ = [
     "Layer",
     "LayerCosts",
     "MapLayers",
+    "MobileNetV3",
+    "MobileNetV3Options",
     "NetworkLayers",
     "Operations",
     "ResNet50",

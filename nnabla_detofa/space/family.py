@@ -15,7 +15,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from ..errors import ConfigError, unknown
-from .layers import Layer
+from .layers import LINEAR, NOTHING, Layer, Side
 
 SKIP = 0  # the token SC of a block that the path leaves out
 MOST_CONFIGURATIONS = 4_000_000  # of one segment after each leaf before it; its costs are kept in tables
@@ -157,6 +157,16 @@ class Family(ABC):
             choices &= chosen[f"{gene}s"][values]
         return contexts[:, None] & choices
 
+    @cached_property
+    def places(self) -> dict[tuple[int, int], tuple[str, ...]]:
+        """Of each segment and block the places of its layers among the parameters' names, as the host has them."""
+        blocks = [(segment, block) for segment, one in enumerate(self.segments) for block in range(one.n_blocks)]
+        return {at: (f"blocks/{number - 1}",) if number else ("input_stem",) for number, at in enumerate(blocks)}
+
+    def classifier(self, n_in: int, side: Side, n_classes: int) -> dict[str, Layer]:
+        """All layers of a classifier behind the last map, by their places among the parameters' names."""
+        return {"classifier/0": Layer(LINEAR, n_in, 0, n_classes, 1, NOTHING, side)}
+
     def whole(self) -> "Family":
         """The family of which this one is a part made by hand."""
         return self
@@ -275,3 +285,11 @@ def _marked(name: str, known: tuple, given: Any) -> np.ndarray:
     if not values or not all(value in known for value in values):
         raise ConfigError(key=name, given=given, allowed=f"a list of the space's choices, {list(known)}")
     return np.isin(known, values)
+
+
+def choice_index(key: str, value: object, choices: Sequence) -> int:
+    """The index of a value of a genotype among the choices; ConfigError where it is none of them."""
+    for index, choice in enumerate(choices):
+        if value == choice:
+            return index
+    raise ConfigError(key=f"genotype {key}", given=value, allowed=f"one of {', '.join(map(str, choices))}")

@@ -3,8 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-STEM, BLOCK, UP, HEAD, LINEAR = KINDS = "stem", "block", "up", "head", "linear"
+KINDS = "stem", "conv", "block", "inverted", "up", "head", "pooled", "linear"
+STEM, CONV, BLOCK, INVERTED, UP, HEAD, POOLED, LINEAR = KINDS
 NOTHING, IDENTITY, PROJECTION = "none", "identity", "projection"
+RELU, HARD_SWISH = "relu", "hard_swish"
 FLOAT_BYTES = 4
 UNIT = 32  # pixels of a side of the images that a family's layers are for
 
@@ -25,11 +27,15 @@ class Layer(NamedTuple):
     """All that decides what a layer costs; two that agree in it are the same work.
 
     kind: "stem" is a 3×3 convolution with stride 2, a 3×3 with its identity or nothing, a 3×3, and a max-pooling where
-        the stride is 4; "block" a bottleneck; "up" a transposed 4×4 convolution; "head" a 3×3 and a 1×1 with biases;
-        "linear" the mean over the map and a linear layer with bias.
-    n_in, n_middle, n_out: channels; n_middle is 0 where there is nothing between.
+        the stride is 4; "conv" one convolution; "block" a bottleneck; "inverted" a 1×1, a depthwise convolution and a
+        1×1; "up" a transposed 4×4 convolution; "head" a 3×3 and a 1×1 with biases; "pooled" the mean over the map and
+        a 1×1 without bias or normalisation; "linear" the mean over the map and a linear layer with bias.
+    n_in, n_middle, n_out: channels; n_middle is 0 where there is nothing between, as in an "inverted" without its
+        first 1×1.
     stride: side of the input over that of the output, of an "up" the other way round.
     side: of the input map, in pixels; height and width where they differ.
+    kernel, squeeze, activation: of a "conv" or an "inverted": side of its window, channels in the middle of its
+        squeeze-and-excitation, 0 where there is none, and what is behind its normalisations.
     """
 
     kind: str
@@ -39,10 +45,15 @@ class Layer(NamedTuple):
     stride: int
     shortcut: str
     side: Side
+    kernel: int = 3
+    squeeze: int = 0
+    activation: str = RELU
 
     @property
     def behind(self) -> Side:
         """The side of the output map."""
+        if self.kind == POOLED:
+            return 1
         return side_of(*(n * self.stride if self.kind == UP else n // self.stride for n in sides_of(self.side)))
 
     def at(self, image: Sequence[int]) -> "Layer":
@@ -51,13 +62,17 @@ class Layer(NamedTuple):
 
 
 class Convolution(NamedTuple):
-    """One convolution of a layer; `pixels`: of the map whose every pixel it multiplies for."""
+    """One convolution of a layer.
+
+    n_in: channels that each of its `n_out` reads. pixels: of the map whose every pixel it multiplies for. beside:
+    learned values of each channel beside its weights: two of a normalisation, a bias, or none.
+    """
 
     kernel: int
     n_in: int
     n_out: int
     pixels: int
-    biased: bool = False  # else batch normalisation follows
+    beside: int = 2
 
 
 def pixels(side: Side) -> int:
@@ -76,10 +91,21 @@ def convolutions(layer: Layer) -> list[Convolution]:
     if layer.kind == UP:  # multiplies once for each pixel of its input
         return [Convolution(4, n_in, n_out, before)]
     if layer.kind == HEAD:
-        return [Convolution(3, n_in, n_middle, before, True), Convolution(1, n_middle, n_out, before, True)]
-    if layer.kind == LINEAR:
-        return [Convolution(1, n_in, n_out, 1, True)]
+        return [Convolution(3, n_in, n_middle, before, 1), Convolution(1, n_middle, n_out, before, 1)]
+    if layer.kind in (POOLED, LINEAR):
+        return [Convolution(1, n_in, n_out, 1, int(layer.kind == LINEAR))]
     behind = pixels(layer.behind)
+    if layer.kind == CONV:
+        return [Convolution(layer.kernel, n_in, n_out, behind)]
+    if layer.kind == INVERTED:
+        squeeze, widened = layer.squeeze, n_middle or n_in
+        excitation = [Convolution(1, widened, squeeze, 1, 1), Convolution(1, squeeze, widened, 1, 1)]
+        return [
+            *([Convolution(1, n_in, n_middle, before)] if n_middle else []),
+            Convolution(layer.kernel, 1, widened, behind),
+            *(excitation if squeeze else []),
+            Convolution(1, widened, n_out, behind),
+        ]
     shortcut = [Convolution(1, n_in, n_out, behind)] if layer.shortcut == PROJECTION else []
     main = [Convolution(1, n_in, n_middle, before), Convolution(3, n_middle, n_middle, behind)]
     return [*main, Convolution(1, n_middle, n_out, behind), *shortcut]
@@ -92,7 +118,7 @@ def macs(layer: Layer) -> int:
 
 def parameters(layer: Layer) -> int:
     """Learned values: weights, and biases or scale and shift of batch normalisation."""
-    return sum(c.kernel**2 * c.n_in * c.n_out + (1 if c.biased else 2) * c.n_out for c in convolutions(layer))
+    return sum(c.kernel**2 * c.n_in * c.n_out + c.beside * c.n_out for c in convolutions(layer))
 
 
 def total(cost: Callable[[Layer], float]) -> Callable[[Sequence[Layer]], float]:
@@ -118,12 +144,18 @@ def _peak(layer: Layer, read_again: int) -> int:
     """Floats of the maps of one layer at its worst moment; `read_again` of its input outlive it."""
     before, behind = pixels(layer.side), pixels(layer.behind)
     n_in, n_middle, n_out = layer.n_in * before, layer.n_middle, layer.n_out
-    if layer.kind == UP:
+    if layer.kind in (UP, CONV):
         return n_in + n_out * behind
     if layer.kind == HEAD:
         return max(n_in + n_middle * before, read_again + (n_middle + n_out) * before)
-    if layer.kind == LINEAR:
+    if layer.kind in (POOLED, LINEAR):
         return max(n_in + layer.n_in, layer.n_in + layer.n_out)
+    if layer.kind == INVERTED:
+        kept, first = (n_in if layer.shortcut == IDENTITY else 0), n_in + n_middle * before
+        widened = n_middle or layer.n_in
+        depthwise = (kept + n_middle * before if n_middle else n_in) + widened * behind
+        excitation = kept + widened * (behind + 1) + layer.squeeze if layer.squeeze else 0
+        return max(first, depthwise, excitation, kept + (widened + n_out) * behind)
     if layer.kind == STEM:
         half = before // 4
         pooling = n_out * (half + behind) if layer.stride == 4 else 0

@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import require_whole
 from ..options import IMAGE_SIZE
 from .layer_costs import LayerCosts
-from .layers import HEAD, KINDS, LINEAR, NOTHING, UP, Layer, Side
+from .layers import HEAD, KINDS, NOTHING, UP, Layer, Side
 from .search_space import SearchSpace
 
 Tail = Callable[[int, Side], list[Layer]]  # channels and side of the last map to all layers behind it
@@ -62,7 +62,7 @@ class NetworkLayers:
         return LayerCosts(segments, np.array([of(self.tail(leaf)) for leaf in leaves], np.float64), join)
 
     def distinct(self) -> list[Layer]:
-        """Each layer once, in the order in which images meet them."""
+        """Each layer once, kind by kind."""
         met: dict[Layer, None] = {}
 
         def note(layers: Sequence[Layer]) -> float:
@@ -111,11 +111,12 @@ class DetectorLayers(MapLayers):
 
 
 class ClassifierLayers(NetworkLayers):
-    """The backbone's layers with a linear classifier behind the mean over the image.
+    """The backbone's layers with the family's classifier, whose last layer is linear behind the mean over the image.
 
     `backbone`: the keywords of `NetworkLayers`.
     """
 
     def __init__(self, space: SearchSpace, *, n_classes: int, **backbone: Any) -> None:
         require_whole("n_classes", n_classes)
-        super().__init__(space, lambda n_in, side: [Layer(LINEAR, n_in, 0, n_classes, 1, NOTHING, side)], **backbone)
+        classifier = space.family.classifier
+        super().__init__(space, lambda n_in, side: [*classifier(n_in, side, n_classes).values()], **backbone)

@@ -8,31 +8,12 @@ from typing import Annotated, Any
 import numpy as np
 
 from ..errors import ConfigError
-from ..options import Flag, Kind, Listed, Number, Options, Whole
+from ..options import Ascending, Flag, Listed, Number, Options, Whole
 from .channels import Channels, channel_table
-from .family import SKIP, Family, Segment, Tokens
+from .family import SKIP, Family, Segment, Tokens, choice_index
 from .layers import BLOCK, IDENTITY, NOTHING, PROJECTION, STEM, UNIT, Layer
 
 STRIDES = (1, 2, 2, 2)
-
-
-@dataclass(frozen=True)
-class Ascending(Kind):
-    """A list of values of one kind, each larger than the one before."""
-
-    of: Kind
-
-    @property
-    def words(self) -> str:
-        """See `Kind`."""
-        return f"a list of 1 to 100 ascending values, each {self.of.words}"
-
-    def accept(self, value: Any) -> tuple:
-        """See `Kind`."""
-        given = Listed(self.of).accept(value)
-        if not 0 < len(given) <= 100 or list(given) != sorted(set(given)):
-            raise ValueError
-        return given
 
 
 class ResNet50Options(Options):
@@ -238,15 +219,15 @@ class ResNet50(Family):
             if not isinstance(given, Mapping) or not isinstance(given.get(key), Sequence) or len(given[key]) != length:
                 form = f"{{d: 5 depths, e: {lengths['e']} expands, w: 6 indices}}"
                 raise ConfigError(key="genotype", given=given, allowed=f"of the form {form}")
-        _index("d", given["d"][0], sorted({0, *options.depths, self._stem_on}))
-        depth = [_index("d", value, options.depths) for value in given["d"][1:]]
-        width = [_index("w", value, range(len(options.widths))) for value in given["w"]]
+        choice_index("d", given["d"][0], sorted({0, *options.depths, self._stem_on}))
+        depth = [choice_index("d", value, options.depths) for value in given["d"][1:]]
+        width = [choice_index("w", value, range(len(options.widths))) for value in given["w"]]
         path = np.full(self.n_genes, -1, np.int8)
         path[:3] = given["d"][0] == self._stem_on, width[0], width[1]
         first = 0
         for stage, columns in enumerate(self.columns[1:]):
             blocks = options.base_depths[stage] + options.depths[depth[stage]]
-            expands = [_index("e", value, options.expands) for value in given["e"][first : first + blocks]]
+            expands = [choice_index("e", value, options.expands) for value in given["e"][first : first + blocks]]
             path[columns[: 2 + blocks]] = depth[stage], width[2 + stage], *expands
             first += layers[stage]
         return path
@@ -255,10 +236,3 @@ class ResNet50(Family):
 def _stood_for(stands: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     """Which choices stand for one of the `chosen` (choices,); bool, of the shape of `stands` (…, choices)."""
     return ((stands[..., None] == np.arange(len(chosen))) & chosen[:, None]).any(axis=-2)
-
-
-def _index(key: str, value: object, choices: Sequence) -> int:
-    for index, choice in enumerate(choices):
-        if value == choice:
-            return index
-    raise ConfigError(key=f"genotype {key}", given=value, allowed=f"one of {', '.join(map(str, choices))}")

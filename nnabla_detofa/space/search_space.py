@@ -5,18 +5,18 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ConfigError, SpaceError, WeightsError
+from ..errors import ConfigError, SpaceError
 from . import variation_operators
 from .cost_bins import PathsByBins
 from .cost_sampler import PathsByCost, TooManyPairsError
+from .description import describe, described, require_family
 from .family import Family
 from .layer_costs import LayeredCost
 from .layers import Layer
-from .masks import Masks, Operations, operation_places
+from .masks import Masks, Operations
+from .mobilenetv3 import MobileNetV3, MobileNetV3Options
 from .resnet50 import ResNet50, ResNet50Options
 from .tokens import TokenLayout, token_layout, tokenize
-
-FAMILIES: dict[str, type[Family]] = {ResNet50.name: ResNet50}  # by the name in the description of a space
 
 
 class SearchSpace:
@@ -41,6 +41,11 @@ class SearchSpace:
     def comp_ofa(cls, **options: Any) -> "SearchSpace":
         """CompOFA*: D and W coupled in each stage, E free, the stem at its largest; options as in `ofa_resnet50`."""
         return cls(ResNet50(ResNet50Options.of("space", {"elastic_stem": False, **options}), coupled=True))
+
+    @classmethod
+    def ofa_mbv3(cls, **options: Any) -> "SearchSpace":
+        """OFA-MobileNetV3: the depth of each stage, kernel and expand of each block; see `MobileNetV3Options`."""
+        return cls(MobileNetV3(MobileNetV3Options.of("space", options)))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, SearchSpace):
@@ -262,12 +267,7 @@ class SearchSpace:
 
     def to_dict(self) -> dict[str, object]:
         """The space as JSON holds it: its family, its size, and the operations and stems that it does not allow."""
-        operations, stems = (
-            [list(place) for place, (segment, *at) in places.items() if not self.allowed[segment][tuple(at)]]
-            for places in operation_places(self.family)
-        )
-        family = self.family.to_dict()
-        return {"structure": family, "size": self.size(), "dropped": operations, "dropped_stems": stems}
+        return describe(self.family, self.allowed, self.size())
 
     @classmethod
     def from_dict(cls, given: Mapping[str, Any], *, within: "SearchSpace | None" = None) -> "SearchSpace":
@@ -275,22 +275,10 @@ class SearchSpace:
 
         ConfigError where the description is broken; WeightsError where it is of another family than `within`.
         """
-        try:
-            options = dict(given["structure"])
-            family = FAMILIES[options.pop("family", ResNet50.name)].from_dict(options)
-            allowed = [mask.copy() for mask in family.masks()]
-            for places, dropped in zip(
-                operation_places(family), (given["dropped"], given.get("dropped_stems", [])), strict=True
-            ):
-                for segment, *at in (places[tuple(place)] for place in dropped):
-                    allowed[segment][tuple(at)] = False
-            space, size = cls(family, allowed), given["size"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise ConfigError(f"this is not the description of a search space: {error}") from None
+        family, allowed, size = described(given)
+        space = cls(family, allowed)
         if space.size() != size:
             raise ConfigError(f"the description says {size} paths but its operations make {space.size()}")
-        if within is not None and within.family != family:
-            ours, theirs = ({"merge_equal_choices": False, **one.to_dict()} for one in (within.family, family))
-            differing = [f"{key} is {theirs.get(key)}, not {ours[key]}" for key in ours if ours[key] != theirs.get(key)]
-            raise WeightsError(f"the described space is another one: {'; '.join(differing)}")
+        if within is not None:
+            require_family(family, within.family)
         return space

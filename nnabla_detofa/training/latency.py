@@ -6,7 +6,7 @@ An addition; the paper's budgets are FLOPs.
 import csv
 import hashlib
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from ..supernet import extract
 from ..supernet.latency import Stopwatch, layer_forward, network_forward
 from .session import Session
 
-COLUMNS = (*Layer._fields, "nanoseconds")
+NANOSECONDS = "nanoseconds"
 LARGEST = 2**48  # a cost table holds numbers below it
 NUMBER = re.compile("[0-9]{1,15}")
 STAGE, TABLE, CHECK, AGREEMENT = "latency", "latency.csv", "latency_check.csv", "latency_check.json"
@@ -49,7 +49,7 @@ def latency_model(
     inputs: dict[str, Any] = {**dict(options), "network": network, "image_size": IMAGE_SIZE.plain(image_size)}
     if given is not None:
         times = read_times(Path(given), layers.distinct())  # before the folder is touched
-        inputs["table"] = hashlib.sha256(_text(times).encode()).hexdigest()[:12]
+        inputs["table"] = hashlib.sha256(_text(times, _columns(times)).encode()).hexdigest()[:12]
     file = stages / TABLE
     stopwatch = Stopwatch(repetitions=options.repetitions, warm_up=options.warm_up, synchronise=synchronise)
 
@@ -59,7 +59,7 @@ def latency_model(
     def work() -> CostModel:
         if stages.writes:
             if given is not None:
-                write_text(file, _text(times))
+                write_text(file, _text(times, _columns(times)))
             else:
                 _time_layers(model, session, file, layers.distinct(), stopwatch, options.batch)
             if options.check_paths:
@@ -87,9 +87,11 @@ def read_times(file: Path, layers: Collection[Layer], *, whole: bool = True) -> 
         header, *rows = list(csv.reader(lines)) or [[]]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"the latency table {file} cannot be read: {error}") from error
-    if tuple(header) != COLUMNS:
-        raise ConfigError(f"the latency table {file} begins with {','.join(header)!r}, not {','.join(COLUMNS)!r}")
-    known = {tuple(_cells(layer)): layer for layer in layers}
+    columns = _columns(layers)
+    if header != [*columns, NANOSECONDS]:
+        wanted = ",".join([*columns, NANOSECONDS])
+        raise ConfigError(f"the latency table {file} begins with {','.join(header)!r}, not {wanted!r}")
+    known = {tuple(_cells(layer, columns)): layer for layer in layers}
     times: dict[Layer, int] = {}
     for number, row in enumerate(rows, start=2):
         if not row:
@@ -105,34 +107,43 @@ def read_times(file: Path, layers: Collection[Layer], *, whole: bool = True) -> 
             raise ConfigError(f"{where}: nanoseconds is {cell!r}; it must be a whole number from 1 to below 2**48")
         times[layer] = int(cell)
     if whole and (missing := [layer for layer in layers if layer not in times]):
-        first = ",".join(_cells(missing[0]))
+        first = ",".join(_cells(missing[0], columns))
         raise ConfigError(f"the latency table {file} lacks {len(missing)} of {len(layers)} layers, the first: {first}")
     return times
 
 
-def _text(times: Mapping[Layer, int]) -> str:
+def _columns(layers: Collection[Layer]) -> list[str]:
+    """The fields of a layer that a table of these has: those that only layers of other networks need are left out."""
+    optional = Layer._field_defaults
+    needed = {name for layer in layers for name, usual in optional.items() if getattr(layer, name) != usual}
+    return [name for name in Layer._fields if name not in optional or name in needed]
+
+
+def _text(times: Mapping[Layer, int], columns: Sequence[str]) -> str:
     """A table as it stands in its file."""
-    return ",".join(COLUMNS) + "\n" + "".join(_line(layer, ns) for layer, ns in times.items())
+    header = ",".join([*columns, NANOSECONDS])
+    return header + "\n" + "".join(_line(layer, ns, columns) for layer, ns in times.items())
 
 
-def _line(layer: Layer, nanoseconds: int) -> str:
-    return ",".join([*_cells(layer), str(nanoseconds)]) + "\n"
+def _line(layer: Layer, nanoseconds: int, columns: Sequence[str]) -> str:
+    return ",".join([*_cells(layer, columns), str(nanoseconds)]) + "\n"
 
 
-def _cells(layer: Layer) -> list[str]:
+def _cells(layer: Layer, columns: Sequence[str]) -> list[str]:
     """The layer as a table has it; its map is 24x32 where height and width differ."""
-    return [*map(str, layer[:-1]), "x".join(map(str, dict.fromkeys(sides_of(layer.side))))]
+    side = "x".join(map(str, dict.fromkeys(sides_of(layer.side))))
+    return [side if name == "side" else str(getattr(layer, name)) for name in columns]
 
 
 def _time_layers(
     model: Any, session: Session, file: Path, layers: Collection[Layer], stopwatch: Stopwatch, batch: int
 ) -> None:
     """Time the layers that the file does not have yet; each is a line of it as soon as it is timed."""
-    times = read_times(file, layers, whole=False) if file.is_file() else {}
-    write_text(file, _text(times))
+    times, columns = read_times(file, layers, whole=False) if file.is_file() else {}, _columns(layers)
+    write_text(file, _text(times, columns))
     with file.open("a") as stream:
         for layer in session.progress([layer for layer in layers if layer not in times], STAGE):
-            stream.write(_line(layer, stopwatch.nanoseconds(layer_forward(layer, model, batch=batch))))
+            stream.write(_line(layer, stopwatch.nanoseconds(layer_forward(layer, model, batch=batch)), columns))
             stream.flush()
 
 

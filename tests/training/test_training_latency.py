@@ -88,7 +88,7 @@ def test_a_table_of_all_layers_and_what_it_says_of_networks(session, timed, laye
     cost = run.cost()
     np.testing.assert_array_equal(cost(paths), run.model.flops(32)(paths))
     lines = (run.folder / "latency.csv").read_text().splitlines()
-    assert lines == [HEADER, *(",".join(map(str, (*layer, macs(layer)))) for layer in layers)]
+    assert lines == [HEADER, *(",".join(map(str, (*layer[:7], macs(layer)))) for layer in layers)]
     found = json.loads((run.folder / "latency_check.json").read_text())
     assert found == {"paths": 12, "pearson": pytest.approx(1), "spearman": pytest.approx(1), "mean_relative_error": 0.5}
     assert run.said[-1].endswith("Pearson 1.000, Spearman 1.000, mean relative error 50.0%")
@@ -150,7 +150,7 @@ def test_a_table_of_an_oblong_network_says_height_and_width(session, timed, path
 @pytest.fixture
 def table(tmp_path, layers):
     """The lines of a good table of the user's, and a function that writes some into the file and names it."""
-    lines = [",".join(map(str, (*layer, 1000 + i))) for i, layer in enumerate(layers)]
+    lines = [",".join(map(str, (*layer[:7], 1000 + i))) for i, layer in enumerate(layers)]
 
     file = tmp_path / "phone.csv"
 
