@@ -8,6 +8,7 @@ import numpy as np
 from ..errors import ConfigError, SpaceError
 from . import variation_operators
 from .cost_bins import PathsByBins
+from .cost_peaks import PathsByPeak
 from .cost_sampler import PathsByCost, TooManyPairsError
 from .description import describe, described, require_family
 from .family import Family
@@ -30,7 +31,7 @@ class SearchSpace:
         """`allowed`: bool (blocks, contexts, choices) for each segment; all that exists where None."""
         self.family = family
         self.masks = Masks(family, family.masks() if allowed is None else allowed)
-        self._by_cost: dict[LayeredCost, PathsByCost | PathsByBins] = {}
+        self._by_cost: dict[LayeredCost, PathsByCost | PathsByBins | PathsByPeak] = {}
 
     @classmethod
     def ofa_resnet50(cls, **options: Any) -> "SearchSpace":
@@ -140,15 +141,16 @@ class SearchSpace:
             )
         return paths
 
-    def by_cost(self, cost: LayeredCost) -> PathsByCost | PathsByBins:
-        """The paths ordered by cost, in bins where they are too many; built once for each cost model."""
+    def by_cost(self, cost: LayeredCost) -> PathsByCost | PathsByBins | PathsByPeak:
+        """The paths ordered by cost, or counted by it where they are too many; built once for each cost model."""
         if cost not in self._by_cost:
             cost.require_family(self.family)
             try:
                 exact = PathsByCost(self.masks, cost.layers) if self.size() < 2**62 else None
             except TooManyPairsError:
                 exact = None
-            self._by_cost[cost] = exact or PathsByBins(self.masks, cost.layers)
+            by_parts = PathsByBins if cost.layers.join is np.add else PathsByPeak
+            self._by_cost[cost] = exact or by_parts(self.masks, cost.layers)
         return self._by_cost[cost]
 
     # ---- layers

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -9,7 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnabla_detofa.errors import ConfigError, SpaceError
-from nnabla_detofa.space import Budgets, CostModel, DetectorLayers, LayerCosts, SearchSpace, cost_bins, cost_sampler
+from nnabla_detofa.space import (
+    Budgets,
+    CostModel,
+    DetectorLayers,
+    LayerCosts,
+    SearchSpace,
+    cost_bins,
+    cost_sampler,
+    exact_draws,
+)
 from nnabla_detofa.space.layers import sides_of
 
 KINDS = st.sampled_from(["flops", "parameters", "memory", "latency"])
@@ -373,17 +383,50 @@ def test_spaces_too_large_for_halves_are_drawn_from_uniformly_and_counted_by_bin
     assert space.sample(0, np.random.default_rng(0), cost=cost).shape == (0, space.family.n_genes)
     with pytest.raises(SpaceError, match="no path was found"):
         space.sample(1, np.random.default_rng(0), cost=cost, low=edges[0] + 1, high=edges[1])
-    with pytest.raises(SpaceError, match="ranges of a peak"):
-        space.count(CostModel.memory(space, image_size=64, n_classes=2))
 
 
-def test_more_paths_than_a_machine_integer_holds() -> None:
-    space = SearchSpace.ofa_resnet50(base_depths=(6, 6, 6, 6))
-    cost = CostModel.parameters(space, n_classes=2)
-    low, high = Budgets.equal_width(cost).range(2)
+def test_peaks_of_spaces_too_large_for_halves_are_counted_and_drawn_exactly(in_bins, pruned, is_uniform) -> None:
+    whole = SearchSpace.ofa_mbv3(depths=[1], kernels=[3], expands=[3, 4, 5, 6], width_scale=0.5)
+    for space in (in_bins(), whole, pruned(whole, 1)):
+        cost = CostModel.memory(space, image_size=64, n_classes=2, neck=(4,), head=4)
+        listed = space.enumerate()
+        costs = cost(listed)
+        assert space.count(cost) == len(listed) and len(np.unique(costs)) > 1
+        for low, high in pairwise([0, *np.unique(costs)[1:].tolist(), np.inf]):
+            inside = np.unique(listed[(costs >= low) & (costs < high)], axis=0)
+            assert space.count(cost, low=low, high=high) == len(inside)
+            drawn = space.sample(40 * len(inside), np.random.default_rng(0), cost=cost, low=low, high=high)
+            rows, counts = np.unique(drawn, axis=0, return_counts=True)
+            assert np.array_equal(rows, inside) and (len(inside) == 1 or is_uniform(counts, 40))
+        with pytest.raises(SpaceError, match=r"no path costs from 0 to below \d"):
+            space.sample(1, np.random.default_rng(0), cost=cost, low=0, high=costs.min())
+
+
+@pytest.mark.parametrize("kind", ["parameters", "flops", "memory"])
+@pytest.mark.parametrize(
+    "space", [SearchSpace.ofa_resnet50(base_depths=(6, 6, 6, 6)), SearchSpace.ofa_mbv3()], ids=["resnet50", "mbv3"]
+)
+def test_more_paths_than_a_machine_integer_holds(space, kind) -> None:
+    cost = model(kind, space, image_size=64, n_classes=2)
     assert 2**62 < space.count(cost) == space.size()
-    paths = space.sample(5, np.random.default_rng(0), cost=cost, low=low, high=high)
-    assert space.contains(paths).all() and ((cost(paths) >= low) & (cost(paths) < high)).all()
+    budgets = Budgets.equal_width(cost)
+    ranges = [budgets.range(bucket) for bucket in budgets.reachable(space, cost)]
+    assert 0.99 * space.size() < sum(space.count(cost, low=low, high=high) for low, high in ranges) <= space.size()
+    for low, high in ranges:
+        paths = space.sample(20, np.random.default_rng(0), cost=cost, low=low, high=high)
+        assert space.contains(paths).all() and ((cost(paths) >= low) & (cost(paths) < high)).all()
+
+
+@pytest.mark.parametrize("unit", [1, 2**70])
+def test_draws_by_ways_are_in_proportion_to_them(unit, is_uniform) -> None:
+    ways = np.array([[3 * unit, 0, 5 * unit], [0, unit, 0], [unit, unit, unit]], object)
+    ways = exact_draws.as_ways(ways)
+    assert (ways.dtype == object) == (unit > 1)
+    drawn = exact_draws.drawn(ways, np.repeat([0, 1, 2], 8000), np.random.default_rng(0)).reshape(3, -1)
+    first, _, last = (np.bincount(one, minlength=3) for one in drawn)
+    assert first[1] == 0 and is_uniform(first[[0, 2]], np.array([3000, 5000]))
+    assert (drawn[1] == 1).all() and is_uniform(last, 8000 / 3)
+    assert exact_draws.drawn(ways, np.array([], int), np.random.default_rng(0)).shape == (0,)
 
 
 def test_both_spaces_have_the_same_buckets_and_reach_all_of_them():
