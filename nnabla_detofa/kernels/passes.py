@@ -7,15 +7,15 @@ lock.
 
 import numpy as np
 
-from ..compiled import compiled
+from ..compiled import compiled as compiled_with
 
 # sums in any order, products into sums: not that nothing is NaN, which has to reach the loss
-_compiled = compiled(fastmath={"reassoc", "contract", "nsz"})
+compiled = compiled_with(fastmath={"reassoc", "contract", "nsz"})
 ZERO = np.float32(0)
-_RUN = 2048  # floats that are summed in single precision: equal pixels make a long sum err in one direction
+RUN = 2048  # floats that are summed in single precision: equal pixels make a long sum err in one direction
 
 
-@_compiled
+@compiled
 def _span(tap, stride, pad, side, n):
     """The positions first..last - 1 of n whose tap lies on the map."""
     first = max(0, (pad - tap + stride - 1) // stride)
@@ -26,32 +26,32 @@ def _span(tap, stride, pad, side, n):
 # hence functions of slices.
 
 
-@_compiled
-def _copy(x, to):
+@compiled
+def copy(x, to):
     for q in range(to.size):
         to[q] = x[q]
 
 
-@_compiled
-def _add(x, to):
+@compiled
+def accumulate(x, to):
     for q in range(to.size):
         to[q] += x[q]
 
 
-@_compiled
-def _clear(to):
+@compiled
+def clear(to):
     for q in range(to.size):
         to[q] = 0
 
 
-@_compiled
+@compiled
 def _clear_edges(tap, down, right):
     """Zero where what lies `down` and `right` of a place of tap (n, H, W) is beyond its edge."""
     n, height, width = tap.shape
     for b in range(n):
         for y in range(height):
             if y + down < 0 or y + down >= height:
-                _clear(tap[b, y])
+                clear(tap[b, y])
             else:
                 for q in range(min(width, -right)):
                     tap[b, y, q] = 0
@@ -59,7 +59,7 @@ def _clear_edges(tap, down, right):
                     tap[b, y, q] = 0
 
 
-@_compiled
+@compiled
 def _split(x, stride, phases):
     """Every stride-th row and column of x (n, H, W), from each of the first on: (s, s, n, H/s, W/s)."""
     for b in range(phases.shape[2]):
@@ -70,7 +70,7 @@ def _split(x, stride, phases):
                         phases[i, j, b, row, q] = x[b, row * stride + i, q * stride + j]
 
 
-@_compiled
+@compiled
 def unfold(x, first, last, start, stop, kernel, stride, pad, columns):
     """Channels first..last of images start..stop of x as columns (channels·k·k, images·H'·W')."""
     height, width = x.shape[2:]
@@ -90,18 +90,18 @@ def unfold(x, first, last, start, stop, kernel, stride, pad, columns):
                     taken, out, move = x[c + first, start:stop].ravel(), tap.ravel(), down * n + right
                     if phases.size:
                         taken = phases[(i - pad) % stride, (j - pad) % stride].ravel()
-                    _copy(taken[max(0, move) :], out[max(0, -move) : max(0, out.size - max(0, move))])
+                    copy(taken[max(0, move) :], out[max(0, -move) : max(0, out.size - max(0, move))])
                     _clear_edges(tap, down, right)
                     continue
                 left, right = _span(j, stride, pad, width, n)
-                _clear(tap.ravel())
+                clear(tap.ravel())
                 for b in range(stop - start):
                     for row in range(up, down):
                         taken = x[c + first, b + start, row * stride + i - pad]
-                        _copy(taken[left * stride + j - pad :: stride], tap[b, row, left:right])
+                        copy(taken[left * stride + j - pad :: stride], tap[b, row, left:right])
 
 
-@_compiled
+@compiled
 def fold(columns, x, first, last, start, stop, kernel, stride, pad, add):
     """The adjoint of `unfold`: written to x, or added to it. Overwrites the columns."""
     height, width = x.shape[2:]
@@ -110,7 +110,7 @@ def fold(columns, x, first, last, start, stop, kernel, stride, pad, add):
     same = stride == 1 and rows == height and n == width
     for c in range(last - first):
         if not add:
-            _clear(x[c + first, start:stop].ravel())
+            clear(x[c + first, start:stop].ravel())
         for i in range(kernel):
             up, down = _span(i, stride, pad, height, rows)
             for j in range(kernel):
@@ -119,39 +119,39 @@ def fold(columns, x, first, last, start, stop, kernel, stride, pad, add):
                     _clear_edges(tap, i - pad, j - pad)
                     to, taken, move = x[c + first, start:stop].ravel(), tap.ravel(), (i - pad) * width + j - pad
                     to = to[max(0, move) : max(0, to.size + min(0, move))]
-                    _add(taken[max(0, -move) :], to)
+                    accumulate(taken[max(0, -move) :], to)
                     continue
                 left, right = _span(j, stride, pad, width, n)
                 for b in range(stop - start):
                     for row in range(up, down):
                         to = x[c + first, b + start, row * stride + i - pad, left * stride + j - pad :: stride]
-                        _add(tap[b, row, left:right], to[: right - left])
+                        accumulate(tap[b, row, left:right], to[: right - left])
 
 
-@_compiled
+@compiled
 def _sum(x):
     """Σ x, in pieces: equal pixels make a long sum in single precision err in one direction."""
     total = 0.0
-    for start in range(0, x.size, _RUN):
-        run, part = x[start : start + _RUN], ZERO
+    for start in range(0, x.size, RUN):
+        run, part = x[start : start + RUN], ZERO
         for q in range(run.size):
             part += run[q]
         total += part
     return total
 
 
-@_compiled
+@compiled
 def _sum_of_squares(x, centre):
     total = 0.0
-    for start in range(0, x.size, _RUN):
-        run, part = x[start : start + _RUN], ZERO
+    for start in range(0, x.size, RUN):
+        run, part = x[start : start + RUN], ZERO
         for q in range(run.size):
             part += (run[q] - centre) * (run[q] - centre)
         total += part
     return total
 
 
-@_compiled
+@compiled
 def moments(x, first, last, mean, variance):
     """Mean and variance of each channel of x (C, n), the latter about the former as it is rounded."""
     for c in range(first, last):
@@ -159,7 +159,7 @@ def moments(x, first, last, mean, variance):
         variance[c] = _sum_of_squares(x[c], mean[c]) / x.shape[1]
 
 
-@_compiled
+@compiled
 def normalise(x, first, last, mean, scale, beta, shortcut, lower, upper, y):
     """y = (x - mean) · scale + beta [+ shortcut], clipped; the shortcut is empty where there is none."""
     n = x.shape[1]
@@ -177,7 +177,7 @@ def normalise(x, first, last, mean, scale, beta, shortcut, lower, upper, y):
             to[q] = upper if value > upper else value
 
 
-@_compiled
+@compiled
 def _slopes_of_run(x, y, dy, centre, lower, upper):
     total, product = ZERO, ZERO
     for q in range(x.size):
@@ -187,13 +187,13 @@ def _slopes_of_run(x, y, dy, centre, lower, upper):
     return total, product
 
 
-@_compiled
+@compiled
 def slopes(x, y, dy, first, last, mean, lower, upper, dbeta, dgamma, dshortcut, add):
     """Σ g and Σ g · (x - mean) of each channel, for g the gradient before clipping; g to any shortcut, or added."""
     for c in range(first, last):
         sum_g, sum_gx = 0.0, 0.0
-        for start in range(0, x.shape[1], _RUN):
-            run = slice(start, start + _RUN)
+        for start in range(0, x.shape[1], RUN):
+            run = slice(start, start + RUN)
             part, product = _slopes_of_run(x[c, run], y[c, run], dy[c, run], mean[c], lower, upper)
             sum_g += part
             sum_gx += product
@@ -205,7 +205,7 @@ def slopes(x, y, dy, first, last, mean, lower, upper, dbeta, dgamma, dshortcut, 
                 to[q] = to[q] + g if add else g
 
 
-@_compiled
+@compiled
 def normalise_back(x, y, dy, first, last, mean, scale, by_x, constant, lower, upper, dx, add):
     """dx = scale · g + by_x · (x - mean) + constant, for g as in `slopes`; written or added."""
     n = x.shape[1]
