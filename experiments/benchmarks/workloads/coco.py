@@ -13,7 +13,7 @@ from pycocotools.cocoeval import COCOeval
 
 from nnabla_detofa.data.coco import read_coco
 from nnabla_detofa.detection import Peaks, decode, to_coco, to_detections
-from nnabla_detofa.tasks.centernet import coco_metric
+from nnabla_detofa.tasks.centernet import average_precision
 
 OBJECTS, CLASSES, SIDE, STRIDE = 7.27, 80, 512, 4  # objects an image in train2017
 NAMES = [f"class{number}" for number in range(CLASSES)]
@@ -99,7 +99,7 @@ def precision(n: int, by: str):
     file, rng = Path(folder.name, "instances.json"), np.random.default_rng(0)
     rows = instances(file, n)
     detections = _detections(rows, n, rng)
-    dataset = SimpleNamespace(image_ids=range(n), category_ids=range(1, CLASSES + 1), annotation_file=file)
+    dataset = SimpleNamespace(name="made", image_ids=range(n), category_ids=range(1, CLASSES + 1), annotation_file=file)
     results = to_coco(detections, range(n), range(1, CLASSES + 1))
 
     def run(keep=folder) -> None:  # noqa: ARG001
@@ -112,7 +112,7 @@ def precision(n: int, by: str):
                 evaluation.summarize()
         else:
             file.touch()
-            coco_metric(detections, dataset)
+            average_precision("coco", detections, dataset)
 
     return run
 
