@@ -1,4 +1,6 @@
-"""MIT's PyTorch checkpoint of OFA-ResNet50 as a weights file for `pretrained` (an addition; not in the paper).
+"""MIT's PyTorch checkpoint of OFA-ResNet50 or OFA-MobileNetV3 as a weights file for `pretrained`.
+
+An addition; not in the paper.
 
     python -m nnabla_detofa.convert_mit ofa_supernet_resnet50 ofa_resnet50.h5
 
@@ -38,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def convert(checkpoint: Path, weights: Path) -> str:
     """Write `weights` from `checkpoint`; returns a line on what was written and how it is used."""
-    from .supernet import write_mit_weights  # late: reading a checkpoint needs PyTorch, and no nnabla
+    from .supernet import original_of, write_mit_weights  # late: reading a checkpoint needs PyTorch, and no nnabla
 
     if weights.suffix != ".h5":
         raise WeightsError(f"{weights} must have the suffix .h5; NNabla knows its files by it")
@@ -47,9 +49,11 @@ def convert(checkpoint: Path, weights: Path) -> str:
         n = write_mit_weights(state, weights)
     except WeightsError as error:
         raise WeightsError(f"{checkpoint}: {error}") from error
+    original = original_of(state)
+    network, activation = f"network.{original.family}_centernet", original.stem_activation
     return (
         f"{weights}: {n} of {len(state)} entries, without the counts of batches seen; use it with"
-        f" network.ofa_resnet50_centernet.pretrained={weights} network.ofa_resnet50_centernet.stem_activation=relu"
+        f" {network}.pretrained={weights}{f' {network}.stem_activation={activation}' if activation else ''}"
     )
 
 

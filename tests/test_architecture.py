@@ -60,7 +60,7 @@ GRANTS = {
     "launch": "hydra omegaconf yaml pydantic nnabla signals processes options host run_options data report",
     "launch/detectors": "omegaconf tqdm signals data deploy ranking report storage training",
     "launch/given_detector": "deploy",
-    "launch/keys": "options run_options space supernet",
+    "launch/keys": "options run_options space",
     "launch/run": "numpy nnabla nnabla_nas host",
     "launch/sweeps": "hydra processes signals submitit",
     "launch/plugin": "nnabla_nas host data supernet searcher",

@@ -9,7 +9,7 @@ from nnabla_detofa.path_filter import AveragedFilter, PathFilter, cross_validate
 from nnabla_detofa.report import figures
 from nnabla_detofa.report.finished_runs import FinishedRun
 from nnabla_detofa.storage import PathTable
-from nnabla_detofa.supernet.networks import search_space
+from nnabla_detofa.supernet.networks import NETWORKS, search_space
 
 from .estimates import Runs, difference, estimate, shown, table
 from .exhibits import Exhibit
@@ -55,8 +55,8 @@ def ablation(runs: Runs, labels: Mapping[str, str]) -> Exhibit:  # noqa: ARG001
 
 def rank(run: FinishedRun) -> dict[str, dict[str, Any]]:
     """{images: {ranker: metrics}} of one run's measured paths; the same images stand in where there are no others."""
-    (network,) = run.stages["warmup"]["inputs"]["network"].values()
-    space = search_space(network["space"])
+    ((name, network),) = run.stages["warmup"]["inputs"]["network"].items()
+    space = search_space(network["space"], NETWORKS[name].SearchNet.spaces)
     paths, again = (_read(run, name, space) for name in ("paths_final", "paths_final_again"))
     options = run.stages["path_filter_final"]["inputs"]
     found: dict[str, dict[str, Any]] = {"other_images": {}, "same_images": {}}

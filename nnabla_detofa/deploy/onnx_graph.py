@@ -1,8 +1,7 @@
 """A detector as ONNX: pixels in, boxes or classes out (an addition; not in the paper). Needs the extra `onnx`.
 
-The layers of an extracted network are written one by one, each normalisation folded into the convolution before it;
-in front of them stands the normalisation of pixels, behind them what their task answers: for boxes the decoding of
-`detection/decode.py`.
+The layers of an extracted network are written one by one, see `onnx_layers`; in front of them stands the normalisation
+of pixels, behind them what their task answers: for boxes the decoding of `detection/decode.py`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,18 +9,16 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from ..data.augment import DEVIATION, MEAN
 from ..detection import decode
 from ..errors import HostError
-from ..space import Layer
-from ..space.layers import HEAD, IDENTITY
+from ..space.layers import HEAD
 from ..supernet import Supernet
-from ..supernet.elastic import LINEAR, RELU, ConvNorm, ElasticBatchNorm
-from ..supernet.modules import Bottleneck, Head, Stem, UpConvolution
 from .maps import BOXES, OUTPUTS, TOP
 from .nnp import maps_of
+from .onnx_layers import LAYERS, Graph
 from .runtime import session_of
 
 OPSET, IR_VERSION = 13, 8  # what ONNX Runtime has read since 2021
@@ -29,107 +26,6 @@ INPUT = "images"
 LOGITS = "logits"  # inside every graph
 SAMPLES = 2  # random images that a file is compared on
 TOLERANCE = 1e-3  # of the greatest value of a map
-
-
-class Graph:
-    """Nodes and constants in the making; what adds a node takes and gives names of values."""
-
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
-
-    def add(self, kind: str, *inputs: str, named: Sequence[str] = (), **attributes: Any) -> str:
-        """A node; the name of its first output. Outputs have names of their own unless they are `named`."""
-        name = f"{kind}_{len(self.nodes)}"
-        outputs = [*(named or [name])]
-        self.nodes.append(helper.make_node(kind, inputs, outputs, name=name, **attributes))
-        return outputs[0]
-
-    def constant(self, value: Any, kind: type = np.float32) -> str:
-        """A constant of that type."""
-        name = f"constant_{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.asarray(value, kind), name))
-        return name
-
-    def convolution(self, x: str, weight: np.ndarray, bias: np.ndarray, window: Any, kind: str = "Conv", **own) -> str:
-        """A convolution, or of another `kind`, with a bias."""
-        kernel, stride, pad = window
-        shape = {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "pads": [pad] * 4}
-        return self.add(kind, x, self.constant(weight), self.constant(bias), **shape, **own)
-
-    def activation(self, x: str, ceiling: float | None) -> str:
-        """x clipped to [0, ceiling]; None leaves it as it is."""
-        if ceiling is LINEAR:
-            return x
-        if np.isinf(ceiling):
-            return self.add("Relu", x)
-        return self.add("Clip", x, self.constant(0.0), self.constant(ceiling))
-
-
-# -- layers (Section 4.1) --------------------------------------------------------------------------------------------
-
-
-def folded(norm: ElasticBatchNorm) -> tuple[np.ndarray, np.ndarray]:
-    """Scale and shift of each channel that a normalisation comes to outside training."""
-    bn = norm.bn
-    gamma, beta, mean, variance = (p.d.astype(np.float64).ravel() for p in (bn._gamma, bn._beta, bn._mean, bn._var))
-    scale = gamma / np.sqrt(variance + bn._eps)
-    return scale, beta - scale * mean
-
-
-def normed(graph: Graph, x: str, module: ConvNorm, shortcut: str | None = None) -> str:
-    """Convolution and normalisation in one, the shortcut added, the activation."""
-    scale, shift = folded(module.bn)
-    weight = module.conv.conv._W.d * scale[:, None, None, None]
-    y = graph.convolution(x, weight, shift, module.conv.window)
-    return graph.activation(y if shortcut is None else graph.add("Add", y, shortcut), module.ceiling)
-
-
-def stem(graph: Graph, x: str, module: Stem, layer: Layer) -> str:
-    """See `Stem`."""
-    x = normed(graph, x, module.modules["0"])
-    if layer.shortcut == IDENTITY:
-        x = graph.add("Add", normed(graph, x, module.modules["1"].conv), x)
-    x = normed(graph, x, module.modules["2"])
-    if layer.stride < 4:
-        return x
-    return graph.add("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
-
-
-def bottleneck(graph: Graph, x: str, module: Bottleneck, layer: Layer) -> str:
-    """See `Bottleneck`."""
-    y = normed(graph, normed(graph, x, module.conv1), module.conv2)
-    if layer.shortcut != IDENTITY:
-        if layer.stride > 1:
-            size = [layer.stride] * 2
-            x = graph.add("AveragePool", x, kernel_shape=size, strides=size, ceil_mode=1, count_include_pad=0)
-        x = normed(graph, x, module.downsample)
-    return normed(graph, y, module.conv3, x)
-
-
-def up_convolution(graph: Graph, x: str, module: UpConvolution, _layer: Layer) -> str:
-    """See `UpConvolution`."""
-    scale, shift = folded(module.bn)
-    weight = module.conv._W.d * scale[:, None, None]
-    return graph.activation(graph.convolution(x, weight, shift, module.conv.WINDOW, "ConvTranspose"), RELU)
-
-
-def head(graph: Graph, x: str, module: Head, _layer: Layer) -> str:
-    """See `Head`."""
-    for part, ceiling in ((module.hidden, RELU), (module.output, LINEAR)):
-        x = graph.activation(graph.convolution(x, part.conv._W.d, part.conv._b.d, part.window), ceiling)
-    return x
-
-
-LAYERS: dict[type, Callable[[Graph, str, Any, Layer], str]] = {
-    Stem: stem,
-    Bottleneck: bottleneck,
-    UpConvolution: up_convolution,
-    Head: head,
-}
-
-
-# -- what stands around them ------------------------------------------------------------------------------------------
 
 
 def pixels(graph: Graph) -> str:

@@ -11,7 +11,6 @@ from ..errors import ConfigError, unknown
 from ..options import Options
 from ..run_options import HOST_HPARAMS, ArgsOptions, PretrainingOptions, RunOptions
 from ..space import Family
-from ..supernet.networks import SPACES
 from .config_check import Config, solver_options
 from .plugin import COMPONENTS, SUBSTITUTES
 
@@ -44,7 +43,8 @@ def below(config: Mapping[str, Any], place: Sequence[str]) -> set[str]:
         case ["hparams"]:
             return {*names(runner), *HOST_HPARAMS} - {"args"}
         case ["hparams", "phases", _]:
-            return {*names(runner, "phases"), *(family.choices if (family := _family(config)) else ())}
+            found = (_family(config, name) for name in _at(config, "network") or ())
+            return {*names(runner, "phases"), *(kind for family in found if family for kind in family.choices)}
         case ["hparams", "schedule"]:
             return names(runner, "schedule")
         case ["space"]:
@@ -55,7 +55,7 @@ def below(config: Mapping[str, Any], place: Sequence[str]) -> set[str]:
             network = getattr(MODULES.get(name), "SearchNet" if _at(config, "args", "search") else "TrainNet", None)
             return names(declared(network))
         case ["network", name, "space"]:
-            return {"name", *(family.to_dict() if (family := _family(config)) else ())} - {"coupled"}
+            return {"name", *(family.to_dict() if (family := _family(config, name)) else ())} - {"coupled", "family"}
         case ["dataloader", name, *inside]:
             return names(declared(getattr(MODULES.get(name), "DataLoader", None)), *inside)
         case [group, *inside] if group != "hparams":
@@ -69,10 +69,11 @@ def _at(config: Any, *place: str) -> Any:
     return config
 
 
-def _family(config: Any) -> Family | None:
-    """That of the search space that a configuration names, where there is one of that name."""
-    name = _at(config, "space", "name") or "ofa_resnet50"
-    return SPACES[name]().family if name in list(SPACES) else None
+def _family(config: Any, network: str) -> Family | None:
+    """That of the search space that a network of the configuration names, itself or by `space.name`; else its own."""
+    spaces: Any = getattr(getattr(MODULES.get(network), "SearchNet", None), "spaces", {})
+    names = _at(config, "network", network, "space", "name"), _at(config, "space", "name"), *spaces
+    return next((spaces[name]().family for name in names if name in list(spaces)), None)
 
 
 def declared(component: Any) -> type[Options] | None:

@@ -165,7 +165,7 @@ class Family(ABC):
 
     def classifier(self, n_in: int, side: Side, n_classes: int) -> dict[str, Layer]:
         """All layers of a classifier behind the last map, by their places among the parameters' names."""
-        return {"classifier/0": Layer(LINEAR, n_in, 0, n_classes, 1, NOTHING, side)}
+        return {"classifier/0/linear": Layer(LINEAR, n_in, 0, n_classes, 1, NOTHING, side)}
 
     def whole(self) -> "Family":
         """The family of which this one is a part made by hand."""

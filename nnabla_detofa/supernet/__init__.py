@@ -1,7 +1,7 @@
 """The once-for-all networks (Sections 3 and 4.1): an elastic backbone under the head of a task."""
 
 from .channel_order import sort_channels
-from .mit import from_mit, write_mit_weights
+from .mit import from_mit, original_of, write_mit_weights
 from .network import Supernet, extract
 from .networks import NETWORKS, network_of
 from .statistics import reestimate, statistics_of
@@ -15,6 +15,7 @@ __all__ = [
     "from_mit",
     "load_weights",
     "network_of",
+    "original_of",
     "reestimate",
     "save_weights",
     "sort_channels",

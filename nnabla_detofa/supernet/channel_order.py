@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..space import SearchSpace
-from ..space.layers import BLOCK, HEAD, IDENTITY
-from .modules import Axis
+from ..space.layers import HEAD, IDENTITY, STEM
+from .elastic import Axis
 from .network import Position, Supernet
 
 
@@ -55,7 +55,7 @@ def _order(importance: np.ndarray, known: set[int]) -> np.ndarray:
 def _maps(network: Supernet) -> Iterator[Map]:
     """Every map that is elastic, from the image on."""
     parameters, steps = network.get_parameters(), network.steps(network.space.unpruned().largest())
-    positions = {place: position for position, place in network.places.items()}
+    positions = {place: position for position, places in network.space.family.places.items() for place in places}
 
     def axes(place: str, of: Iterable[Axis]) -> list[Axis]:
         """Those of the parameters that the layer there has."""
@@ -63,7 +63,7 @@ def _maps(network: Supernet) -> Iterator[Map]:
 
     made: list[Axis] = []  # by all layers whose output is the map that the next ones read
     read: list[Axis] = []
-    used = partial(_used, (0, 0), "n_in")  # the image
+    used = partial(_used, (0, 0), steps[0][1].kind, "n_in")  # the image
     for place, layer in steps:
         module = network.layers[place]
         read += axes(place, module.reads)
@@ -71,19 +71,19 @@ def _maps(network: Supernet) -> Iterator[Map]:
             if layer.kind == HEAD:
                 continue
             break
-        grows = layer.kind == BLOCK and layer.shortcut == IDENTITY
+        grows = layer.kind != STEM and layer.shortcut == IDENTITY
         if not grows and made:
             yield Map(made, read, used)
-        for inner_made, inner_read in module.inside:
-            inner_used = partial(_used, positions[place], "n_middle")
+        for inner_made, inner_read, channels in module.inside:
+            inner_used = partial(_used, positions[place], layer.kind, channels)
             yield Map(axes(place, inner_made), axes(place, inner_read), inner_used)
         if grows:
             made += axes(place, module.makes)
         else:
-            made, read, used = axes(place, module.makes), [], partial(_used, positions[place], "n_out")
+            made, read, used = axes(place, module.makes), [], partial(_used, positions[place], layer.kind, "n_out")
     yield Map(made, read, used)
 
 
-def _used(position: Position, channels: str, space: SearchSpace) -> set[int]:
-    """The numbers of channels that paths of a space have there."""
-    return {getattr(layer, channels) for layer in space.layers_at(*position)}
+def _used(position: Position, kind: str, channels: str, space: SearchSpace) -> set[int]:
+    """The numbers of channels that paths of a space have there, in layers of a kind."""
+    return {getattr(layer, channels) for layer in space.layers_at(*position) if layer.kind == kind}

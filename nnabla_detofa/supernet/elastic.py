@@ -12,20 +12,45 @@ import nnabla.functions as F  # noqa: N812
 import numpy as np
 
 from ..host import Mo
-from ..kernels import BatchNormalization, Convolution, Deconvolution, Window
+from ..kernels import BatchNormalization, Convolution, Deconvolution, HardSwish, Window
 from ..precision import single_precision
 
 RELU, RELU6, LINEAR = np.inf, 6.0, None  # the ceiling of an activation
+HARD_SWISH = "hard swish"  # an activation without one
+
+Axis = tuple[str, int]  # of a parameter: where a map's channels are
 
 
-def activate(x, ceiling):
-    """Clip x to [0, ceiling]; None leaves it as it is."""
+def activate(x, ceiling, *, channel_major: bool = False):
+    """Clip x to [0, ceiling], or its hard-swish; None leaves it as it is."""
     if ceiling is None:
         return x
+    if ceiling == HARD_SWISH:
+        return HardSwish()(x) if channel_major else x * hard_sigmoid(x)
     return F.relu(x) if np.isinf(ceiling) else F.minimum_scalar(F.relu(x), ceiling)
 
 
-class ElasticConv(Mo.Module):
+def hard_sigmoid(x):
+    """x + 3 clipped to [0, 6], over 6."""
+    return F.minimum_scalar(F.relu(x + 3), 6) / 6
+
+
+class Elastic(Mo.Module):
+    """A layer around one of the host's, whose parameters have the name of both where it is `nested`, as in the host's
+    elastic layers, and of one alone otherwise, as in its plain ones."""
+
+    channel_major = False
+
+    def __init__(self, *, nested: bool = True):
+        super().__init__()
+        self.nested = nested
+
+    def get_modules(self, prefix="", memo=None):
+        for name, module in super().get_modules(prefix, memo):
+            yield (name if self.nested else prefix), module
+
+
+class ElasticConv(Elastic):
     """Convolution with the leading (n_out, channels of x) corner of its weight.
 
     Args:
@@ -33,10 +58,8 @@ class ElasticConv(Mo.Module):
         bias: initialiser of the bias; None for no bias.
     """
 
-    channel_major = False
-
-    def __init__(self, n_in, n_out, window: Window, rng: np.random.Generator, *, weight=None, bias=None):
-        super().__init__()
+    def __init__(self, n_in, n_out, window: Window, rng: np.random.Generator, *, weight=None, bias=None, nested=True):
+        super().__init__(nested=nested)
         self.window = window
         self.conv = Mo.Conv(
             n_in,
@@ -51,7 +74,8 @@ class ElasticConv(Mo.Module):
         weight, bias, (_, stride, pad) = self.conv._W, self.conv._b, self.window
         if self.channel_major:
             return Convolution(n_out, self.window)(x, weight, *([] if bias is None else [bias]))
-        return F.convolution(x, corner(weight, n_out, x.shape[1]), bias, pad=(pad, pad), stride=(stride, stride))
+        weight, bias = corner(weight, n_out, x.shape[1]), None if bias is None else leading(bias, n_out)
+        return F.convolution(x, weight, bias, pad=(pad, pad), stride=(stride, stride))
 
 
 class ElasticDeconv(Mo.Module):
@@ -75,7 +99,7 @@ class ElasticDeconv(Mo.Module):
         return F.deconvolution(x, weight, None, pad=(pad, pad), stride=(stride, stride))
 
 
-class ElasticBatchNorm(Mo.Module):
+class ElasticBatchNorm(Elastic):
     """Batch normalisation of the leading channels, with an optional shortcut added and an activation behind.
 
     While `recording`, every forward pass appends its batch's (mean, variance) to `records` and leaves the running
@@ -83,16 +107,17 @@ class ElasticBatchNorm(Mo.Module):
     until then they are `pending` in the graph that was built last: variables, and the values a channel had.
     """
 
-    channel_major = False
     recording = False
     pending: tuple[nn.Variable, nn.Variable, int] | None = None
 
-    def __init__(self, n_features: int, gamma: float = 1.0):
-        super().__init__()
+    def __init__(self, n_features: int, gamma: float = 1.0, *, nested: bool = True):
+        super().__init__(nested=nested)
         self.bn = Mo.BatchNormalization(n_features, 4, param_init={"gamma": constant(gamma)})
         self.records: list[tuple[np.ndarray, np.ndarray]] = []
 
     def call(self, x, ceiling=LINEAR, shortcut=None):
+        if ceiling == HARD_SWISH:
+            return activate(self(x, shortcut=shortcut), ceiling, channel_major=self.channel_major)
         if self.channel_major:
             return self._kernel(ceiling)(x, self.bn._beta, self.bn._gamma, *([] if shortcut is None else [shortcut]))
         y = self._nnabla(x)
@@ -148,11 +173,11 @@ class ElasticBatchNorm(Mo.Module):
 class ConvNorm(Mo.Module):
     """Convolution, batch normalisation, optional shortcut and activation, under the host's parameter names."""
 
-    def __init__(self, n_in, n_out, window, rng, *, ceiling=RELU, gamma=1.0):
+    def __init__(self, n_in, n_out, window, rng, *, ceiling=RELU, gamma=1.0, nested=True):
         super().__init__()
         self.ceiling = ceiling
-        self.conv = ElasticConv(n_in, n_out, window, rng)
-        self.bn = ElasticBatchNorm(n_out, gamma)
+        self.conv = ElasticConv(n_in, n_out, window, rng, nested=nested)
+        self.bn = ElasticBatchNorm(n_out, gamma, nested=nested)
 
     def call(self, x, n_out: int, shortcut=None):
         return self.bn(self.conv(x, n_out=n_out), ceiling=self.ceiling, shortcut=shortcut)
@@ -167,6 +192,31 @@ def _exact_sums():
 def corner(parameter, n_first: int, n_second: int):
     """The leading corner of a parameter along its two leading axes; the parameter itself where that is all of it."""
     return parameter if parameter.shape[:2] == (n_first, n_second) else parameter[:n_first, :n_second]
+
+
+def leading(parameter, n: int):
+    """The first values of a parameter; the parameter itself where these are all."""
+    return parameter if parameter.shape[0] == n else parameter[:n]
+
+
+def swapped(x):
+    """A map (B, C, H, W) as (C, B, H, W), and back."""
+    return F.transpose(x, (1, 0, 2, 3))
+
+
+def made(*layers: str, nested: bool = True) -> list[Axis]:
+    """The output channels of the convolutions, and of the normalisations behind them, of layers."""
+    conv, bn = ("conv/conv", "bn/bn") if nested else ("conv", "bn")
+    statistics = ("_gamma", "_beta", "_mean", "_var")
+    return [
+        *((f"{one}/{conv}/_W", 0) for one in layers),
+        *((f"{one}/{bn}/{name}", 1) for one in layers for name in statistics),
+    ]
+
+
+def read(*layers: str, nested: bool = True) -> list[Axis]:
+    """The input channels of the convolutions of layers."""
+    return [(f"{one}/{'conv/conv' if nested else 'conv'}/_W", 1) for one in layers]
 
 
 def normal(rng: np.random.Generator, deviation: float):

@@ -73,8 +73,8 @@ class SearchNet(Supernet):
 
     def set_valid_arch(self, genotype) -> None:
         """Choose the path of validation: the host's (depths, expand ratios, width multipliers)."""
-        n_segments = len({segment for segment, _ in self.places})
-        numbers = n_segments, len(self.places) - 1, n_segments + 1
+        segments = self.space.family.segments
+        numbers = len(segments), sum(one.n_blocks for one in segments[1:]), len(segments) + 1
         d, e, w = (np.broadcast_to(one, n).tolist() for one, n in zip(genotype, numbers, strict=True))
         self.activate(self.space.from_genotype({"d": d, "e": e, "w": list(map(self._widths.index, w))}))
 

@@ -9,7 +9,7 @@ import nnabla as nn
 import numpy as np
 
 from ..space import Layer
-from ..space.layers import STEM, Side, sides_of
+from ..space.layers import Side, sides_of
 from .modules import build
 from .network import Supernet
 
@@ -62,8 +62,7 @@ def layer_output(layer: Layer, like: Supernet, *, batch: int) -> nn.Variable:
         module = build(layer, rng, **like.initial.get(layer.kind, {}))
     channel_major = like.works_channel_major()
     module.apply(training=False, channel_major=channel_major)
-    # images come in another layout than maps between layers
-    leading = (layer.n_in, batch) if channel_major and layer.kind != STEM else (batch, layer.n_in)
+    leading = (layer.n_in, batch) if channel_major else (batch, layer.n_in)
     return module(_random((*leading, *sides_of(layer.side)), rng), layer=layer)
 
 

@@ -1,7 +1,8 @@
 """The modules of a network's layers (Section 4.1), each built from and called with a `Layer` of the space.
 
 Parameters have the host's names. `reads` and `makes` are the parameters whose axes hold the channels of a module's
-input and output map, `inside` those of its maps in between; a module lacks what its layer does not have.
+input and output map, `inside` those of its maps in between, and which field of the layer is their number; a module
+lacks what its layer does not have.
 """
 
 import nnabla.functions as F  # noqa: N812
@@ -11,7 +12,7 @@ from ..host import Mo
 from ..kernels import Window
 from ..precision import single_precision
 from ..space import Layer
-from ..space.layers import BLOCK, HEAD, IDENTITY, LINEAR, PROJECTION, STEM, UP
+from ..space.layers import BLOCK, CONV, HEAD, IDENTITY, INVERTED, LINEAR, POOLED, PROJECTION, STEM, UP
 from .elastic import (
     LINEAR as NO_CEILING,
 )
@@ -25,14 +26,16 @@ from .elastic import (
     activate,
     constant,
     corner,
+    made,
     normal,
+    read,
+    swapped,
     uniform,
 )
+from .inverted import InvertedBottleneck, PlainConv, PooledConv
 
 STEM_ACTIVATIONS = {"relu6": RELU6, "relu": RELU}  # the host's and MIT's
 POINTWISE, SQUARE = Window(1, 1, 0), Window(3, 1, 1)
-
-Axis = tuple[str, int]  # of a parameter: where a map's channels are
 
 
 def build(layer: Layer, rng: np.random.Generator, **initial) -> Mo.Module:
@@ -40,31 +43,11 @@ def build(layer: Layer, rng: np.random.Generator, **initial) -> Mo.Module:
     return MODULES[layer.kind](layer, rng, **initial)
 
 
-def swapped(x):
-    """A map (B, C, H, W) as (C, B, H, W), and back."""
-    return F.transpose(x, (1, 0, 2, 3))
-
-
-def made(*convolutions: str) -> list[Axis]:
-    """The output channels of convolutions and of the normalisations behind them."""
-    statistics = ("_gamma", "_beta", "_mean", "_var")
-    return [
-        *((f"{one}/conv/conv/_W", 0) for one in convolutions),
-        *((f"{one}/bn/bn/{name}", 1) for one in convolutions for name in statistics),
-    ]
-
-
-def read(*convolutions: str) -> list[Axis]:
-    """The input channels of convolutions."""
-    return [(f"{one}/conv/conv/_W", 1) for one in convolutions]
-
-
 class Stem(Mo.Module):
-    """3×3 with stride 2, an optional residual block, 3×3, and a max-pooling or none; takes images (B, 3, H, W)."""
+    """3×3 with stride 2, an optional residual block, 3×3, and a max-pooling or none."""
 
-    channel_major = False
     reads = read("0")
-    inside = ((made("0", "1/conv"), read("1/conv", "2")),)
+    inside = ((made("0", "1/conv"), read("1/conv", "2"), "n_middle"),)
     makes = made("2")
 
     def __init__(self, layer: Layer, rng: np.random.Generator, *, activation: str = "relu6"):
@@ -77,7 +60,7 @@ class Stem(Mo.Module):
         self.modules["2"] = ConvNorm(layer.n_middle, layer.n_out, SQUARE, rng, ceiling=ceiling)
 
     def call(self, x, layer: Layer):
-        x = self.modules["0"](swapped(x) if self.channel_major else x, n_out=layer.n_middle)
+        x = self.modules["0"](x, n_out=layer.n_middle)
         if layer.shortcut == IDENTITY:
             x = self.modules["1"].conv(x, n_out=layer.n_middle) + x
         x = self.modules["2"](x, n_out=layer.n_out)
@@ -91,7 +74,7 @@ class Bottleneck(Mo.Module):
     """
 
     reads = read("conv1", "downsample")
-    inside = ((made("conv1"), read("conv2")), (made("conv2"), read("conv3")))
+    inside = ((made("conv1"), read("conv2"), "n_middle"), (made("conv2"), read("conv3"), "n_middle"))
     makes = made("downsample", "conv3")
 
     def __init__(self, layer: Layer, rng: np.random.Generator, *, last_gamma: float = 1.0):
@@ -173,22 +156,29 @@ class ElasticLinear(Mo.Module):
 
     channel_major = False
     dropout_seed = -1  # nnabla's own generator
-    reads = (("linear/linear/_W", 0),)
+    reads = (("linear/_W", 0),)
 
     def __init__(self, layer: Layer, rng: np.random.Generator, *, drop_rate: float = 0.0):
         super().__init__()
         self._drop_rate = drop_rate
-        self.linear = Mo.Module()
         weight = normal(rng, layer.n_in**-0.5)
-        self.linear.linear = Mo.Linear(layer.n_in, layer.n_out, w_init=weight, b_init=constant(0.0))
+        self.linear = Mo.Linear(layer.n_in, layer.n_out, w_init=weight, b_init=constant(0.0))
 
     def call(self, x, layer: Layer):
         with single_precision():
             x = F.mean(swapped(x) if self.channel_major else x, axis=(2, 3))
         if self.training and self._drop_rate > 0:
             x = F.dropout(x, self._drop_rate, seed=self.dropout_seed)
-        linear = self.linear.linear
-        return F.affine(x, corner(linear._W, layer.n_in, layer.n_out), linear._b)
+        return F.affine(x, corner(self.linear._W, layer.n_in, layer.n_out), self.linear._b)
 
 
-MODULES = {STEM: Stem, BLOCK: Bottleneck, UP: UpConvolution, HEAD: Head, LINEAR: ElasticLinear}
+MODULES = {
+    STEM: Stem,
+    CONV: PlainConv,
+    BLOCK: Bottleneck,
+    INVERTED: InvertedBottleneck,
+    UP: UpConvolution,
+    HEAD: Head,
+    POOLED: PooledConv,
+    LINEAR: ElasticLinear,
+}

@@ -12,9 +12,10 @@ from ..host import Mo, Model
 from ..options import Flag, Listed, Number, OneOf, Options
 from ..precision import single_precision
 from ..space import CostModel, Layer, NetworkLayers, SearchSpace
-from ..space.layers import BLOCK, HEAD, STEM, UNIT, Side, sides_of
+from ..space.layers import BLOCK, HEAD, INVERTED, STEM, UNIT, Side, sides_of
 from ..tasks import Task
-from .elastic import ElasticBatchNorm
+from .cut import cut
+from .elastic import ElasticBatchNorm, swapped
 from .modules import STEM_ACTIVATIONS, build
 
 Position = tuple[int, int]  # segment and block; the stem is segment 0
@@ -24,9 +25,10 @@ KERNELS = ("auto", "numpy", "nnabla")
 class NetworkOptions(Options):
     """Options of every network.
 
-    stem_activation: "relu6" as in the host, or "relu" as in MIT's network.
-    stem_pool: whether the stem ends in its 3×3 max-pooling; without it, every map is twice as large.
-    zero_last_gamma: start the last normalisation of each block at 0.
+    stem_activation: of ResNet50, "relu6" as in the host, or "relu" as in MIT's network.
+    stem_pool: whether the stem ends in its 3×3 max-pooling; without it, every map is twice as large. MobileNetV3's has
+        none, and begins with a stride of 2 or of 1 instead.
+    zero_last_gamma: start the last normalisation of each block that adds its input at 0.
     bn_param: decay rate and ε of every normalisation.
     kernels: "numpy" for the CPU kernels, "nnabla" for NNabla's functions, "auto" by the context of the call.
     """
@@ -67,20 +69,19 @@ class Supernet(Model):
         self._behind = self.network_layers(UNIT).behind
         everything = space.unpruned()
         backbone, tail = self._of(everything, everything.largest())
-        self.places: dict[Position, str] = {
-            position: f"blocks/{i - 1}" if i else "input_stem" for i, (position, _) in enumerate(backbone)
-        }
         if sides_of(tail[-1].side) > sides_of(backbone[0][1].side):
             raise ConfigError(key="neck", given=len(tail), allowed="so short that maps stay smaller than the image")
         path = self.require_path(space.largest() if only is None else only)
+        gamma = 0.0 if self.options.zero_last_gamma else 1.0
         self.initial: dict[str, dict[str, Any]] = {  # of the backbone's layers, by kind
             STEM: {"activation": self.options.stem_activation},
-            BLOCK: {"last_gamma": 0.0 if self.options.zero_last_gamma else 1.0},
+            BLOCK: {"last_gamma": gamma},
+            INVERTED: {"last_gamma": gamma, "kernels": space.family.choices.get("kernels", ()) if only is None else ()},
         }
-        head = dict(task.places())
+        head = dict(task.places(space.family))
         with nn.parameter_scope("", OrderedDict()):  # the host registers parameters globally and never lets go
             self.layers = {
-                place: build(layer, rng, **(head.get(place) or self.initial[layer.kind]))
+                place: build(layer, rng, **(head.get(place) or self.initial.get(layer.kind, {})))
                 for place, layer in self.steps(path)
             }
         for place, module in self.layers.items():
@@ -103,7 +104,9 @@ class Supernet(Model):
     def steps(self, path: np.ndarray) -> list[tuple[str, Layer]]:
         """Layers of a path in their order: the place of each among the parameters' names, and its sizes."""
         backbone, tail = self._of(self.space, path)
-        places = [*(self.places[position] for position, _ in backbone), *(place for place, _ in self.task.places())]
+        names = {position: iter(places) for position, places in self.space.family.places.items()}
+        head = (place for place, _ in self.task.places(self.space.family))
+        places = [*(next(names[position]) for position, _ in backbone), *head]
         return list(zip(places, [*(layer for _, layer in backbone), *tail], strict=True))
 
     def _of(self, space: SearchSpace, path: np.ndarray) -> tuple[list[tuple[Position, Layer]], list[Layer]]:
@@ -143,7 +146,7 @@ class Supernet(Model):
         channel_major = self.works_channel_major()
         if not (channel_major and self.channel_major):  # an older graph's statistics are none of this one's
             self.apply(channel_major=channel_major, pending=None)
-        x, maps = images, []
+        x, maps = swapped(images) if channel_major else images, []
         for place, layer in self._steps:
             y = self.layers[place](x, layer=layer)
             if layer.kind == HEAD:
@@ -218,7 +221,8 @@ class Supernet(Model):
 def extract(supernet: Supernet, path: np.ndarray, **changed: Any) -> Supernet:
     """The path as a network of its own: the supernet's weights, statistics and function, to float noise; `changed` are
     options of the network."""
-    network, shared = supernet.alone(path, **changed), supernet.get_parameters()
-    for name, parameter in network.get_parameters().items():
-        parameter.d = shared[name].d[tuple(slice(n) for n in parameter.shape)]
+    network, own = supernet.alone(path, **changed), {name: one.d for name, one in supernet.get_parameters().items()}
+    parameters = network.get_parameters()
+    for name, value in cut(own, {name: one.shape for name, one in parameters.items()}).items():
+        parameters[name].d = value
     return network

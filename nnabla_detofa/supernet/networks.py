@@ -14,9 +14,12 @@ from ..tasks import CenterNet, Classification, Segmentation, Task
 from .network import NetworkOptions, Supernet
 from .weights import transfer_weights
 
-SPACES: dict[str, Callable[..., SearchSpace]] = {
-    "ofa_resnet50": SearchSpace.ofa_resnet50,
-    "comp_ofa": SearchSpace.comp_ofa,
+Spaces = dict[str, Callable[..., SearchSpace]]
+
+# by the name that networks begin with, those of their spaces; the first is what a network has unless it is said
+FAMILIES: dict[str, Spaces] = {
+    "ofa_resnet50": {"ofa_resnet50": SearchSpace.ofa_resnet50, "comp_ofa": SearchSpace.comp_ofa},
+    "ofa_mbv3": {"ofa_mbv3": SearchSpace.ofa_mbv3},
 }
 
 
@@ -49,11 +52,12 @@ class NamedNetwork(Supernet):
 
     declared: type[SearchOptions]
     known_as: str
+    spaces: Spaces
     task_of: type[Task]
 
     def __init__(self, n_classes: int, **options: Any) -> None:
         given = self.declared.of(f"network.{self.known_as}", {"n_classes": n_classes, **options})
-        space, genotype = search_space(given.space), getattr(given, "genotype", None)
+        space, genotype = search_space(given.space, self.spaces), getattr(given, "genotype", None)
         super().__init__(
             space,
             self.task_of(**_fields(given, self.task_of)),
@@ -69,30 +73,31 @@ def _fields(given: Options, of: type[Options]) -> dict[str, Any]:
     return {name: getattr(given, name) for name in of.model_fields}
 
 
-def search_space(options: Mapping | None) -> SearchSpace:
-    """The space of that "name" with the other options; ConfigError for an unknown name or option."""
+def search_space(options: Mapping | None, spaces: Spaces) -> SearchSpace:
+    """The space of that "name", the first where there is none, with the other options; ConfigError for unknown ones."""
     if not isinstance(options or {}, Mapping):
-        raise ConfigError(key="space", given=options, allowed="a name and options, as {name: ofa_resnet50}")
-    options = {"name": "ofa_resnet50", **(options or {})}
-    if (name := options.pop("name")) not in list(SPACES):  # a list may be given, which no dictionary looks up
-        raise unknown("search space", name, SPACES)
-    return SPACES[name](**options)
+        raise ConfigError(key="space", given=options, allowed=f"a name and options, as {{name: {next(iter(spaces))}}}")
+    options = {"name": next(iter(spaces)), **(options or {})}
+    if (name := options.pop("name")) not in list(spaces):  # a list may be given, which no dictionary looks up
+        raise unknown("search space", name, spaces)
+    return spaces[name](**options)
 
 
-def networks(name: str, task: type[Task]) -> ModuleType:
+def networks(name: str, spaces: Spaces, task: type[Task]) -> ModuleType:
     """The module that the host looks up by a network's name: `SearchNet` is the supernet, `TrainNet` one path of it."""
-    module = ModuleType(name, f"The spaces of SPACES under the task {task.__name__}.")
+    module = ModuleType(name, f"The spaces {', '.join(spaces)} under the task {task.__name__}.")
     for kind, own in (("SearchNet", SearchOptions), ("TrainNet", TrainOptions)):
         declared = create_model(kind, __base__=(own, task), __doc__=f"{task.__doc__}\n\n{own.__doc__}")
-        members = {"declared": declared, "known_as": name, "task_of": task}
+        members = {"declared": declared, "known_as": name, "spaces": spaces, "task_of": task}
         setattr(module, kind, type(kind, (NamedNetwork,), {**members, "__doc__": declared.__doc__}))
     return module
 
 
+TASKS: dict[str, type[Task]] = {"centernet": CenterNet, "classifier": Classification, "segmenter": Segmentation}
 NETWORKS = {
-    "ofa_resnet50_centernet": networks("ofa_resnet50_centernet", CenterNet),
-    "ofa_resnet50_classifier": networks("ofa_resnet50_classifier", Classification),
-    "ofa_resnet50_segmenter": networks("ofa_resnet50_segmenter", Segmentation),
+    f"{family}_{name}": networks(f"{family}_{name}", spaces, task)
+    for family, spaces in FAMILIES.items()
+    for name, task in TASKS.items()
 }
 
 

@@ -15,9 +15,9 @@ import numpy as np
 from ..errors import ConfigError, WeightsError
 from ..hdf5 import opened, read_arrays
 from ..storage.files import write_bytes
+from .cut import cut
 from .network import Supernet
 
-BACKBONE = ("input_stem", "blocks")  # the parts of a network that a transfer must find, each whole
 HEADS = "heads"  # of which each is a part of its own
 STEM_ACTIVATION = "stem_activation"  # an attribute of our files: no parameter tells what the stem was trained with
 SUFFIX = ".h5"
@@ -48,17 +48,19 @@ def weights_as_bytes(network: Supernet) -> bytes:
     return parameters_as_bytes(network.get_parameters(), stem_activation=network.options.stem_activation)
 
 
-def write_parameters(parameters: Mapping[str, nn.Variable], file: Path, *, stem_activation: str) -> None:
+def write_parameters(parameters: Mapping[str, nn.Variable], file: Path, *, stem_activation: str | None) -> None:
     """`save_weights` of parameters without a network."""
     write_bytes(file, parameters_as_bytes(parameters, stem_activation=stem_activation))
 
 
-def parameters_as_bytes(parameters: Mapping[str, nn.Variable], *, stem_activation: str) -> bytes:
-    """The content of the file; made in memory, because HDF5 does not survive a disk that is full."""
+def parameters_as_bytes(parameters: Mapping[str, nn.Variable], *, stem_activation: str | None) -> bytes:
+    """The content of the file, without the stem's activation where that is None; made in memory, because HDF5 does not
+    survive a disk that is full."""
     content = BytesIO()
     nn.save_parameters(content, parameters, extension=SUFFIX)
-    with h5py.File(content, "a") as stored:
-        stored.attrs[STEM_ACTIVATION] = stem_activation
+    if stem_activation is not None:
+        with h5py.File(content, "a") as stored:
+            stored.attrs[STEM_ACTIVATION] = stem_activation
     return content.getvalue()
 
 
@@ -79,17 +81,18 @@ def transfer_weights(network: Supernet, file: str | Path, *, labels: Sequence[in
     """
     file, expected = Path(file), network.options.stem_activation
     (stored, activation), own = _read(file), network.get_parameters()
-    if network.only is not None and _differences(_of(BACKBONE, stored), _of(BACKBONE, own)):
+    backbone = _backbone(network)
+    if network.only is not None and _differences(_of(backbone, stored), _of(backbone, own)):
         stored = _cut(stored, network)
     labels = labels or ()
     head = f"{HEADS}/{(network.task.outputs or ('',))[0]}"  # that has a channel for each class
     stored = _relabelled(stored, own, labels, f"{head}/output/")
-    if not _of(BACKBONE, stored):
+    if not _of(backbone, stored):
         raise WeightsError(
             f"{file} holds the weights of another network: it has {_brief(list(stored))};"
             f" the network has {_brief(list(own))}"
         )
-    _require_same(file, _of(BACKBONE, stored), _of(BACKBONE, own))
+    _require_same(file, _of(backbone, stored), _of(backbone, own))
     if activation not in (None, expected):
         raise WeightsError(
             f"{file} was trained with stem_activation {activation}, and this network has {expected};"
@@ -145,18 +148,21 @@ def _differences(stored: Mapping, own: Mapping) -> list[str]:
     ]
 
 
+def _backbone(network: Supernet) -> list[str]:
+    """The parts of a network that a transfer must find, each whole."""
+    return _parts(place for places in network.space.family.places.values() for place in places)
+
+
 def _cut(stored: dict[str, np.ndarray], network: Supernet) -> dict[str, np.ndarray]:
     """What the path of the network uses of its supernet's parameters; all as it is where these are none."""
     whole = Supernet(network.space, network.task, rng=np.random.default_rng(0), **dict(network.options))
-    shapes = {name: one.shape for name, one in whole.get_parameters().items()}
-    if _differences(_of(BACKBONE, stored), _of(BACKBONE, whole.get_parameters())):
+    shapes, backbone = {name: one.shape for name, one in whole.get_parameters().items()}, _backbone(network)
+    if _differences(_of(backbone, stored), _of(backbone, whole.get_parameters())):
         return stored
-    corners = {name: tuple(slice(n) for n in one.shape) for name, one in network.get_parameters().items()}
-    return {
-        name: value[corners[name]] if name in corners and value.shape == shapes.get(name) else value
-        for name, value in stored.items()
-        if name in corners or _part(name) not in BACKBONE
-    }
+    own = network.get_parameters()
+    kept = {name: value for name, value in stored.items() if name in own or _part(name) not in backbone}
+    same = {name: own[name].shape for name in own if name in stored and stored[name].shape == shapes.get(name)}
+    return {**kept, **cut(stored, same)}
 
 
 def _relabelled(

@@ -19,7 +19,7 @@ from ..detection import (
 )
 from ..errors import ConfigError, DataError, unknown
 from ..precision import single_precision
-from ..space import DetectorLayers, SearchSpace
+from ..space import DetectorLayers, Family, SearchSpace
 from .losses import centre_l1_loss, focal_loss
 from .peaks import PeakGraph
 from .task import MapTask, answers
@@ -45,9 +45,9 @@ class CenterNet(MapTask):
         """See `Task`."""
         return DetectorLayers(space, n_classes=self.n_classes, neck=self.neck, head=self.head, **backbone)
 
-    def places(self) -> list[tuple[str, dict[str, Any]]]:
+    def places(self, family: Family) -> list[tuple[str, dict[str, Any]]]:
         """See `Task`; the heat map alone has a prior."""
-        places = super().places()
+        places = super().places(family)
         places[len(self.neck)][1]["prior"] = HEATMAP_BIAS
         return places
 

@@ -9,7 +9,8 @@ import numpy as np
 from ..detection import JudgedAnswers
 from ..options import ratio
 from ..precision import single_precision
-from ..space import ClassifierLayers, SearchSpace
+from ..space import ClassifierLayers, Family, SearchSpace
+from ..space.layers import LINEAR
 from .losses import cross_entropy
 from .task import Task, answers
 
@@ -31,9 +32,10 @@ class Classification(Task):
         """See `Task`."""
         return ClassifierLayers(space, n_classes=self.n_classes, **backbone)
 
-    def places(self) -> list[tuple[str, dict[str, Any]]]:
+    def places(self, family: Family) -> list[tuple[str, dict[str, Any]]]:
         """See `Task`."""
-        return [("classifier/0", {"drop_rate": self.drop_rate})]
+        layers = family.classifier(1, 1, self.n_classes)
+        return [(place, {"drop_rate": self.drop_rate} if one.kind == LINEAR else {}) for place, one in layers.items()]
 
     def target_shapes(self, sides: tuple[int, int], max_objects: int) -> list[list[int]]:  # noqa: ARG002
         """See `Task`."""

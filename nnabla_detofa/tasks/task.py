@@ -10,7 +10,7 @@ import numpy as np
 from ..detection import Judged, resampled
 from ..errors import ConfigError, unknown
 from ..options import Listed, Number, Options, Whole
-from ..space import NetworkLayers, SearchSpace
+from ..space import Family, NetworkLayers, SearchSpace
 
 
 class Assessment(NamedTuple):
@@ -35,7 +35,7 @@ class Task(Options):
         """Every layer that a path can have, with those of the head; `backbone` holds keywords of `NetworkLayers`."""
 
     @abstractmethod
-    def places(self) -> list[tuple[str, dict[str, Any]]]:
+    def places(self, family: Family) -> list[tuple[str, dict[str, Any]]]:
         """For each layer behind the backbone its place among the parameters' names, and how its weights begin."""
 
     @abstractmethod
@@ -118,7 +118,7 @@ class MapTask(Task):
     head: Annotated[int, Whole()] = 64
     head_deviation: Annotated[float | None, Number(least=0, null=True)] = 0.001
 
-    def places(self) -> list[tuple[str, dict[str, Any]]]:
+    def places(self, family: Family) -> list[tuple[str, dict[str, Any]]]:  # noqa: ARG002 - as every family's
         """See `Task`."""
         names = [*(f"neck/{i}" for i in range(len(self.neck))), *(f"heads/{name}" for name in self.outputs)]
         return [(name, {"deviation": self.head_deviation}) for name in names]

@@ -12,6 +12,7 @@ from nnabla_detofa.deploy.onnx_graph import model_of, require_equal
 from nnabla_detofa.deploy.runtime import session_of
 from nnabla_detofa.detection import decode
 from nnabla_detofa.errors import HostError
+from nnabla_detofa.supernet import NETWORKS, extract
 
 DESCRIBED = {"classes": ["zero", "one", "seven"], "genotype": {"d": [1]}, "image_size": 64, "stride": 4, "version": "1"}
 
@@ -48,6 +49,26 @@ def test_boxes_are_those_of_nnabla(detector, number, sides, stem_pool):
     np.testing.assert_array_equal(found["labels"][:, :k], wanted.labels)
     np.testing.assert_allclose(found["boxes"][:, :k], wanted.boxes * network.output_stride, rtol=1e-4, atol=1e-3)
     assert not found["scores"][:, k:].any()
+
+
+@pytest.mark.parametrize("kernels", ["nnabla", "numpy"])
+def test_mobilenetv3_answers_as_nnabla(kernels, tmp_path):
+    space = {"width_scale": 0.25, "channel_divisor": 4, "depths": [1, 2]}
+    supernet = NETWORKS["ofa_mbv3_centernet"].SearchNet(3, space=space, neck=[8, 8, 8], head=8, head_deviation=None)
+    rng = np.random.default_rng(0)
+    for name, parameter in supernet.get_parameters().items():
+        low = {"_mean": -0.2, "_var": 0.5, "_beta": -0.2, "_gamma": 0.5}.get(name.rpartition("/")[2])
+        if low is not None:
+            parameter.d = rng.uniform(low, low + 1, parameter.shape)
+    for number, path in enumerate([supernet.space.largest(), *supernet.space.sample(2, rng)]):
+        network = extract(supernet, path, kernels=kernels)
+        model = model_of(network, sides=(64, 96), metadata={})
+        require_equal(model, network)
+        file = tmp_path / f"{number}.nnp"
+        file.write_bytes(nnp_of(extract(supernet, path, kernels="nnabla"), sides=(64, 96)))
+        images = pictures(64, 96)
+        for ours, theirs in zip(NnpMaps(file)(normalised(images)), maps_of(network, images), strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4 * np.abs(theirs).max())
 
 
 def test_any_number_of_images_gives_each_its_own_boxes(detector):

@@ -10,20 +10,21 @@ from nnabla_detofa.supernet import NETWORKS
 
 SPACE = {"width_scale": 0.125, "channel_divisor": 4, "base_depths": [1, 1, 1, 1]}
 OPTIONS = {"neck": [8, 12, 8], "head": 8, "head_deviation": None, "stem_pool": False}
-DETECTOR, CLASSIFIER = (NETWORKS[f"ofa_resnet50_{task}"] for task in ("centernet", "classifier"))
 
 
 class Small:
     """Builds networks of three classes and runs them on 64-pixel images."""
 
     SPACE, OPTIONS, CLASSES, SIDE = SPACE, OPTIONS, 3, 64
+    FAMILY = "ofa_resnet50"
 
     def net(self, n_classes=CLASSES, *, space=None, kind="SearchNet", **options):
-        build = getattr(DETECTOR, kind)
-        return build(n_classes, space={**SPACE, **(space or {})}, **{**OPTIONS, **options})
+        build = getattr(NETWORKS[f"{self.FAMILY}_centernet"], kind)
+        return build(n_classes, space={**self.SPACE, **(space or {})}, **{**self.OPTIONS, **options})
 
     def classifier(self, n_classes=CLASSES, *, space=None, kind="SearchNet", **options):
-        return getattr(CLASSIFIER, kind)(n_classes, space={**SPACE, **(space or {})}, **options)
+        build = getattr(NETWORKS[f"{self.FAMILY}_classifier"], kind)
+        return build(n_classes, space={**self.SPACE, **(space or {})}, **options)
 
     def awake(self, network, seed=7):
         """The network with scales, shifts, biases and running statistics that differ in every channel."""
@@ -33,6 +34,8 @@ class Small:
                 parameter.d = rng.uniform(0.5, 1.5, parameter.shape)
             elif name.endswith(("_beta", "_mean", "_b")):
                 parameter.d = 0.3 * rng.standard_normal(parameter.shape)
+            elif name.endswith("_matrix"):
+                parameter.d += 0.2 * rng.standard_normal(parameter.shape)
         return network
 
     def images(self, n=2, seed=0, side=SIDE):
@@ -74,9 +77,25 @@ class Small:
         return {name: parameter.d.copy() for name, parameter in network.get_parameters().items()}
 
 
+class Mobile(Small):
+    """The same of OFA-MobileNetV3."""
+
+    SPACE, FAMILY = {"width_scale": 0.25, "channel_divisor": 4, "depths": [1, 2]}, "ofa_mbv3"
+
+
 @pytest.fixture
 def small():
     return Small()
+
+
+@pytest.fixture
+def mobile():
+    return Mobile()
+
+
+@pytest.fixture(params=[Small, Mobile], ids=["resnet50", "mbv3"])
+def each(request):
+    return request.param()
 
 
 @pytest.fixture

@@ -24,6 +24,11 @@ class NoDraws:
 
 def count(network, image_size):
     """Multiply-accumulates of the convolutions in the graph of one image."""
+    return count_of(*network(nn.Variable((1, 3, *sides_of(image_size)))))
+
+
+def count_of(*outputs):
+    """Multiply-accumulates of the convolutions in a graph."""
     macs = []
 
     def visit(function):
@@ -32,8 +37,7 @@ def count(network, image_size):
             pixels = (x if function.name == "Deconvolution" else y).shape[2:]
             macs.append(int(np.prod(pixels)) * int(np.prod(weight.shape)))
 
-    maps = network(nn.Variable((1, 3, *sides_of(image_size))))
-    nn.functions.sink(*maps).visit(visit)
+    nn.functions.sink(*outputs).visit(visit)
     return macs
 
 
@@ -65,13 +69,37 @@ def test_costs_of_random_paths_equal_the_count_over_their_networks(small, stem_p
     assert_counted(space, paths, image_size, n_classes=3, neck=(8, 12), head=8, stem_pool=stem_pool)
 
 
+@pytest.mark.parametrize("stem_pool", [True, False])
+@pytest.mark.parametrize(
+    "options", [{"width_scale": 0.25, "channel_divisor": 4}, {"depths": [1, 2]}], ids=["thin", "short"]
+)
+def test_costs_of_mobilenetv3_equal_the_count_over_its_networks(options, stem_pool):
+    space = SearchSpace.ofa_mbv3(**options)
+    paths = np.stack([space.smallest(), space.largest(), *space.sample(6, np.random.default_rng(0))])
+    assert_counted(space, paths, (64, 96), n_classes=3, neck=(8, 12), head=8, stem_pool=stem_pool)
+    detector = {"n_classes": 3, "neck": (8,), "head": 4, "stem_pool": stem_pool}
+    cost = CostModel.memory(space, image_size=64, **detector)
+    assert cost(paths).tolist() == [peak(alone(space, path, **detector), 64) for path in paths]
+
+
+def test_a_classifier_of_mobilenetv3_costs_what_its_graph_counts(mobile):
+    network = mobile.classifier(5, kernels="nnabla").apply(training=False)
+    for path in mobile.paths(network, 4):
+        own = network.alone(path).apply(training=False)
+        y = own(nn.Variable((1, 3, 64, 64)))
+        macs = sum(count_of(y))
+        network.activate(path)
+        assert macs + own.classifier.linear._W.size == own.flops(64)(path[None])
+        assert CostModel.of(own.network_layers(64), "parameters")(path[None]) == learned(own)
+
+
 def test_costs_of_the_papers_space_equal_the_count_over_its_networks():
     space = SearchSpace.ofa_resnet50()
     paths = np.stack([space.smallest(), space.largest(), *space.sample(2, np.random.default_rng(0))])
     assert_counted(space, paths, 384, n_classes=20)
 
 
-IN_PLACE = ("BatchNormalization", "ReLU", "MinimumScalar", "Add2")
+IN_PLACE = ("BatchNormalization", "ReLU", "MinimumScalar", "Add2", "AddScalar", "MulScalar", "Mul2")
 
 
 def peak(network, image_size):

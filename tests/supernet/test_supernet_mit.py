@@ -41,6 +41,25 @@ def test_every_name_of_the_backbone_becomes_the_hosts(state):
     np.testing.assert_array_equal(found["classifier/0/linear/linear/_W"].d, matrix.T.astype(np.float32))
 
 
+@pytest.mark.parametrize("published", [True, False], ids=["published", "package"])
+def test_every_name_of_mobilenetv3_becomes_the_hosts(mobile, published, tmp_path):
+    own = mobile.values(mobile.awake(mobile.classifier(7)))
+    state = {"blocks.0.conv.depth_conv.bn.num_batches_tracked": np.array(3)}
+    for name, value in own.items():
+        *place, last = name.split("/")
+        of_norm, learned = place[-1] == "bn", last in ("_W", "_gamma") or last.endswith("_matrix")
+        theirs = ".".join([*place, last if last.endswith("_matrix") else OURS.get(last, "bias")])
+        if published:
+            theirs = theirs.replace(".conv.conv.weight", ".conv.weight").replace(".bn.bn.", ".bn.")
+            theirs = theirs.replace(".conv.", ".mobile_inverted_conv.", 1) if theirs.startswith("blocks") else theirs
+        assert of_norm == (value.shape[0] == 1 and value.ndim == 4) and (learned or value.ndim != 2)
+        state[theirs] = value.ravel() if of_norm else value.T if value.ndim == 2 else value
+    assert write_mit_weights(state, tmp_path / "mit.h5") == len(own)
+    found = mobile.values(mobile.classifier(7, pretrained=str(tmp_path / "mit.h5"), seed=3))
+    for name, value in own.items():
+        np.testing.assert_array_equal(np.float32(found[name]), np.float32(value), err_msg=name)
+
+
 def test_the_file_gives_a_detector_its_backbone(state, small, tmp_path):
     (given, own), file = state, tmp_path / "mit.h5"
     assert write_mit_weights(given, file) == len(own) + 2
@@ -65,13 +84,13 @@ def test_a_checkpoint_that_lacks_a_block_is_found_at_loading(state, small, tmp_p
     [
         (None, None),
         ("input_stem.0.bn.num_batches_tracked", 1),
-        ("first_conv.conv.weight", (1, 1, 1, 1)),
-        ("blocks.1.mobile_inverted_conv.depth_conv.conv.conv.weight", 1),
+        ("first_conv.conv.bias", 1),
+        ("blocks.1.mobile_inverted_conv.depth_conv.conv.conv.weight", (1, 1, 7, 7)),
         ("input_stem.0.conv.bias", 1),
         ("input_stem.0.bn.weight", (1, 2)),
         ("classifier.linear.weight", 3),
     ],
-    ids=["empty", "counts alone", "MobileNetV3", "its block", "a bias", "a shape", "a flat matrix"],
+    ids=["empty", "counts alone", "a bias of MobileNetV3", "its block alone", "a bias", "a shape", "a flat matrix"],
 )
 def test_another_networks_state_is_refused_and_nothing_is_written(name, shape, tmp_path):
     with pytest.raises(WeightsError, match="parameters of MIT" if not name or "tracked" in name else name):

@@ -34,10 +34,10 @@ def distance(ours, theirs):
     return np.linalg.norm(a - b) / np.linalg.norm(b)
 
 
-def pairs(small, n, **options):
+def pairs(each, n, **options):
     """The same supernet with both kernels, for each of n paths."""
-    both = [small.awake(small.net(kernels=kernels, **options)) for kernels in ("numpy", "nnabla")]
-    for path in small.paths(both[0], n):
+    both = [each.awake(each.net(kernels=kernels, **options)) for kernels in ("numpy", "nnabla")]
+    for path in each.paths(both[0], n):
         for network in both:
             network.activate(path)
         yield both
@@ -48,28 +48,28 @@ def pairs(small, n, **options):
 
 @pytest.mark.parametrize("options", [{}, {"stem_pool": True}, {"stem_activation": "relu"}], ids=str)
 @pytest.mark.parametrize("side", [64, (32, 96)])
-def test_both_kernels_compute_the_same(small, close, options, side):
-    for both in pairs(small, 5, **options):
-        for ours, theirs in zip(*(small.outputs(one, small.images(side=side)) for one in both), strict=True):
+def test_both_kernels_compute_the_same(each, close, options, side):
+    for both in pairs(each, 5, **options):
+        for ours, theirs in zip(*(each.outputs(one, each.images(side=side)) for one in both), strict=True):
             close(ours, theirs)
 
 
 @pytest.mark.parametrize("side", [64, (32, 96)])
-def test_both_kernels_have_the_same_gradients(small, side):
+def test_both_kernels_have_the_same_gradients(each, side):
     """Float noise may decide the sign of a value near zero, and so whether a single ReLU passes its gradient."""
-    for both in pairs(small, 5):
-        ours, theirs = (gradients(network, small.images(side=side), training=False) for network in both)
+    for both in pairs(each, 5):
+        ours, theirs = (gradients(network, each.images(side=side), training=False) for network in both)
         assert list(ours) == list(theirs)
         assert max(distance({0: ours[name]}, {0: theirs[name]}) for name in ours if theirs[name].any()) < 0.02
         assert all(not ours[name].any() for name in ours if not theirs[name].any())
 
 
-def test_both_kernels_train_the_same(small, close):
+def test_both_kernels_train_the_same(each, close):
     """Gradients accumulated over two passes, and running statistics that moved twice."""
-    for both in pairs(small, 4):
-        ours, theirs = (gradients(network, small.images(3), training=True, passes=2) for network in both)
+    for both in pairs(each, 4):
+        ours, theirs = (gradients(network, each.images(3), training=True, passes=2) for network in both)
         assert distance(ours, theirs) < 0.1
-        ours, theirs = map(small.values, both)
+        ours, theirs = map(each.values, both)
         for name in ours:
             close(ours[name], theirs[name], 2e-4)
 
@@ -126,17 +126,17 @@ def test_running_statistics_follow_the_decay_and_lose_no_pass(small, close, kern
 
 
 @KERNELS
-def test_statistics_of_an_older_graph_do_not_come_back(small, kernels):
+def test_statistics_of_an_older_graph_do_not_come_back(each, kernels):
     """Another path's flush must not undo what was loaded into the layers that it does not use."""
-    network = small.awake(small.net(kernels=kernels))
-    smallest, largest = small.paths(network, 2)
+    network = each.awake(each.net(kernels=kernels))
+    smallest, largest = each.paths(network, 2)
     network.activate(largest)
-    gradients(network, small.images(), training=True)
+    gradients(network, each.images(), training=True)
     last = [p for name, p in network.get_parameters().items() if name.startswith("blocks/11/") and "/_mean" in name]
     for parameter in last:
         parameter.d = np.full(parameter.shape, 0.5, np.float32)
     network.activate(smallest)
-    gradients(network, small.images(), training=True)
+    gradients(network, each.images(), training=True)
     assert all((parameter.d == 0.5).all() for parameter in last)
 
 
@@ -144,18 +144,18 @@ def test_statistics_of_an_older_graph_do_not_come_back(small, kernels):
 
 
 @KERNELS
-def test_an_extracted_network_computes_its_path_and_is_a_train_net_by_name(small, close, tmp_path, kernels):
-    network = small.awake(small.net(kernels=kernels))
-    for path in small.paths(network, 6):
+def test_an_extracted_network_computes_its_path_and_is_a_train_net_by_name(each, close, tmp_path, kernels):
+    network = each.awake(each.net(kernels=kernels))
+    for path in each.paths(network, 6):
         network.activate(path)
         alone = extract(network, path)
-        for ours, theirs in zip(small.outputs(alone), small.outputs(network), strict=True):
-            close(ours, theirs, 1e-6)
+        for ours, theirs in zip(each.outputs(alone), each.outputs(network), strict=True):
+            close(ours, theirs, 5e-5)  # smaller windows are sums
         save_weights(alone, tmp_path / "alone.h5")
         options = {"genotype": network.space.genotype(path), "kernels": kernels}
-        loaded = small.net(kind="TrainNet", pretrained=str(tmp_path / "alone.h5"), **options)
+        loaded = each.net(kind="TrainNet", pretrained=str(tmp_path / "alone.h5"), **options)
         assert loaded.transfer.new == loaded.transfer.left_out == []
-        for ours, theirs in zip(small.outputs(loaded), small.outputs(alone), strict=True):
+        for ours, theirs in zip(each.outputs(loaded), each.outputs(alone), strict=True):
             np.testing.assert_array_equal(ours, theirs)
 
 
