@@ -18,14 +18,21 @@ for name in (
 sys.modules["torchvision.transforms"].RandomResizedCrop = sys.modules["torchvision.transforms"].Resize = object
 sys.modules["torchvision"].transforms = sys.modules["torchvision.transforms"]
 
-from ofa.imagenet_classification.elastic_nn.networks import OFAResNets  # noqa: E402
+from ofa.imagenet_classification.elastic_nn.networks import OFAMobileNetV3, OFAResNets  # noqa: E402
 from ofa.nas.accuracy_predictor import AccuracyPredictor, ResNetArchEncoder  # noqa: E402
-from ofa.nas.efficiency_predictor import ResNet50FLOPsModel  # noqa: E402
+from ofa.nas.efficiency_predictor import Mbv3FLOPsModel, ResNet50FLOPsModel  # noqa: E402
 from ofa.nas.search_algorithm import EvolutionFinder  # noqa: E402
 
 
 def supernet() -> OFAResNets:
     return OFAResNets(depth_list=[0, 1, 2], expand_ratio_list=[0.2, 0.25, 0.35], width_mult_list=[0.65, 0.8, 1.0])
+
+
+def mobile(width: float = 1.0) -> OFAMobileNetV3:
+    return OFAMobileNetV3(width_mult=width, ks_list=[3, 5, 7], expand_ratio_list=[3, 4, 6], depth_list=[2, 3, 4])
+
+
+NETWORKS = {"ofa_resnet50": (supernet, ResNet50FLOPsModel), "ofa_mbv3": (mobile, Mbv3FLOPsModel)}
 
 
 def backbone(size: int, genotypes: list[dict], batch: int = 8, threads: int = 2):
