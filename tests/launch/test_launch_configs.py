@@ -7,6 +7,7 @@ import yaml
 
 from nnabla_detofa.launch import cli
 from nnabla_detofa.launch.config_check import Config
+from nnabla_detofa.space import SearchSpace
 
 GROUPS = Config.model_fields.keys() - {"name", "regularizer", "detector"}
 DETECTION = {"pruning", "search"}  # groups of runs that prune and search
@@ -47,6 +48,21 @@ def test_the_runner_gets_the_strategy_under_hparams(composed, strategy):
     config = composed("detofa_voc", f"pruning={strategy}", "pruning.path_ratio=0.4")
     assert config["hparams"]["pruning"] == config["pruning"]
     assert (config["pruning"]["strategy"], config["pruning"]["path_ratio"]) == (strategy, 0.4)
+
+
+def test_a_network_brings_its_own_space(composed):
+    for network in ("ofa_mbv3_centernet", "ofa_mbv3_centernet_small"):
+        config = composed("detofa_voc", f"network={network}")
+        assert config["space"]["name"] == config["network"]["ofa_mbv3_centernet"]["space"]["name"] == "ofa_mbv3"
+        assert config["hparams"]["identity"]["network"] == config["network"]
+    asked = composed("detofa_voc", "network=ofa_mbv3_centernet", "method=compofa")  # which no such network has
+    assert asked["network"]["ofa_mbv3_centernet"]["space"]["name"] == "comp_ofa"
+    pretrained = composed("imagenet_pretrain", "network=ofa_mbv3_classifier", "hparams=ofa_mbv3_pretrain")
+    space = SearchSpace.ofa_mbv3()
+    opened = [{name: phase[name] for name in space.family.choices if name in phase}
+              for phase in pretrained["hparams"]["phases"].values()]  # fmt: skip
+    sizes = [space.only(**choices).size() for choices in opened]
+    assert sizes == [1, 3**20, 3 ** (5 * 3) * (1 + 3) ** 5, *sizes[3:5], space.size()] and sizes == sorted(sizes)
 
 
 METHODS = {
