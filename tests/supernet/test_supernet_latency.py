@@ -54,8 +54,8 @@ def multiplied(y):
 
 @pytest.mark.parametrize("stem_pool", [True, False], ids=["pooled stem", "bare stem"])
 @pytest.mark.parametrize("image_size", [64, (32, 96)])
-def test_a_layer_alone_does_the_work_of_the_layer(small, stem_pool, image_size):
-    network = small.net(kernels="nnabla", stem_pool=stem_pool)
+def test_a_layer_alone_does_the_work_of_the_layer(each, stem_pool, image_size):
+    network = each.net(kernels="nnabla", stem_pool=stem_pool)
     layers = network.network_layers(image_size).distinct()
     for layer in layers[::3] + layers[-3:]:
         y = layer_output(layer, network, batch=2)
@@ -63,9 +63,10 @@ def test_a_layer_alone_does_the_work_of_the_layer(small, stem_pool, image_size):
         assert multiplied(y) == macs(layer)
 
 
-@pytest.mark.parametrize("kind", ["stem", "block", "up", "head", "linear"])
-def test_both_layouts_give_maps_of_the_layers_channels(small, kind):
-    network = (small.classifier if kind == "linear" else small.net)(kernels="numpy")
+@pytest.mark.parametrize("kind", ["stem", "block", "up", "head", "linear", "conv", "inverted", "pooled"])
+def test_both_layouts_give_maps_of_the_layers_channels(small, mobile, kind):
+    own = mobile if kind in ("conv", "inverted", "pooled") else small
+    network = (own.classifier if kind in ("linear", "pooled") else own.net)(kernels="numpy")
     layer = next(one for one in network.network_layers(64).distinct() if one.kind == kind)
     y = layer_output(layer, network, batch=2)
     y.forward()
@@ -90,9 +91,9 @@ def test_a_whole_network_is_timed_on_images_of_its_height_and_width(small, monke
 
 @pytest.mark.parametrize("kernels", ["numpy", "nnabla"])
 @pytest.mark.parametrize("task", ["net", "classifier"])
-def test_passes_can_be_repeated_and_leave_no_parameter_behind(small, kernels, task):
+def test_passes_can_be_repeated_and_leave_no_parameter_behind(each, kernels, task):
     before = set(nn.get_parameters(grad_only=False))
-    network = getattr(small, task)(kernels=kernels)
+    network = getattr(each, task)(kernels=kernels)
     forwards = [layer_forward(layer, network, batch=1) for layer in network.network_layers(64).distinct()[::20]]
     forwards.append(network_forward(extract(network, network.space.smallest()), (32, 64), batch=1))
     for forward in forwards:

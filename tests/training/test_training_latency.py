@@ -8,12 +8,13 @@ import pytest
 
 from nnabla_detofa.errors import ConfigError, RunFolderError
 from nnabla_detofa.run_options import CostOptions
-from nnabla_detofa.space import CostModel
+from nnabla_detofa.space import CostModel, DetectorLayers, SearchSpace
 from nnabla_detofa.space.layers import macs
 from nnabla_detofa.storage import Stages
 from nnabla_detofa.supernet import latency as timing
 from nnabla_detofa.training import cost_summary, latency
 from nnabla_detofa.training.costs import cost_model
+from nnabla_detofa.training.latency import read_times
 
 HEADER = "kind,n_in,n_middle,n_out,stride,shortcut,side,nanoseconds"
 
@@ -235,3 +236,15 @@ def test_agreement_equals_scipys():
     one = latency.agreement(np.array([2.0]), np.array([4]))
     assert (one["pearson"], one["spearman"], one["mean_relative_error"]) == (None, None, 0.5)
     assert "Pearson none, Spearman none, mean relative error 50.0%" in latency.told(one)
+
+
+def test_a_table_has_the_columns_that_its_layers_need(tmp_path):
+    layers = DetectorLayers(SearchSpace.ofa_mbv3(depths=[1]), image_size=32, n_classes=3).distinct()
+    fields = [[*map(str, layer[:7]), *map(str, layer[7:])] for layer in layers]
+    lines = [",".join([*one, str(1 + number)]) for number, one in enumerate(fields)]
+    header = HEADER.replace("nanoseconds", "kernel,squeeze,activation,nanoseconds")
+    (tmp_path / "table.csv").write_text("\n".join([header, *lines]) + "\n")
+    assert read_times(tmp_path / "table.csv", layers) == {layer: 1 + number for number, layer in enumerate(layers)}
+    (tmp_path / "table.csv").write_text(HEADER + "\n")
+    with pytest.raises(ConfigError, match="side,nanoseconds', not '.*kernel,squeeze,activation,nanoseconds'"):
+        read_times(tmp_path / "table.csv", layers)
