@@ -77,20 +77,20 @@ def step_small(batch: int, quick: bool) -> Row:
     return seconds(tasks, 4 if quick else PATHS, "s/step", note)
 
 
-def flops(quick: bool) -> Row:
+def flops(family: str, quick: bool) -> Row:
     n = 20 if quick else 200
     tasks = [
-        Workload("workloads.paths", "flops", {"n": 100_000}),
-        Workload("peers.ofa_tasks", "flops", {"n": n}, "peers"),
+        Workload("workloads.paths", "flops", {"n": 100_000, "family": family}),
+        Workload("peers.ofa_tasks", "flops", {"n": n, "family": family}, "peers"),
     ]
-    return rate(tasks, 5, "paths/s", "OFA's ResNet50FLOPsModel.get_efficiency, which takes one path at a time")
+    return rate(tasks, 5, "paths/s", "OFA's own FLOPs model's get_efficiency, which takes one path at a time")
 
 
-def top_bucket(quick: bool) -> Row:
+def top_bucket(family: str, quick: bool) -> Row:
     bound = 2 if quick else 10
     tasks = [
-        Workload("workloads.paths", "top_bucket", {"n": 10_000}),
-        Workload("workloads.paths", "rejection", {"seconds": bound}),
+        Workload("workloads.paths", "top_bucket", {"n": 10_000, "family": family}),
+        Workload("workloads.paths", "rejection", {"seconds": bound, "family": family}),
     ]
     note = f"vectorised rejection from uniform draws, {bound} s a run, 1 counted where none fits; our tables are built"
     return rate(tasks, 3, "draws/s", note)
@@ -177,8 +177,10 @@ ROWS: dict[str, Callable[[bool], Row]] = {
     **{f"step_{size}_ofa": partial(step_ofa, size) for size in (64, 128, 224)},
     **{f"step_detector_{size}": partial(step_detector, size) for size in (64, 128)},
     **{f"step_small_{batch}": partial(step_small, batch) for batch in (16, 64)},
-    "flops": flops,
-    "top_bucket": top_bucket,
+    "flops": partial(flops, "ofa_resnet50"),
+    "flops_mbv3": partial(flops, "ofa_mbv3"),
+    "top_bucket": partial(top_bucket, "ofa_resnet50"),
+    "top_bucket_mbv3": partial(top_bucket, "ofa_mbv3"),
     "score": partial(score, 1),
     "score_2_threads": partial(score, 2),
     "fit": fit,

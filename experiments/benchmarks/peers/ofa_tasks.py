@@ -19,7 +19,7 @@ sys.modules["torchvision.transforms"].RandomResizedCrop = sys.modules["torchvisi
 sys.modules["torchvision"].transforms = sys.modules["torchvision.transforms"]
 
 from ofa.imagenet_classification.elastic_nn.networks import OFAMobileNetV3, OFAResNets  # noqa: E402
-from ofa.nas.accuracy_predictor import AccuracyPredictor, ResNetArchEncoder  # noqa: E402
+from ofa.nas.accuracy_predictor import AccuracyPredictor, MobileNetArchEncoder, ResNetArchEncoder  # noqa: E402
 from ofa.nas.efficiency_predictor import Mbv3FLOPsModel, ResNet50FLOPsModel  # noqa: E402
 from ofa.nas.search_algorithm import EvolutionFinder  # noqa: E402
 
@@ -33,6 +33,7 @@ def mobile(width: float = 1.0) -> OFAMobileNetV3:
 
 
 NETWORKS = {"ofa_resnet50": (supernet, ResNet50FLOPsModel), "ofa_mbv3": (mobile, Mbv3FLOPsModel)}
+ENCODERS = {"ofa_resnet50": ResNetArchEncoder, "ofa_mbv3": MobileNetArchEncoder}
 
 
 def backbone(size: int, genotypes: list[dict], batch: int = 8, threads: int = 2):
@@ -56,11 +57,12 @@ def backbone(size: int, genotypes: list[dict], batch: int = 8, threads: int = 2)
     return step
 
 
-def flops(n: int, size: int = 224, threads: int = 1):
+def flops(n: int, size: int = 224, threads: int = 1, family: str = "ofa_resnet50"):
     """The cost of n random paths, one after the other, as the original does."""
     torch.set_num_threads(threads)
     random.seed(0)
-    model, encoder = ResNet50FLOPsModel(supernet()), ResNetArchEncoder(image_size_list=[size])
+    (build, costs), encoder = NETWORKS[family], ENCODERS[family](image_size_list=[size])
+    model = costs(build())
     paths = [encoder.random_sample_arch() for _ in range(n)]
 
     def look_up() -> int:

@@ -11,8 +11,8 @@ from nnabla_detofa.search import evolve
 from nnabla_detofa.space import Budgets, CostModel, SearchSpace
 
 
-def _space(size: int, **options):
-    space = SearchSpace.ofa_resnet50(**options)
+def _space(size: int, family: str = "ofa_resnet50", **options):
+    space = getattr(SearchSpace, family)(**options)
     cost = CostModel.flops(space, image_size=size, n_classes=20)
     return space, cost, Budgets.equal_width(cost, n=5)
 
@@ -33,9 +33,9 @@ def _score(space: SearchSpace, cost: CostModel, budgets: Budgets):
     return lambda paths: path_filter.score(space.tokenize(paths), budgets.bucket(cost(paths)))
 
 
-def flops(n: int, size: int = 224):
+def flops(n: int, size: int = 224, family: str = "ofa_resnet50"):
     """The cost of n random paths."""
-    space, cost, _ = _space(size)
+    space, cost, _ = _space(size, family)
     paths = space.sample(n, np.random.default_rng(0))
 
     def look_up() -> int:
@@ -45,9 +45,9 @@ def flops(n: int, size: int = 224):
     return look_up
 
 
-def top_bucket(n: int, size: int = 384):
+def top_bucket(n: int, size: int = 384, family: str = "ofa_resnet50"):
     """n paths drawn uniformly from the bucket of the most expensive ones."""
-    space, cost, budgets = _space(size)
+    space, cost, budgets = _space(size, family)
     low, high = budgets.range(len(budgets) - 1)
     rng = np.random.default_rng(0)
 
@@ -57,12 +57,12 @@ def top_bucket(n: int, size: int = 384):
     return draw
 
 
-def rejection(seconds: float, size: int = 384):
+def rejection(seconds: float, size: int = 384, family: str = "ofa_resnet50"):
     """The plain way to the same paths: draw from the whole space and keep what falls into the bucket.
 
     Ends after some seconds; where nothing fell into it, one path is counted, so the rate is an upper bound.
     """
-    space, cost, budgets = _space(size)
+    space, cost, budgets = _space(size, family)
     low, high = budgets.range(len(budgets) - 1)
     rng = np.random.default_rng(0)
 
