@@ -23,7 +23,7 @@ from nnabla_detofa.path_filter import evaluate
 
 from ..measured_tables import GAIA, MACRO, Table, gaia, macro, measured
 from .page import COLUMNS, write_page
-from .rankers import HAS_LIGHTGBM, averaged_scores, scores
+from .rankers import HAS_LIGHTGBM, averaged_scores, prior_scores, scores
 
 FOLDS, DRAWN, MOST = 5, 50, 400
 COUNTS = (10, 20, 40)  # of the learning curve, paths a bucket
@@ -33,7 +33,7 @@ RESULTS = Path(__file__).parents[1] / "results" / "2026-11-29-filter-quality"
 class Unit(NamedTuple):
     """The unit of computing and writing: rankers on the held-out paths of one split."""
 
-    kind: str  # "folds", "averages" or "curve"
+    kind: str  # "folds", "averages" or "curve", or "prior" and "prior curve" of the filter that starts from costs
     table: Table
     repetition: int
     part: int  # the fold, or how many paths of each bucket are seen
@@ -48,6 +48,8 @@ def units(tables: list[Table], repetitions: int) -> Iterator[Unit]:
     for repetition in range(repetitions):
         yield from (Unit("folds", table, repetition, fold) for table in tables for fold in range(FOLDS))
         yield from (Unit("curve", table, repetition, count) for table in tables for count in _counts(table))
+        yield from (Unit("prior", table, repetition, fold) for table in tables for fold in range(FOLDS))
+        yield from (Unit("prior curve", table, repetition, count) for table in tables for count in _counts(table))
     for repetition in range(repetitions):
         yield from (Unit("averages", table, repetition, fold) for fold in range(FOLDS) for table in tables)
 
@@ -58,10 +60,10 @@ def _counts(table: Table) -> list[int]:
 
 
 def split(unit: Unit) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the seen and of the held-out paths; those of "averages" are those of "folds"."""
+    """Indices of the seen and of the held-out paths; "averages" and "prior" have those of "folds"."""
     rng, buckets = np.random.default_rng(unit.repetition), unit.table.buckets
     each = [rng.permutation(np.flatnonzero(buckets == bucket)) for bucket in np.unique(buckets)]
-    if unit.kind == "curve":
+    if unit.kind.endswith("curve"):
         return np.concatenate([own[: unit.part] for own in each]), np.concatenate([own[unit.part :] for own in each])
     if len(buckets) > MOST:
         each = [own[:DRAWN] for own in each]
@@ -73,8 +75,8 @@ def split(unit: Unit) -> tuple[np.ndarray, np.ndarray]:
 def rows(unit: Unit, rank: Callable | None = None) -> list[tuple]:
     """The figures of every ranker on one split."""
     seen, held_out = split(unit)
-    rank = rank or (averaged_scores if unit.kind == "averages" else scores)
-    found = rank(unit.table, seen, held_out, 1000 * unit.repetition + unit.part)
+    own = prior_scores if unit.kind.startswith("prior") else averaged_scores if unit.kind == "averages" else scores
+    found = (rank or own)(unit.table, seen, held_out, 1000 * unit.repetition + unit.part)
     truth, buckets = unit.table.judged_by[held_out], unit.table.buckets[held_out]
     figures = {name: evaluate(score, truth, buckets) for name, score in found.items()}
     return [(*unit.key, name, one["kendall_tau"], one["precision"]) for name, one in figures.items()]

@@ -19,11 +19,11 @@ Figures = Mapping[tuple[str, str, str, str], np.ndarray]
 
 
 def read(file: Path) -> dict[tuple[str, str], dict[str, dict[tuple[str, str], np.ndarray]]]:
-    """(table, "folds" or "curve") to ranker to (repetition, part) to its FIGURES; averages stand among the folds."""
+    """(table, "folds" or "curve") to ranker to (repetition, part) to its FIGURES; averages and priors stand beside."""
     found: dict = {}
     with file.open(newline="") as stream:
         for row in csv.DictReader(stream):
-            kind = "curve" if row["kind"] == "curve" else "folds"
+            kind = "curve" if row["kind"].endswith("curve") else "folds"
             own = found.setdefault((row["table"], kind), {}).setdefault(row["ranker"], {})
             own[row["repetition"], row["part"]] = np.array([float(row[name]) for name in FIGURES])
     return found

@@ -4,13 +4,15 @@ import importlib.util
 
 import numpy as np
 
-from nnabla_detofa.path_filter import AveragedFilter, PathFilter, ridge_score
+from nnabla_detofa.path_filter import AveragedFilter, PathFilter, ridge_score, start_from_costs
 
 from ..measured_tables import Table
 
 FILTERS = 5  # k of the averaged filter
 TRANSFORMER, AVERAGED = "path filter", f"path filter, mean of {FILTERS}"
+PRIOR = "path filter, prior of cost"
 BY_VALUE = {TRANSFORMER: "path filter by value", AVERAGED: f"path filter by value, mean of {FILTERS}"}
+BY_VALUE[PRIOR] = "path filter by value, prior of cost"
 LIGHTGBM = "LightGBM"
 HAS_LIGHTGBM = importlib.util.find_spec("lightgbm") is not None
 
@@ -25,12 +27,18 @@ def scores(table: Table, seen: np.ndarray, held_out: np.ndarray, seed: int) -> d
     }
     if HAS_LIGHTGBM:
         found[LIGHTGBM] = _lightgbm(table, seen, held_out, seed)
-    return found | _filters(table, seen, held_out, seed, 1)
+    return found | _filters(table, seen, held_out, seed, TRANSFORMER)
 
 
 def averaged_scores(table: Table, seen: np.ndarray, held_out: np.ndarray, seed: int) -> dict[str, np.ndarray]:
     """As `scores`, by the mean of FILTERS path filters, of which the first is that of `scores`."""
-    return _filters(table, seen, held_out, seed, FILTERS)
+    return _filters(table, seen, held_out, seed, AVERAGED, k=FILTERS)
+
+
+def prior_scores(table: Table, seen: np.ndarray, held_out: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+    """As `scores`, by the path filter of the same start and split whose main effects begin with what the parts of a
+    path cost; costs are known of all paths."""
+    return _filters(table, seen, held_out, seed, PRIOR)
 
 
 def by_value(table: Table) -> bool:
@@ -38,15 +46,18 @@ def by_value(table: Table) -> bool:
     return "value" in PathFilter(table.layout, 1, rng=np.random.default_rng(0), dim=4).parameters
 
 
-def _filters(table: Table, seen: np.ndarray, held_out: np.ndarray, seed: int, k: int) -> dict[str, np.ndarray]:
+def _filters(
+    table: Table, seen: np.ndarray, held_out: np.ndarray, seed: int, name: str, k: int = 1
+) -> dict[str, np.ndarray]:
     """k filters of default settings as one; once more by value where a gene has as many levels as that needs."""
-    name = TRANSFORMER if k == 1 else AVERAGED
     layouts = {name: table.layout._replace(values=())} | ({BY_VALUE[name]: table.layout} if by_value(table) else {})
     known = table.tokens[seen], table.buckets[seen], table.losses[seen]
     found = {}
     for each, layout in layouts.items():
         rng, n_buckets = np.random.default_rng(seed), int(table.buckets.max()) + 1
         filters = [PathFilter(layout, n_buckets, rng=np.random.default_rng((seed, i))) for i in range(k)]
+        for one in filters if name == PRIOR else ():
+            start_from_costs(one, table.tokens, table.buckets, table.flops)
         averaged = AveragedFilter(filters)
         averaged.fit(*known, rng=rng)
         found[each] = averaged.score(table.tokens[held_out], table.buckets[held_out], dtype=np.float64)

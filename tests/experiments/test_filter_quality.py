@@ -62,6 +62,7 @@ def test_a_command_goes_on_where_it_stopped_and_its_page_keeps_other_text(tmp_pa
 
     monkeypatch.setattr(quality, "scores", rank)
     monkeypatch.setattr(quality, "averaged_scores", rank)
+    monkeypatch.setattr(quality, "prior_scores", rank)
     file = tmp_path / "figures.csv"
     quality.compute([table()], 1, file)
     first = len(ranked)
@@ -95,6 +96,19 @@ def test_the_first_of_the_averaged_filters_is_the_filter_alone(monkeypatch):
     assert set(found) == {rankers.TRANSFORMER, rankers.BY_VALUE[rankers.TRANSFORMER]} < set(alone)
     assert all(np.array_equal(found[name], alone[name]) for name in found)
     assert not rankers.by_value(table(sizes=5)) and rankers.by_value(made)
+
+
+def test_a_prior_of_cost_changes_the_filter_alone_where_costs_say_the_loss():
+    """On the same splits, with the same first weights: what it changes is by the prior."""
+    made = table(60)
+    dearer_is_better = made._replace(losses=-made.losses, judged_by=-made.losses)
+    seen, held_out = quality.split(quality.Unit("prior curve", made, 0, 10))
+    np.testing.assert_array_equal(held_out, quality.split(quality.Unit("curve", made, 0, 10))[1])
+    for one, equal in ((dearer_is_better, False), (made, True)):
+        with_prior = rankers.prior_scores(one, seen, held_out, 0)
+        alone = rankers.scores(one, seen, held_out, 0)
+        assert set(with_prior) == {rankers.PRIOR, rankers.BY_VALUE[rankers.PRIOR]}
+        assert np.array_equal(with_prior[rankers.PRIOR], alone[rankers.TRANSFORMER]) is equal
 
 
 def test_intervals_count_the_shared_paths_and_differences_are_paired():
