@@ -17,6 +17,7 @@ from ..host.quiet import quiet
 from ..host.repair import MissingModule
 from ..searcher import DetOFASearcher, OFAPretrainer
 from ..supernet import NETWORKS, host_classifier
+from .guided_networks import GUIDED
 
 with quiet():
     from nnabla_nas import contrib, dataset, runner
@@ -24,7 +25,7 @@ with quiet():
 __all__ = ["NotGeneratedError", "nothing_generated", "register", "splits_shared", "stand_in"]
 
 COMPONENTS: tuple[tuple[ModuleType, str, Any], ...] = (
-    *((contrib, name, module) for name, module in NETWORKS.items()),
+    *((contrib, name, module) for name, module in {**NETWORKS, **GUIDED}.items()),
     (runner, "DetOFASearcher", DetOFASearcher),
     (runner, "OFAPretrainer", OFAPretrainer),
     (dataset, "voc", voc),

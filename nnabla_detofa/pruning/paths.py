@@ -76,8 +76,8 @@ class AcceptedPaths:
     """Lines 10-13 as a stream: drawn paths with score at least the δ of their bucket.
 
     Drawn and scored in batches, accepted ones queued in order, so their distribution is that of the loop.
-    `seconds` holds the time spent drawing and scoring; `drawn` and `rejected` (n_buckets,) count paths. Thresholds are
-    of paths uniform within a bucket: of draws that are not, another share than `path_ratio` is rejected.
+    `space` is 𝒜̃; `seconds` holds the time spent drawing and scoring; `drawn` and `rejected` (n_buckets,) count paths.
+    Thresholds are of paths uniform within a bucket: of draws that are not, another share than `path_ratio` is rejected.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class AcceptedPaths:
         batch: int = 256,
     ) -> None:
         """`thresholds` (n_buckets,), as `PathThresholds.at` gives them; `draw` as a ~ U(𝒜̃) where None."""
-        self._space, self._score, self._cost, self._budgets = space, score, cost, budgets
+        self.space, self._score, self._cost, self._budgets = space, score, cost, budgets
         self._thresholds, self._rng, self._batch = thresholds, rng, batch
         self._draw: Draw = draw or space.sample
         self._queue = np.empty((0, space.family.n_genes), np.int8)
@@ -130,8 +130,8 @@ class AcceptedPaths:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` gave; ConfigError where it is of another space or generator."""
         try:
-            queue = np.array(state["queue"], np.int8).reshape(-1, self._space.family.n_genes)
-            if not self._space.contains(queue).all():
+            queue = np.array(state["queue"], np.int8).reshape(-1, self.space.family.n_genes)
+            if not self.space.contains(queue).all():
                 raise ValueError("a queued path is not of this space")
             drawn, rejected = np.array([state["drawn"], state["rejected"]], np.int64).reshape(2, len(self._budgets))
             self._rng.bit_generator.state = state["rng"]
