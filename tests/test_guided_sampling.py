@@ -1,13 +1,17 @@
 """Laws of guided draws: paths of the pruned space whose scores reach their bucket's threshold, set on the network."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 import nnabla_detofa
 from nnabla_detofa.errors import ConfigError, HostError, WeightsError
 from nnabla_detofa.guided_sampling import guide, host_cost, host_space
+from nnabla_detofa.launch.guided_networks import HostGuideOptions
 from nnabla_detofa.path_filter import PathFilter
 from nnabla_detofa.space import Budgets
 
@@ -200,3 +204,10 @@ def test_a_configuration_has_to_say_by_what(given, message):
     with pytest.raises(ConfigError) as caught:
         contrib.__dict__["guided_ofa_mbv3"].SearchNet(guide=given)
     assert message in str(caught.value) and "network.guided_ofa_mbv3.guide" in str(caught.value)
+
+
+def test_the_documented_options_are_those_there_are():
+    text = (Path(__file__).parents[1] / "docs" / "extending.md").read_text()
+    (given,) = yaml.safe_load(re.search(r"```yaml\n(network:.*?)```", text, re.DOTALL)[1])["network"].values()
+    assert given["guide"].keys() <= HostGuideOptions.model_fields.keys()
+    assert {given["guide"][key] for key in FILES} == {f"RUN/{file}" for file in FILES.values()}

@@ -69,7 +69,7 @@ def results(folder: Path) -> dict[str, object]:
 def test_registration_leaves_a_complete_host_as_it_is():
     assert started("-c", REGISTRATION).splitlines() == [
         f"False {HOST.resolve()}/nnabla_nas/contrib/classification/ofa/networks/ofa_resnet50.py",
-        "nnabla_nas.contrib.classification.ofa.networks.ofa_mbv3 nnabla_detofa.supernet.detector DetOFASearcher",
+        "nnabla_nas.contrib.classification.ofa.networks.ofa_mbv3 ofa_resnet50_centernet DetOFASearcher",
         "nnabla_detofa.data.voc nnabla_detofa.data.coco",
     ]
 
