@@ -16,6 +16,7 @@ from .scores import Score, path_scores
 from .search_space import SearchSpace
 from .tokens import TokenLayout
 from .variation_operators import draw_keys, insert
+from .xception import Xception, XceptionOptions
 
 __all__ = [
     "COMPUTED",
@@ -41,6 +42,8 @@ __all__ = [
     "Segment",
     "TokenLayout",
     "Tokens",
+    "Xception",
+    "XceptionOptions",
     "draw_keys",
     "insert",
     "make_divisible",

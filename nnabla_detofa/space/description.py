@@ -10,8 +10,9 @@ from .family import Family
 from .masks import operation_places
 from .mobilenetv3 import MobileNetV3
 from .resnet50 import ResNet50
+from .xception import Xception
 
-FAMILIES: dict[str, type[Family]] = {one.name: one for one in (ResNet50, MobileNetV3)}
+FAMILIES: dict[str, type[Family]] = {one.name: one for one in (ResNet50, MobileNetV3, Xception)}
 
 
 def describe(family: Family, allowed: Sequence[np.ndarray], size: int) -> dict[str, object]:

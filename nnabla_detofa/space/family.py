@@ -36,8 +36,11 @@ class Segment:
     genes, contexts: names of its own genes, and their values by context, (contexts, genes) int8.
     blocks: number of blocks of each context, at least 1, (contexts,).
     leaves: what it hands on: the index of the width that the next segment is met with, (contexts,).
-    block_genes, choices: names of the genes of a block, and their values by choice, (choices, block genes) int8.
+    block_genes, choices: names of the genes of a block, and their values by choice, (choices, block genes) int8; -1
+        for a gene that the choice does not use.
     exists: bool (contexts, choices); coupled genes lack contexts, equal choices are one of them.
+    shares: how often each choice is drawn where each value of a gene is drawn equally often, (choices,), of those that
+        stand for several; None where each is drawn once.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Segment:
     block_genes: tuple[str, ...]
     choices: np.ndarray
     exists: np.ndarray
+    shares: np.ndarray | None = None
 
     @property
     def n_blocks(self) -> int:
@@ -154,7 +158,7 @@ class Family(ABC):
         for gene, values in zip(one.genes, one.contexts.T, strict=True):
             contexts &= chosen[f"{gene}s"][values]
         for gene, values in zip(one.block_genes, one.choices.T, strict=True):
-            choices &= chosen[f"{gene}s"][values]
+            choices &= chosen[f"{gene}s"][values] | (values < 0)
         return contexts[:, None] & choices
 
     @cached_property
@@ -186,10 +190,10 @@ class Family(ABC):
         return tuple(dict.fromkeys(name for one in stages for name in (*one.genes, *one.block_genes)))
 
     def operation_values(self, segment: int, context: int, choice: int) -> tuple:
-        """Its values of the `operation_columns`, "" where the segment has no such gene."""
+        """Its values of the `operation_columns`, "" where it has no such gene."""
         one = self.segments[segment]
         genes = zip((*one.genes, *one.block_genes), (*one.contexts[context], *one.choices[choice]), strict=True)
-        values = {gene: self.choices[f"{gene}s"][index] for gene, index in genes}
+        values = {gene: self.choices[f"{gene}s"][index] for gene, index in genes if index >= 0}
         return tuple(values.get(column, "") for column in self.operation_columns)
 
     @property

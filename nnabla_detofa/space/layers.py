@@ -1,10 +1,11 @@
 """The layers that networks are described and built of (Table 1, Section 4.1), and the cost of each."""
 
 from collections.abc import Callable, Sequence
+from itertools import chain, pairwise
 from typing import NamedTuple
 
-KINDS = "stem", "conv", "block", "inverted", "up", "head", "pooled", "linear"
-STEM, CONV, BLOCK, INVERTED, UP, HEAD, POOLED, LINEAR = KINDS
+KINDS = "stem", "conv", "block", "inverted", "separable", "xception", "up", "head", "pooled", "linear"
+STEM, CONV, BLOCK, INVERTED, SEPARABLE, XCEPTION, UP, HEAD, POOLED, LINEAR = KINDS
 NOTHING, IDENTITY, PROJECTION = "none", "identity", "projection"
 RELU, HARD_SWISH = "relu", "hard_swish"
 FLOAT_BYTES = 4
@@ -28,14 +29,18 @@ class Layer(NamedTuple):
 
     kind: "stem" is a 3×3 convolution with stride 2, a 3×3 with its identity or nothing, a 3×3, and a max-pooling where
         the stride is 4; "conv" one convolution; "block" a bottleneck; "inverted" a 1×1, a depthwise convolution and a
-        1×1; "up" a transposed 4×4 convolution; "head" a 3×3 and a 1×1 with biases; "pooled" the mean over the map and
-        a 1×1 without bias or normalisation; "linear" the mean over the map and a linear layer with bias.
+        1×1; "separable" a depthwise convolution and a 1×1; "xception" a row of such, each behind a ReLU, and a
+        max-pooling where the stride is above 1; "up" a transposed 4×4 convolution; "head" a 3×3 and a 1×1 with biases;
+        "pooled" the mean over the map and a 1×1 without bias or normalisation; "linear" the mean over the map and a
+        linear layer with bias.
     n_in, n_middle, n_out: channels; n_middle is 0 where there is nothing between, as in an "inverted" without its
         first 1×1.
     stride: side of the input over that of the output, of an "up" the other way round.
     side: of the input map, in pixels; height and width where they differ.
-    kernel, squeeze, activation: of a "conv" or an "inverted": side of its window, channels in the middle of its
-        squeeze-and-excitation, 0 where there is none, and what is behind its normalisations.
+    kernel: side of the window of a "conv", and of all depthwise convolutions of another.
+    squeeze, activation: of a "conv" or an "inverted": channels in the middle of its squeeze-and-excitation, 0 where
+        there is none, and what is behind its normalisations.
+    depth: separable convolutions of an "xception".
     """
 
     kind: str
@@ -48,6 +53,7 @@ class Layer(NamedTuple):
     kernel: int = 3
     squeeze: int = 0
     activation: str = RELU
+    depth: int = 1
 
     @property
     def behind(self) -> Side:
@@ -73,6 +79,11 @@ class Convolution(NamedTuple):
     n_out: int
     pixels: int
     beside: int = 2
+
+
+def separables(layer: Layer) -> list[tuple[int, int]]:
+    """Channels into and out of each separable convolution of a layer."""
+    return [*pairwise((layer.n_in, *[layer.n_middle] * (layer.depth - 1), layer.n_out))]
 
 
 def pixels(side: Side) -> int:
@@ -107,6 +118,9 @@ def convolutions(layer: Layer) -> list[Convolution]:
             Convolution(1, widened, n_out, behind),
         ]
     shortcut = [Convolution(1, n_in, n_out, behind)] if layer.shortcut == PROJECTION else []
+    if layer.kind in (SEPARABLE, XCEPTION):
+        row = [(Convolution(layer.kernel, 1, i, before, 0), Convolution(1, i, o, before)) for i, o in separables(layer)]
+        return [*chain.from_iterable(row), *shortcut]
     main = [Convolution(1, n_in, n_middle, before), Convolution(3, n_middle, n_middle, behind)]
     return [*main, Convolution(1, n_middle, n_out, behind), *shortcut]
 
@@ -156,6 +170,12 @@ def _peak(layer: Layer, read_again: int) -> int:
         depthwise = (kept + n_middle * before if n_middle else n_in) + widened * behind
         excitation = kept + widened * (behind + 1) + layer.squeeze if layer.squeeze else 0
         return max(first, depthwise, excitation, kept + (widened + n_out) * behind)
+    if layer.kind in (SEPARABLE, XCEPTION):
+        kept = n_in if layer.kind == XCEPTION else 0  # the shortcut reads it last
+        shortcut = 2 * n_out * behind if layer.shortcut == PROJECTION else 0
+        pooling = n_out * (before + behind) if layer.stride > 1 else 0
+        row = max(max(2 * i, i + o) * before for i, o in separables(layer))
+        return kept + max(row, pooling, shortcut)
     if layer.kind == STEM:
         half = before // 4
         pooling = n_out * (half + behind) if layer.stride == 4 else 0

@@ -18,6 +18,7 @@ from .masks import Masks, Operations
 from .mobilenetv3 import MobileNetV3, MobileNetV3Options
 from .resnet50 import ResNet50, ResNet50Options
 from .tokens import TokenLayout, token_layout, tokenize
+from .xception import Xception, XceptionOptions
 
 
 class SearchSpace:
@@ -47,6 +48,11 @@ class SearchSpace:
     def ofa_mbv3(cls, **options: Any) -> "SearchSpace":
         """OFA-MobileNetV3: the depth of each stage, kernel and expand of each block; see `MobileNetV3Options`."""
         return cls(MobileNetV3(MobileNetV3Options.of("space", options)))
+
+    @classmethod
+    def ofa_xception(cls, **options: Any) -> "SearchSpace":
+        """OFA-Xception: depth, kernel and expand of each block of the middle flow; see `XceptionOptions`."""
+        return cls(Xception(XceptionOptions.of("space", options)))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, SearchSpace):

@@ -6,7 +6,8 @@ from .masks import Masks, Operations
 
 
 def _draw(allowed: np.ndarray, keys: np.ndarray) -> np.ndarray:
-    """For each row the allowed choice of the largest key: uniform where the keys are. (…, choices) -> (…)."""
+    """For each row the allowed choice of the largest key: uniform where the keys are, and in proportion to shares
+    where keys are roots of that degree. (…, choices) -> (…)."""
     return np.where(allowed, keys, -1).argmax(axis=-1)
 
 
@@ -31,7 +32,8 @@ def settle(masks: Masks, paths: np.ndarray, keys: np.ndarray) -> np.ndarray:
         allowed = masks.allowed[segment].swapaxes(0, 1)[context]  # (n, blocks, choices)
         choice = one.choice(paths[:, columns])
         stands = (choice >= 0) & np.take_along_axis(allowed, choice[..., None], axis=2)[..., 0]
-        choice = np.where(stands, choice, _draw(allowed, keys[:, first:last, : len(one.choices)]))
+        own = keys[:, first:last, : len(one.choices)]
+        choice = np.where(stands, choice, _draw(allowed, own if one.shares is None else own ** (1 / one.shares)))
         paths[:, columns] = np.where(allowed.any(axis=2)[..., None], one.choices[choice], -1)
         first = last
     return paths
