@@ -33,16 +33,23 @@ from nnabla_detofa.training.gradients import PathGradients
 
 ASKED = os.environ.get("DETOFA_TEST_CONTEXT", "")  # by `make test-gpu`: cudnn, or cpu
 CPU = get_extension_context("cpu")
-DETECTOR, CLASSIFIER = (NETWORKS[f"ofa_resnet50_{task}"] for task in ("centernet", "classifier"))
+SPACES = {
+    "ofa_resnet50": NETWORK["space"],
+    "ofa_mbv3": {"width_scale": 0.125, "channel_divisor": 4, "depths": [1, 2], "kernels": [3, 5]},
+}
 # of a difference's norm in that of the values; what a ReLU has on the other side of 0 loses its whole gradient
 TOLERANCE = {"float": 1e-3, "half": 0.25}
 SIDE = 16
 
 
 def networks(**options):
-    """A small detector and a classifier, whose kernels are NNabla's functions where the options say so."""
-    backbone = {"space": NETWORK["space"], **options}
-    return DETECTOR.SearchNet(3, **{**NETWORK, **options}), CLASSIFIER.SearchNet(3, drop_rate=0.0, **backbone)
+    """A small detector and a classifier of each family; their kernels are NNabla's functions where options say so."""
+    found = []
+    for family, space in SPACES.items():
+        detector, classifier = (NETWORKS[f"{family}_{task}"].SearchNet for task in ("centernet", "classifier"))
+        found.append(detector(3, **{**NETWORK, "space": space, **options}))
+        found.append(classifier(3, drop_rate=0.0, space=space, **options))
+    return found
 
 
 def layers():
@@ -50,7 +57,9 @@ def layers():
     found = {}
     for number, network in enumerate(networks()):
         for place, layer in network.steps(network.space.smallest()):
-            found.setdefault(f"{layer.kind} {layer.shortcut} stride {layer.stride}", (number, place))
+            squeezed = " squeezed" if layer.squeeze else ""
+            name = f"{layer.kind} {layer.shortcut} stride {layer.stride} {layer.activation}{squeezed}"
+            found.setdefault(name, (number, place))
     return found
 
 
@@ -112,10 +121,15 @@ def of_layer(number, place, images, context, *, channel_major):
     network = networks()[number]
     module, layer = network.layers[place], dict(network.steps(network.space.smallest()))[place]
     module.apply(training=True, channel_major=channel_major)
+    rng = np.random.default_rng(3)
+    for name, one in module.get_parameters().items():
+        if name.endswith(
+            "_beta"
+        ):  # at 0, a scale in front of a depthwise convolution and its normalisation has no effect
+            one.d = rng.normal(0, 0.3, one.shape)
     x = nn.Variable.from_numpy_array(images(layer), need_grad=True)
-    inside = channel_major and layer.kind not in ("stem", "linear")  # these two read images and maps as they lie
     with nn.context_scope(context):
-        y = module(swapped(x) if inside or (channel_major and layer.kind == "linear") else x, layer=layer)
+        y = module(swapped(x) if channel_major else x, layer=layer)
         if channel_major and layer.kind not in ("head", "linear"):
             y = swapped(y)
         found = differentiated([y], {"the input": x, **module.get_parameters(grad_only=True)})
@@ -145,7 +159,7 @@ def loss_cases():
     values, index = rng.standard_normal((2, 2, 8, 8)), rng.integers(0, 64, (2, 5))
     classes, labels = 2 * rng.standard_normal((6, 3)), rng.integers(0, 3, (6, 1))
     wanted = np.eye(3)[labels[:, 0]]
-    task = CLASSIFIER.SearchNet(3, space=NETWORK["space"]).task
+    task = networks()[1].task
     return {
         "focal": (focal_loss, logits, heat),
         "centre L1": (centre_l1_loss, values, rng.standard_normal((2, 5, 2)), index, np.ones((2, 5))),
@@ -183,12 +197,13 @@ def test_peaks(device):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5)
 
 
-def test_network(device, precision, loader):
+@pytest.mark.parametrize("number", [0, 2], ids=list(SPACES))
+def test_network(device, precision, loader, number):
     """A path's loss, its gradients, and what they are divided by; then its statistics from the same images."""
     batch = loader().next()
 
     def on(context, kernels):
-        network = networks(kernels=kernels)[0]
+        network = networks(kernels=kernels)[number]
         network.activate(network.space.smallest())
         network.apply(training=True)
         images, *targets = [nn.Variable.from_numpy_array(one) for one in (*batch["inputs"], *batch["targets"])]
@@ -252,7 +267,7 @@ def test_times(thorough):
     n, side = (16, 384) if ASKED == "cudnn" else (1, 64)
     rng = np.random.default_rng(0)
     with nn.context_scope(thorough()):
-        network = DETECTOR.SearchNet(20, kernels="nnabla")
+        network = NETWORKS["ofa_resnet50_centernet"].SearchNet(20, kernels="nnabla")
         network.activate(network.space.largest())
         images = nn.Variable.from_numpy_array(rng.standard_normal((n, 3, side, side)).astype(np.float32))
         solver = S.Adam(1e-4)
