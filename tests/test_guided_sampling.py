@@ -11,6 +11,7 @@ import yaml
 import nnabla_detofa
 from nnabla_detofa.errors import ConfigError, HostError, WeightsError
 from nnabla_detofa.guided_sampling import guide, host_cost, host_space
+from nnabla_detofa.host.repair import MissingModule
 from nnabla_detofa.launch.guided_networks import HostGuideOptions
 from nnabla_detofa.path_filter import PathFilter
 from nnabla_detofa.space import Budgets
@@ -194,6 +195,17 @@ def test_a_configuration_of_the_host_names_it(name, tmp_path, monkeypatch):
     drawn = [case.space.from_genotype(network.sample_active_subnet()) for _ in range(20)]
     assert np.array_equal(drawn, case.draws(20, seed=3))
     assert module.TrainNet(num_classes=10, guide=FILES).given == {"num_classes": 10}
+
+
+def test_a_host_that_lacks_the_network_is_said(tmp_path, monkeypatch):
+    nnabla_detofa.register()
+    from nnabla_nas import contrib
+
+    Case("ofa_mbv3", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(contrib, "ofa_mbv3", MissingModule("networks.ofa_mbv3"))
+    with pytest.raises(HostError, match="networks.ofa_mbv3.SearchNet is not available"):
+        contrib.__dict__["guided_ofa_mbv3"].SearchNet(guide=FILES)
 
 
 @pytest.mark.parametrize(("given", "message"), [(None, "keys and their values"), ({}, "guide lacks path_filter")])
