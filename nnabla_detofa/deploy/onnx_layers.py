@@ -12,6 +12,7 @@ from ..space.layers import IDENTITY
 from ..supernet.elastic import HARD_SWISH, LINEAR, RELU, ElasticBatchNorm
 from ..supernet.inverted import InvertedBottleneck, PlainConv
 from ..supernet.modules import Bottleneck, Head, Stem, UpConvolution
+from ..supernet.xception import SeparableConv, XceptionBlock
 
 
 class Graph:
@@ -111,6 +112,35 @@ def inverted(graph: Graph, x: str, module: InvertedBottleneck, layer: Layer) -> 
     return normed(graph, y, parts.point_linear, x if layer.shortcut == IDENTITY else None)
 
 
+def separable(graph: Graph, x: str, parts: Any, *, added: str | None = None, ceiling: Any = LINEAR) -> str:
+    """A depthwise convolution, a 1×1 with its normalisation, the addition, the activation."""
+    depthwise, pointwise, norm = parts
+    weight, (scale, shift) = depthwise.conv._W.d, folded(norm)
+    x = graph.convolution(x, weight, np.zeros(len(weight)), depthwise.window, group=len(weight))
+    x = graph.convolution(x, pointwise.conv._W.d * scale[:, None, None, None], shift, pointwise.window)
+    return graph.activation(x if added is None else graph.add("Add", x, added), ceiling)
+
+
+def separable_conv(graph: Graph, x: str, module: SeparableConv, _layer: Layer) -> str:
+    """See `SeparableConv`."""
+    return separable(graph, x, module.row[0], ceiling=RELU)
+
+
+def xception(graph: Graph, x: str, module: XceptionBlock, layer: Layer) -> str:
+    """See `XceptionBlock`."""
+    y = graph.activation(x, RELU)
+    for parts in module.row[:-1]:
+        y = separable(graph, y, parts, ceiling=RELU)
+    y = separable(graph, y, module.row[-1], added=x if layer.shortcut == IDENTITY else None)
+    if layer.stride > 1:
+        y = graph.add("MaxPool", y, kernel_shape=[3, 3], strides=[layer.stride] * 2, pads=[1] * 4)
+    if layer.shortcut == IDENTITY:
+        return y
+    scale, shift = folded(module._skipbn)
+    weight = module._skip.conv._W.d * scale[:, None, None, None]
+    return graph.add("Add", graph.convolution(x, weight, shift, module._skip.window), y)
+
+
 def up_convolution(graph: Graph, x: str, module: UpConvolution, _layer: Layer) -> str:
     """See `UpConvolution`."""
     scale, shift = folded(module.bn)
@@ -130,6 +160,8 @@ LAYERS: dict[type, Callable[[Graph, str, Any, Layer], str]] = {
     PlainConv: plain,
     Bottleneck: bottleneck,
     InvertedBottleneck: inverted,
+    SeparableConv: separable_conv,
+    XceptionBlock: xception,
     UpConvolution: up_convolution,
     Head: head,
 }

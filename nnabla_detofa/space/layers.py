@@ -171,11 +171,10 @@ def _peak(layer: Layer, read_again: int) -> int:
         excitation = kept + widened * (behind + 1) + layer.squeeze if layer.squeeze else 0
         return max(first, depthwise, excitation, kept + (widened + n_out) * behind)
     if layer.kind in (SEPARABLE, XCEPTION):
-        kept = n_in if layer.kind == XCEPTION else 0  # the shortcut reads it last
-        shortcut = 2 * n_out * behind if layer.shortcut == PROJECTION else 0
+        kept = {NOTHING: 0, IDENTITY: n_in, PROJECTION: n_out * behind}[layer.shortcut]  # a projection is made first
         pooling = n_out * (before + behind) if layer.stride > 1 else 0
         row = max(max(2 * i, i + o) * before for i, o in separables(layer))
-        return kept + max(row, pooling, shortcut)
+        return kept + max(row, pooling)
     if layer.kind == STEM:
         half = before // 4
         pooling = n_out * (half + behind) if layer.stride == 4 else 0

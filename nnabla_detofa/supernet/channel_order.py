@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..space import SearchSpace
+from ..space import Layer, SearchSpace
 from ..space.layers import HEAD, IDENTITY, STEM
 from .elastic import Axis
 from .network import Position, Supernet
@@ -84,6 +84,9 @@ def _maps(network: Supernet) -> Iterator[Map]:
     yield Map(made, read, used)
 
 
-def _used(position: Position, kind: str, channels: str, space: SearchSpace) -> set[int]:
+def _used(position: Position, kind: str, channels: str | Callable[[Layer], set[int]], space: SearchSpace) -> set[int]:
     """The numbers of channels that paths of a space have there, in layers of a kind."""
-    return {getattr(layer, channels) for layer in space.layers_at(*position) if layer.kind == kind}
+    layers = [layer for layer in space.layers_at(*position) if layer.kind == kind]
+    if isinstance(channels, str):
+        return {getattr(layer, channels) for layer in layers}
+    return {number for layer in layers for number in channels(layer)}

@@ -189,6 +189,14 @@ def _exact_sums():
     return nullcontext() if cudnn else single_precision()
 
 
+def put(at: Mo.Module, place: str, module: Mo.Module) -> None:
+    """Give a module its place among the parameters' names below another."""
+    *folders, name = place.split("/")
+    for folder in folders:
+        at = at.modules.setdefault(folder, Mo.Module())
+    at.modules[name] = module
+
+
 def corner(parameter, n_first: int, n_second: int):
     """The leading corner of a parameter along its two leading axes; the parameter itself where that is all of it."""
     return parameter if parameter.shape[:2] == (n_first, n_second) else parameter[:n_first, :n_second]

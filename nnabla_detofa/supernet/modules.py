@@ -1,8 +1,8 @@
 """The modules of a network's layers (Section 4.1), each built from and called with a `Layer` of the space.
 
 Parameters have the host's names. `reads` and `makes` are the parameters whose axes hold the channels of a module's
-input and output map, `inside` those of its maps in between, and which field of the layer is their number; a module
-lacks what its layer does not have.
+input and output map, `inside` those of its maps in between, and which field of the layer is their number, or what tells
+the numbers that a layer uses; a module lacks what its layer does not have.
 """
 
 import nnabla.functions as F  # noqa: N812
@@ -12,7 +12,20 @@ from ..host import Mo
 from ..kernels import Window
 from ..precision import single_precision
 from ..space import Layer
-from ..space.layers import BLOCK, CONV, HEAD, IDENTITY, INVERTED, LINEAR, POOLED, PROJECTION, STEM, UP
+from ..space.layers import (
+    BLOCK,
+    CONV,
+    HEAD,
+    IDENTITY,
+    INVERTED,
+    LINEAR,
+    POOLED,
+    PROJECTION,
+    SEPARABLE,
+    STEM,
+    UP,
+    XCEPTION,
+)
 from .elastic import (
     LINEAR as NO_CEILING,
 )
@@ -33,6 +46,7 @@ from .elastic import (
     uniform,
 )
 from .inverted import InvertedBottleneck, PlainConv, PooledConv
+from .xception import SeparableConv, XceptionBlock
 
 STEM_ACTIVATIONS = {"relu6": RELU6, "relu": RELU}  # the host's and MIT's
 POINTWISE, SQUARE = Window(1, 1, 0), Window(3, 1, 1)
@@ -177,6 +191,8 @@ MODULES = {
     CONV: PlainConv,
     BLOCK: Bottleneck,
     INVERTED: InvertedBottleneck,
+    SEPARABLE: SeparableConv,
+    XCEPTION: XceptionBlock,
     UP: UpConvolution,
     HEAD: Head,
     POOLED: PooledConv,

@@ -8,14 +8,14 @@ import nnabla as nn
 import numpy as np
 
 from ..errors import ConfigError
-from ..host import Mo, Model
+from ..host import Model
 from ..options import Flag, Listed, Number, OneOf, Options
 from ..precision import single_precision
 from ..space import CostModel, Layer, NetworkLayers, SearchSpace
-from ..space.layers import BLOCK, HEAD, INVERTED, STEM, UNIT, Side, sides_of
+from ..space.layers import BLOCK, HEAD, INVERTED, STEM, UNIT, XCEPTION, Side, sides_of
 from ..tasks import Task
 from .cut import cut
-from .elastic import ElasticBatchNorm, swapped
+from .elastic import ElasticBatchNorm, put, swapped
 from .modules import STEM_ACTIVATIONS, build
 
 Position = tuple[int, int]  # segment and block; the stem is segment 0
@@ -26,8 +26,8 @@ class NetworkOptions(Options):
     """Options of every network.
 
     stem_activation: of ResNet50, "relu6" as in the host, or "relu" as in MIT's network.
-    stem_pool: whether the stem ends in its 3×3 max-pooling; without it, every map is twice as large. MobileNetV3's has
-        none, and begins with a stride of 2 or of 1 instead.
+    stem_pool: whether the stem ends in its 3×3 max-pooling; without it, every map is twice as large. MobileNetV3's and
+        Xception's have none, and begin with a stride of 2 or of 1 instead.
     zero_last_gamma: start the last normalisation of each block that adds its input at 0.
     bn_param: decay rate and ε of every normalisation.
     kernels: "numpy" for the CPU kernels, "nnabla" for NNabla's functions, "auto" by the context of the call.
@@ -73,10 +73,12 @@ class Supernet(Model):
             raise ConfigError(key="neck", given=len(tail), allowed="so short that maps stay smaller than the image")
         path = self.require_path(space.largest() if only is None else only)
         gamma = 0.0 if self.options.zero_last_gamma else 1.0
+        elastic = {"last_gamma": gamma, "kernels": space.family.choices.get("kernels", ()) if only is None else ()}
         self.initial: dict[str, dict[str, Any]] = {  # of the backbone's layers, by kind
             STEM: {"activation": self.options.stem_activation},
             BLOCK: {"last_gamma": gamma},
-            INVERTED: {"last_gamma": gamma, "kernels": space.family.choices.get("kernels", ()) if only is None else ()},
+            INVERTED: elastic,
+            XCEPTION: elastic,
         }
         head = dict(task.places(space.family))
         with nn.parameter_scope("", OrderedDict()):  # the host registers parameters globally and never lets go
@@ -85,16 +87,10 @@ class Supernet(Model):
                 for place, layer in self.steps(path)
             }
         for place, module in self.layers.items():
-            self._add(place, module)
+            put(self, place, module)
         for norm in self.batch_norms():
             norm.bn._decay_rate, norm.bn._eps = self.options.bn_param
         self.activate(path)
-
-    def _add(self, place: str, module: Mo.Module) -> None:
-        at, (*folders, name) = self, place.split("/")
-        for folder in folders:
-            at = at.modules.setdefault(folder, Mo.Module())
-        at.modules[name] = module
 
     @property
     def largest(self) -> np.ndarray:

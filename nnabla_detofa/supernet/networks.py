@@ -20,6 +20,7 @@ Spaces = dict[str, Callable[..., SearchSpace]]
 FAMILIES: dict[str, Spaces] = {
     "ofa_resnet50": {"ofa_resnet50": SearchSpace.ofa_resnet50, "comp_ofa": SearchSpace.comp_ofa},
     "ofa_mbv3": {"ofa_mbv3": SearchSpace.ofa_mbv3},
+    "ofa_xception": {"ofa_xception": SearchSpace.ofa_xception},
 }
 
 

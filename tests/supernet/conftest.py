@@ -83,6 +83,12 @@ class Mobile(Small):
     SPACE, FAMILY = {"width_scale": 0.25, "channel_divisor": 4, "depths": [1, 2]}, "ofa_mbv3"
 
 
+class Flow(Small):
+    """The same of OFA-Xception."""
+
+    SPACE, FAMILY = {"width_scale": 0.125, "channel_divisor": 4, "middle_blocks": 2}, "ofa_xception"
+
+
 @pytest.fixture
 def small():
     return Small()
@@ -93,7 +99,12 @@ def mobile():
     return Mobile()
 
 
-@pytest.fixture(params=[Small, Mobile], ids=["resnet50", "mbv3"])
+@pytest.fixture
+def flow():
+    return Flow()
+
+
+@pytest.fixture(params=[Small, Mobile, Flow], ids=["resnet50", "mbv3", "xception"])
 def each(request):
     return request.param()
 
