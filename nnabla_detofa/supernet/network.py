@@ -71,6 +71,10 @@ class Supernet(Model):
         backbone, tail = self._of(everything, everything.largest())
         if sides_of(tail[-1].side) > sides_of(backbone[0][1].side):
             raise ConfigError(key="neck", given=len(tail), allowed="so short that maps stay smaller than the image")
+        chosen, usual = self.options.stem_activation, NetworkOptions.model_fields["stem_activation"].default
+        self.stem_activation = chosen if backbone[0][1].kind == STEM else None  # None: there is none to choose
+        if self.stem_activation is None and chosen != usual:
+            raise ConfigError(key="stem_activation", given=chosen, allowed="left out: this stem's is always the same")
         path = self.require_path(space.largest() if only is None else only)
         gamma = 0.0 if self.options.zero_last_gamma else 1.0
         elastic = {"last_gamma": gamma, "kernels": space.family.choices.get("kernels", ()) if only is None else ()}

@@ -40,12 +40,12 @@ class Transfer(NamedTuple):
 
 def save_weights(network: Supernet, file: Path) -> None:
     """Write every parameter by name; the file appears whole or not at all."""
-    write_parameters(network.get_parameters(), file, stem_activation=network.options.stem_activation)
+    write_parameters(network.get_parameters(), file, stem_activation=network.stem_activation)
 
 
 def weights_as_bytes(network: Supernet) -> bytes:
     """The bytes that `save_weights` would write."""
-    return parameters_as_bytes(network.get_parameters(), stem_activation=network.options.stem_activation)
+    return parameters_as_bytes(network.get_parameters(), stem_activation=network.stem_activation)
 
 
 def write_parameters(parameters: Mapping[str, nn.Variable], file: Path, *, stem_activation: str | None) -> None:
@@ -79,7 +79,7 @@ def transfer_weights(network: Supernet, file: str | Path, *, labels: Sequence[in
     `labels`: for each class of the network its label in the file, None for a new one; the same where it is None.
     WeightsError where the backbone, its stem's activation included, is another network's.
     """
-    file, expected = Path(file), network.options.stem_activation
+    file, expected = Path(file), network.stem_activation
     (stored, activation), own = _read(file), network.get_parameters()
     backbone = _backbone(network)
     if network.only is not None and _differences(_of(backbone, stored), _of(backbone, own)):

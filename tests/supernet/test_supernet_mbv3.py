@@ -2,10 +2,12 @@
 
 from importlib import import_module
 
+import h5py
 import nnabla as nn
 import numpy as np
 import pytest
 
+from nnabla_detofa.errors import ConfigError
 from nnabla_detofa.host import Mo  # repairs the host, so that what follows can be imported
 from nnabla_detofa.supernet import extract, save_weights, sort_channels
 
@@ -171,3 +173,11 @@ def test_the_last_scale_of_blocks_that_add_their_input_alone_begins_at_zero(mobi
     network = mobile.net(zero_last_gamma=True)
     zero = {n.split("/")[1] for n, p in network.get_parameters().items() if n.endswith("_gamma") and not p.d.any()}
     assert zero == {"0", "2", "4", "6", "8", "10"}
+
+
+def test_there_is_no_activation_of_the_stem_to_choose(mobile, tmp_path):
+    with pytest.raises(ConfigError, match="stem_activation is 'relu'; it must be left out"):
+        mobile.net(stem_activation="relu")
+    save_weights(mobile.net(), tmp_path / "weights.h5")
+    with h5py.File(tmp_path / "weights.h5") as stored:
+        assert "stem_activation" not in stored.attrs
