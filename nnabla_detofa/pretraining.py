@@ -20,7 +20,7 @@ from .report.lines import quality_lines
 from .report.summary import data_set
 from .shrinking import Phase, opening, read_phases
 from .space import SearchSpace
-from .supernet import load_weights
+from .supernet import transfer_weights
 from .training import (
     WEIGHTS,
     Run,
@@ -116,7 +116,7 @@ class Teacher:
         """As the host's, it normalises by each batch's own statistics, which fit whatever size the images have."""
         network = self._run.model.alone(self._run.space.largest(), drop_rate=0.0)
         network.apply(training=True)
-        load_weights(network, self._run.folder / TEACHER)
+        transfer_weights(network, self._run.folder / TEACHER)
         return network
 
     def losses(self, outputs: Any, inputs: list[nn.Variable]) -> Mapping[str, tuple[float, nn.Variable]]:

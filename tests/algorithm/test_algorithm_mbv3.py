@@ -8,6 +8,7 @@ from small_runs import LOADER, NETWORK, STAGES, TINY, Command
 
 from nnabla_detofa import Detector
 from nnabla_detofa.space import SearchSpace
+from nnabla_detofa.supernet import NETWORKS
 
 SPACE = {"width_scale": 0.125, "channel_divisor": 4, "depths": [1, 2], "kernels": [3, 5], "expands": [3, 6]}
 SMALL = {
@@ -54,3 +55,34 @@ def test_detectors_that_leave_the_run_answer(run):
         Detector.load(command.folder / row["file"] / f"detector.{suffix}").detect(image) for suffix in ("nnp", "h5")
     ]
     np.testing.assert_allclose(found[0].box, found[1].box, atol=1e-2)
+
+
+def test_pre_training_opens_kernels_and_a_detector_begins_with_it(tmp_path, pictures):
+    phases = {
+        "fullnet": {"epochs": 1, "depths": [2], "kernels": [5], "expands": [6], "rate": 0.05, "ramp": 1},
+        "kernel": {"epochs": 1, "depths": [2], "expands": [6], "rate": 0.02},
+        "expand": {"epochs": 1, "rate": 0.02},
+    }
+    images = {"classes": [0, 1, 7], "n_train": 60, "n_test": 12, "image_size": 32}
+    tiny = {
+        "network": {"ofa_mbv3_classifier": {"n_classes": 3, "space": SPACE, "drop_rate": 0.1}},
+        "dataloader": {"image_folder": {"generate": images, "held_out": 16, "image_size": 32, "workers": 0}},
+        "hparams": {
+            "phases": phases,
+            **{f"{k}_{s}": 8 for k in ("batch_size", "mini_batch") for s in ("train", "valid")},
+        },
+        "path_filter": {**TINY["path_filter"], "second_measurement": False},
+        "args": {"context": "cpu"},
+    }
+    shipped = [
+        f"hparams.phases.{name}" for name in ("fullnet", "depth", "expand_first", "expand", "width_first", "width")
+    ]
+    chosen = ["network=ofa_mbv3_classifier_small"]
+    command = Command(tmp_path, pictures, "demo_pretrain", tiny, removed=shipped, chosen=chosen)
+    answer = command()
+    assert answer.code == 0 and [one for one in answer.ran if "top1" not in one][:3] == [*phases], answer.err
+    assert any(line.startswith("expand: the channels of") for line in answer.out)  # which smaller expands lead with
+    network = NETWORKS["ofa_mbv3_centernet"].SearchNet(
+        3, **{**NETWORK, "space": SPACE}, pretrained=str(command.folder / "weights.h5")
+    )
+    assert {name.split("/")[0] for name in network.transfer.loaded} == {"first_conv", "blocks"}
