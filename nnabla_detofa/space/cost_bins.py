@@ -17,10 +17,11 @@ from .masks import Masks
 BINS = 1 << 12  # between the least and the largest cost
 MOST_MISSES = 10_000  # in a row, before a range counts as empty
 AT_ONCE = 1 << 16  # draws
+MOST_WAYS = 1 << 24  # numbers in a table of theirs: fewer draws at once where it would be larger
 
 
 class _Moves(NamedTuple):
-    """The groups of a segment's table gathered by (start, end, bins), in the order of both.
+    """The groups of a segment's table gathered by (start, end, bins), in that order.
 
     rows, skipped: number of rows of genes, and of all before them. until: for each group of the table its rows and
     those of all before it.
@@ -52,6 +53,7 @@ class PathsByBins:
         self._offset, self._width = sum(least), max(1, -(-span // BINS))
         each = zip(self._parts, least, strict=True)
         self._moves = [_Moves.of(one, (one.cost.astype(np.int64) - low) // self._width) for one, low in each]
+        self._at_once = max(1, min(AT_ONCE, MOST_WAYS // max(len(one.rows) for one in self._moves)))
         self._slack = len(self._parts) * (self._width - 1)  # a path costs at most this more than its bins
         self._ways = self._completions(-(-(masks.size().bit_length() + 1) // 8))
 
@@ -97,7 +99,7 @@ class PathsByBins:
         bins, found, misses = self._inside(low, high, surely=False), [], 0
         missing = n
         while len(bins) and missing and misses < MOST_MISSES:
-            cost, genes = self._in_bins(bins, min(AT_ONCE, missing + missing // 8 + 16), rng)
+            cost, genes = self._in_bins(bins, min(self._at_once, missing + missing // 8 + 16), rng)
             hit = np.flatnonzero((low <= cost) & (cost < high))[:missing]
             found.append([one[hit] for one in genes])
             missing -= len(hit)
