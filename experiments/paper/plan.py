@@ -26,8 +26,9 @@ METHODS = {
         "as much thrown out at random",
         ("pruning=flops", "pruning.operation_ratio=0.37", "pruning.path_strategy=uniform"),
     ),
-    "flops_filter": Method("DetOFA, FLOPs in the filter's place", ("path_filter=flops",)),
-    "ridge_filter": Method("DetOFA, ridge regression in the filter's place", ("path_filter=ridge",)),
+    # what ranks in the filter's place is said short, for pictures
+    "flops_filter": Method("DetOFA by FLOPs alone", ("path_filter=flops",)),
+    "ridge_filter": Method("DetOFA by ridge regression", ("path_filter=ridge",)),
     "operations_random": Method("operations: FLOPs", ("pruning=flops", ALL_PATHS)),
     "operations_per_bucket": Method(
         "operations: FLOPs & score (per bucket)", ("pruning=flops_score_per_bucket", ALL_PATHS)
