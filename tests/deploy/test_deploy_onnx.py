@@ -52,9 +52,16 @@ def test_boxes_are_those_of_nnabla(detector, number, sides, stem_pool):
 
 
 @pytest.mark.parametrize("kernels", ["nnabla", "numpy"])
-def test_mobilenetv3_answers_as_nnabla(kernels, tmp_path):
-    space = {"width_scale": 0.25, "channel_divisor": 4, "depths": [1, 2]}
-    supernet = NETWORKS["ofa_mbv3_centernet"].SearchNet(3, space=space, neck=[8, 8, 8], head=8, head_deviation=None)
+@pytest.mark.parametrize(
+    ("family", "space"),
+    [
+        ("ofa_mbv3", {"width_scale": 0.25, "channel_divisor": 4, "depths": [1, 2]}),
+        ("ofa_xception", {"width_scale": 0.125, "channel_divisor": 4, "middle_blocks": 3}),
+    ],
+)
+def test_other_families_answer_as_nnabla(kernels, family, space, tmp_path):
+    build = NETWORKS[f"{family}_centernet"].SearchNet
+    supernet = build(3, space=space, neck=[8, 8, 8], head=8, head_deviation=None)
     rng = np.random.default_rng(0)
     for name, parameter in supernet.get_parameters().items():
         low = {"_mean": -0.2, "_var": 0.5, "_beta": -0.2, "_gamma": 0.5}.get(name.rpartition("/")[2])
