@@ -29,6 +29,7 @@ SCORES = "cividis"  # dark is low
 WIDTH = 4.8  # inches
 MOST_VECTORS = 2000  # points that are drawn as such
 NOT_CHOICES = ("stage", "layer", "flops", "score", "bucket", "kept", "reason", "cost", "near_threshold")
+LACKING = -1.0  # in the place of a value that an operation does not have
 Curve = Sequence[tuple[int, float]]  # steps and values
 
 
@@ -97,14 +98,12 @@ def operation_scores(operations: Sequence[Mapping[str, str]]) -> Figure:
     """
     names = [name for name in operations[0] if name not in NOT_CHOICES]
     blocks = _distinct([(int(one["stage"]), int(one["layer"])) for one in operations])
-    choices = _distinct([tuple(float(one[name]) for name in names) for one in operations])
+    chosen = [tuple(float(one[name] or LACKING) for name in names) for one in operations]
+    choices = _distinct(chosen)
     scores, marks = np.full((len(choices), len(blocks)), np.nan), []
     there = np.zeros(scores.shape, bool)
-    for one in operations:
-        place = (
-            choices.index(tuple(float(one[name]) for name in names)),
-            blocks.index((int(one["stage"]), int(one["layer"]))),
-        )
+    for one, choice in zip(operations, chosen, strict=True):
+        place = choices.index(choice), blocks.index((int(one["stage"]), int(one["layer"])))
         there[place], scores[place] = True, float(one["score"] or "nan")
         if one["kept"] != "True" or one["reason"]:
             marks.append((*place, "x" if one["kept"] != "True" else "o"))
@@ -117,7 +116,8 @@ def operation_scores(operations: Sequence[Mapping[str, str]]) -> Figure:
     axes.set_xticks(
         range(len(blocks)), [f"{stage + 1}.{layer + 1}" for stage, layer in blocks], fontsize=8, rotation=90
     )
-    axes.set_yticks(range(len(choices)), [" ".join(f"{value:g}" for value in one) for one in choices], fontsize=7)
+    told = [" ".join("–" if value == LACKING else f"{value:g}" for value in one) for one in choices]
+    axes.set_yticks(range(len(choices)), told, fontsize=7)
     axes.set(xlabel="block: stage.layer", ylabel=", ".join(names))
     if np.isfinite(scores).any():
         figure.colorbar(image, ax=axes, label="mean path score")

@@ -85,6 +85,8 @@ def test_operations_are_cells_and_marks():
     assert [text.get_text() for text in axes.get_xticklabels()] == ["1.1", "2.1"]
     assert [text.get_text() for text in axes.get_yticklabels()] == ["0.5", "1"]
     assert len(figures.operation_scores([{**one, "score": ""} for one in operations]).axes) == 1  # no bar of colours
+    lacking = [{**one, "width": ""} if one["width"] == "0.5" else one for one in operations]
+    assert [text.get_text() for text in figures.operation_scores(lacking).axes[0].get_yticklabels()] == ["–", "1"]
 
 
 def test_losses_are_beside_the_edges_of_buckets():
