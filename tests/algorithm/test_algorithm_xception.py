@@ -8,8 +8,22 @@ from small_runs import LOADER, NETWORK, STAGES, TINY, Command
 
 from nnabla_detofa import Detector
 from nnabla_detofa.space import SearchSpace
+from nnabla_detofa.supernet import NETWORKS
 
 SPACE = {"width_scale": 0.0625, "channel_divisor": 4, "middle_blocks": 3, "kernels": [3, 5], "expands": [0.5, 1.0]}
+PHASES = {
+    "fullnet": {"epochs": 1, "depths": [3], "kernels": [5], "expands": [1.0], "rate": 0.05},
+    "depth": {"epochs": 1, "kernels": [5], "expands": [1.0], "rate": 0.02},
+    "expand": {"epochs": 1, "rate": 0.02},
+}
+IMAGES = {"classes": [0, 1, 7], "n_train": 60, "n_test": 12, "image_size": 32}
+PRETRAINED = {
+    "network": {"ofa_xception_classifier": {"n_classes": 3, "space": SPACE}},
+    "dataloader": {"image_folder": {"generate": IMAGES, "held_out": 16, "image_size": 32, "workers": 0}},
+    "hparams": {f"{kind}_{split}": 8 for kind in ("batch_size", "mini_batch") for split in ("train", "valid")},
+    "path_filter": TINY["path_filter"],
+    "args": TINY["args"],
+}
 SMALL = {
     **TINY,
     "network": {"ofa_xception_centernet": {**NETWORK, "space": SPACE}},
@@ -58,3 +72,17 @@ def test_detectors_that_leave_the_run_answer(run):
     for one in found[1:]:
         np.testing.assert_allclose(one.score, found[0].score, rtol=1e-3)
         np.testing.assert_allclose(one.box, found[0].box, atol=1e-2)
+
+
+def test_a_classifier_is_pretrained_in_phases_and_a_detector_begins_from_it(tmp_path, pictures):
+    chosen = ["network=ofa_xception_classifier_small", "hparams=ofa_xception_pretrain"]
+    tiny = {**PRETRAINED, "hparams": {**PRETRAINED["hparams"], "phases": PHASES}}
+    classes = [*(f"hparams.phases.{name}" for name in ("kernel", "depth_first", "expand_first"))]
+    command = Command(tmp_path, pictures, "demo_pretrain", tiny, removed=classes, chosen=chosen)
+    answer = command()
+    assert answer.code == 0 and "expand" in answer.ran, answer.err
+    file = tmp_path / "log" / "demo_pretrain" / "weights.h5"
+    space = SearchSpace.ofa_xception(**SPACE)
+    given = {"space": SPACE, "genotype": space.genotype(space.smallest()), "pretrained": str(file)}
+    network = NETWORKS["ofa_xception_centernet"].TrainNet(3, **{**NETWORK, **given})
+    assert {name.split("/")[0] for name in network.transfer.new} == {"neck", "heads"}

@@ -136,3 +136,17 @@ def test_a_network_alone_is_swapped(composed, name):
     assert list(config["network"]) == list(config["hparams"]["identity"]["network"]) == [other]
     coupled = "comp_ofa" if name.startswith("compofa") else "ofa_resnet50"
     assert config["network"][other]["space"]["name"] == coupled
+
+
+def test_xception_brings_its_own_space_and_phases(composed):
+    for network in ("ofa_xception_centernet", "ofa_xception_centernet_small"):
+        config = composed("detofa_voc", f"network={network}")
+        assert config["space"]["name"] == config["network"]["ofa_xception_centernet"]["space"]["name"] == "ofa_xception"
+    pretrained = composed("imagenet_pretrain", "network=ofa_xception_classifier", "hparams=ofa_xception_pretrain")
+    shrunk = composed("detofa_voc", "network=ofa_xception_centernet", "method=ofa_ps_xception")
+    space, sizes = SearchSpace.ofa_xception(), []
+    for hparams in (pretrained["hparams"], shrunk["hparams"]):
+        opened = [{key: one[key] for key in space.family.choices if key in one} for one in hparams["phases"].values()]
+        sizes.append([space.only(**choices).size() for choices in opened])
+    assert sizes[0] == [n**8 for n in (1, 3, 3 * 2, 3 * 3, 3 * (1 + 2 + 2), 3 * (1 + 3 + 3))]  # of 8 blocks
+    assert sizes[1] == [n**8 for n in (3, 3 * 3, 3 * (1 + 3 + 3))]
