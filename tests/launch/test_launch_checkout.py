@@ -87,7 +87,7 @@ def test_configurations_of_the_host_compose_as_before():
 
 
 def test_printed_commands_compose():
-    text = (REPOSITORY / "README.md").read_text().replace("\\\n", " ")
+    text = (REPOSITORY / "docs" / "cluster.md").read_text().replace("\\\n", " ")
     printed = re.findall(rf"^{re.escape(LAUNCHER)}.*", text, re.MULTILINE)
     assert printed
     for command in printed:
@@ -140,8 +140,8 @@ OFA_NETWORKS = {
         "width_mult: 0.25, depth_candidates: [2, 3], op_candidates: [MB3 3x3, MB3 5x5, MB4 3x3]",
     ),
     "ofa_resnet50": (
-        SearchSpace.ofa_resnet50(depths=(0, 1), widths=(0.65, 1.0), expands=(0.2, 0.25)),
-        "depth_list: [0, 1], width_mult_list: [0.65, 1.0], expand_ratio_list: [0.2, 0.25]",
+        SearchSpace.ofa_resnet50(depths=(0, 1), widths=(0.1, 0.2), expands=(0.25, 0.5)),
+        "depth_list: [0, 1], width_mult_list: [0.1, 0.2], expand_ratio_list: [0.25, 0.5]",
     ),
 }
 
