@@ -93,7 +93,7 @@ def transfer_weights(network: Supernet, file: str | Path, *, labels: Sequence[in
             f" the network has {_brief(list(own))}"
         )
     _require_same(file, _of(backbone, stored), _of(backbone, own))
-    if activation not in (None, expected):
+    if None not in (activation, expected) and activation != expected:
         raise WeightsError(
             f"{file} was trained with stem_activation {activation}, and this network has {expected};"
             f" set the network's stem_activation to {activation}"
