@@ -1,9 +1,9 @@
-"""The pictures of the README, from a finished run: its front, and what one of its detectors finds.
+"""The pictures of the README, from a finished run: its front, how its filter ranks, and what a detector finds.
 
-    python -m experiments.pictures --run log/detofa_demo --out docs/pictures
+    python -m experiments.pictures --run log/detofa_letters --out docs/pictures
 
-`front.png` is the front of the run's page. `detections.jpg` shows test images as they are annotated and, below, as
-`nnabla_detofa detect` draws them with the run's cheapest detector. Equal runs give equal pictures.
+`front.png` and `ranking.png` are figures of the run's page. `detections.jpg` shows test images as they are annotated
+and, below, as `nnabla_detofa detect` draws them with the run's cheapest detector. Equal runs give equal pictures.
 """
 
 import argparse
@@ -40,6 +40,12 @@ def front(rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]) -> byte
     budgets = [row["budget"] / 1e6 for row in rows if row["budget"] is not None]
     own = {"cost": millions(summary["cost"]["name"])[1], "metric": summary["metric"]}
     return figures.as_png(figures.front(rows, budgets=budgets, **own))
+
+
+def ranking(summary: Mapping[str, Any]) -> bytes:
+    """How the path filter and its yardsticks order paths that they have not seen, as PNG."""
+    quality = {name: rows for name, rows in summary["filter_quality"].items() if name != "filter"}
+    return figures.as_png(figures.ranking_quality(quality))
 
 
 def images_of(run: Path) -> DetectionDataset:
@@ -91,7 +97,7 @@ def _annotated(axes: Axes, pixels: np.ndarray, dataset: DetectionDataset, number
 def main() -> None:
     """Read the command line, write the pictures and say their sizes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, default=Path("log/detofa_demo"))
+    parser.add_argument("--run", type=Path, default=Path("log/detofa_letters"))
     parser.add_argument("--out", type=Path, default=Path("docs/pictures"))
     given = parser.parse_args()
     run = given.run.absolute()
@@ -102,6 +108,7 @@ def main() -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     contents = {
         "front.png": front(rows, summary),
+        "ranking.png": ranking(summary),
         "detections.jpg": detections(Detector.load(folder), images_of(run), title),
     }
     for name, content in contents.items():

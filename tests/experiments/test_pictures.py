@@ -13,7 +13,7 @@ from nnabla_detofa import Detector
 from nnabla_detofa.errors import RunFolderError
 
 REPOSITORY = Path(__file__).parents[2]
-FILES = {"front.png", "detections.jpg"}
+FILES = {"front.png", "ranking.png", "detections.jpg"}
 
 
 def test_the_pictures_of_a_run(finished, tmp_path):
