@@ -141,7 +141,7 @@ def test_balanced_draws_go_through_the_path_filter(ready):
         (["sampler=fullnet"], "'fullnet' trains one path.*method=fullnet"),
         (["method=ofa_ps", "pruning.path_ratio=0.25"], "hparams.phases trains the whole space.* 0.25.*choose one"),
         (["method=ofa_ps", "~hparams.phases.width"], "hparams.phases.expand is the last phase"),
-        (["method=ofaps"], "known: compofa, detofa, fullnet, ofa, ofa_ps .*'ofa_ps'"),
+        (["method=ofaps"], "known: compofa, detofa, fullnet, ofa, ofa_ps, .*'ofa_ps'"),
     ],
 )
 def test_methods_that_cannot_be(command, overrides, said):

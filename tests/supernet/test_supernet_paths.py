@@ -49,6 +49,8 @@ def pairs(each, n, **options):
 @pytest.mark.parametrize("options", [{}, {"stem_pool": True}, {"stem_activation": "relu"}], ids=str)
 @pytest.mark.parametrize("side", [64, (32, 96)])
 def test_both_kernels_compute_the_same(each, close, options, side):
+    if "stem_activation" in options and each.net().stem_activation is None:
+        pytest.skip("its stem has no activation to choose")
     for both in pairs(each, 5, **options):
         for ours, theirs in zip(*(each.outputs(one, each.images(side=side)) for one in both), strict=True):
             close(ours, theirs)

@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
 import nnabla as nn
 import nnabla.solvers as S  # noqa: N812
@@ -23,7 +22,7 @@ SHAPES = {"conv/W": (4, 3, 3, 3), "conv/b": (4,), "bn/mean": (1, 4, 1, 1)}
 class Network:
     """What a checkpoint needs of a network: weights and a running statistic."""
 
-    options = SimpleNamespace(stem_activation="relu")
+    stem_activation = "relu"
 
     def __init__(self, seed, shapes=SHAPES):
         rng = np.random.default_rng(seed)

@@ -81,7 +81,7 @@ def test_what_is_no_average_is_refused(tmp_path, content):
 class Network:
     """What a checkpoint needs of a network."""
 
-    options = type("Options", (), {"stem_activation": "relu"})
+    stem_activation = "relu"
 
     def __init__(self):
         self.parameters = weights(0)
