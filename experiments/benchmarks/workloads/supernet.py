@@ -9,6 +9,7 @@ import numpy as np
 from nnabla_detofa.host import Mo
 from nnabla_detofa.space import SearchSpace
 from nnabla_detofa.supernet import NETWORKS, Supernet
+from nnabla_detofa.supernet.elastic import swapped
 from nnabla_detofa.tasks import CenterNet, Classification
 from nnabla_detofa.threads import one_blas_thread
 
@@ -51,6 +52,7 @@ def backbone(size: int, genotypes: list[dict], batch: int = 8, width_scale: floa
     network.apply(training=True, channel_major=network.works_channel_major())
 
     def features(x: nn.Variable) -> nn.Variable:
+        x = swapped(x) if network.works_channel_major() else x
         for place, layer in network.steps(network.path)[:-1]:
             x = network.layers[place](x, layer=layer)
         return x
