@@ -65,10 +65,11 @@ def fit_path_filter(run: Run, name: str, paths: MeasuredPaths, *, auto: tuple[bo
         run.say(f"{name}: none is fitted; the dearer path of a bucket is held to be better (path_filter.ranker)")
         return PathScore(lambda paths: _cost_score(run, paths))
     names = [f"{name}.h5", *(f"{name}_{number + 1}.h5" for number in range(1, options.filters))]
-    inputs = {"ranker": RIDGE} if options.ranker == RIDGE else _filter_inputs(run, auto)
+    filters = new_path_filters(run, auto)
+    inputs = {"ranker": RIDGE} if options.ranker == RIDGE else _filter_inputs(run, filters)
 
     def work() -> AveragedFilter:
-        fitted = _ridge(run, paths) if options.ranker == RIDGE else _fitted(run, name, paths, auto)
+        fitted = _ridge(run, paths) if options.ranker == RIDGE else _fitted(run, name, paths, filters, auto)
         if run.folder.writes:
             for file, one in zip(names, fitted.filters, strict=True):
                 one.save(run.folder / file, space=scored_space(run))
@@ -86,9 +87,11 @@ def fit_path_filter(run: Run, name: str, paths: MeasuredPaths, *, auto: tuple[bo
     return PathScore(_score(run, fitted), each)
 
 
-def _fitted(run: Run, name: str, paths: MeasuredPaths, auto: tuple[bool, str]) -> AveragedFilter:
-    """Path filters, fitted."""
-    options, filters, (_, why) = run.options.path_filter, new_path_filters(run, auto), main_effects(run, auto)
+def _fitted(
+    run: Run, name: str, paths: MeasuredPaths, filters: AveragedFilter, auto: tuple[bool, str]
+) -> AveragedFilter:
+    """The new filters, fitted."""
+    options, (_, why) = run.options.path_filter, main_effects(run, auto)
     if options.pretrained is not None:
         run.say(f"{name}: starting from {options.pretrained}")
     if why:
@@ -126,11 +129,12 @@ def new_path_filters(run: Run, auto: tuple[bool, str] = FEW_PATHS) -> AveragedFi
     network = {**dict(options.network), "main_effects": main_effects(run, auto)[0]}
     layout = run.space.token_layout()
     filters = [PathFilter(layout, options.n_buckets, rng=rng, **network) for _ in range(options.filters)]
+    priced = _priced(run) if options.prior is not None else ()
     for one in filters:
         if options.pretrained is not None:
             one.start_from(options.pretrained, space=scored_space(run))
-        if options.prior is not None:
-            start_from_costs(one, *_priced(run))
+        if priced:
+            start_from_costs(one, *priced)
     return AveragedFilter(filters)
 
 
@@ -141,10 +145,10 @@ def _priced(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return run.space.tokenize(paths), run.budgets.bucket(costs), costs
 
 
-def _filter_inputs(run: Run, auto: tuple[bool, str]) -> dict[str, Any]:
+def _filter_inputs(run: Run, filters: AveragedFilter) -> dict[str, Any]:
     """Those of a stage that fits filters, beside the paths; what is off by default only where it is on."""
     options = run.options.path_filter
-    network = {**dict(options.network), "main_effects": new_path_filters(run, auto).filters[0].design.main_effects}
+    network = {**dict(options.network), "main_effects": filters.filters[0].design.main_effects}
     pretrained = options.pretrained and checksum(Path(options.pretrained))
     found = {"network": network, "fit": dict(options.fit), "pretrained": pretrained}
     added = {"filters": options.filters, "prior": options.prior, "ranker": options.ranker}
@@ -205,6 +209,6 @@ def assess_path_filter(
                 **dict(options.fit),
             )
 
-    inputs = {"folds": options.folds, **_filter_inputs(run, auto)}
+    inputs = {"folds": options.folds, **_filter_inputs(run, new_path_filters(run, auto))}
     kept: Kept[dict[str, Any]] = run.folder.json("filter_quality.json")
     return run.stages.run("filter_quality", inputs, kept, work, rehearsed=dict, after=after)

@@ -65,7 +65,7 @@ class Case:
         (folder / FILES["pruned_space"]).write_text(json.dumps(self.pruned.to_dict()))
 
     def score(self, paths):
-        """What was planted for the tokens; what a bucket adds orders nothing in it."""
+        """The scores planted for the tokens; a bucket's own share orders nothing in it."""
         tokens = self.space.tokenize(paths)
         rows = np.arange(tokens.shape[1]) * self.space.token_layout().vocabulary
         return self.main[tokens + rows, 0].sum(axis=1)

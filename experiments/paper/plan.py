@@ -79,7 +79,7 @@ class Scale(NamedTuple):
     overrides: tuple[str, ...] = ()
 
     def of_method(self, method: str) -> tuple[str, ...]:
-        """What a method changes of this configuration."""
+        """The overrides of this configuration by a method."""
         return METHODS[method].overrides + (self.longer if method == "ofa_longer" else ())
 
 

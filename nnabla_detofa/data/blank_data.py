@@ -35,7 +35,7 @@ class BlankImages:
 
 
 class BlankSplits(NamedTuple):
-    """What is known of both splits: what to call them, the number of their images, the classes."""
+    """Names of both splits, the number of their images, and the classes."""
 
     name: str
     train: int
@@ -84,7 +84,7 @@ class _Blank:
 def stand_in(
     loader: type, options: Mapping[str, Any], error: DataError, n_classes: int | None
 ) -> Callable[..., Any] | None:
-    """What builds blank loaders in the place of `loader`, whose data set with these `options` met the `error`.
+    """A builder of blank loaders in the place of `loader`, whose data set with these `options` met the `error`.
 
     None for a loader that is not of ours, and where the splits' numbers are not known; `n_classes` are the network's.
     """

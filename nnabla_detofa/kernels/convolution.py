@@ -180,7 +180,13 @@ def _add_to_weight(variable, y: np.ndarray, x: np.ndarray, window: Window, *, ac
 
 
 class Kernel(PythonFunction):
-    """Base of the kernels: float32 maps in and out, gradients that need the inputs."""
+    """Base of the kernels: float32 maps in and out, gradients that need the inputs.
+
+    The output has the first input's shape, where a kernel does not say another.
+    """
+
+    def __init__(self):
+        super().__init__(nn.get_current_context())
 
     @property
     def name(self):
@@ -188,6 +194,9 @@ class Kernel(PythonFunction):
 
     def min_outputs(self):
         return 1
+
+    def setup_impl(self, inputs, outputs):
+        outputs[0].reset_shape(inputs[0].shape, True)
 
     def grad_depends_input_data(self, i, j):  # noqa: ARG002 - NNabla's signature
         return True
@@ -200,7 +209,7 @@ class Convolution(Kernel):
     """y = W[:o, :i] ∗ x, with i the channels of x. Inputs: x (i, B, H, W), W (O, I, k, k), optionally b (O,)."""
 
     def __init__(self, n_out: int, window: Window):
-        super().__init__(nn.get_current_context())
+        super().__init__()
         self._n_out, self._window = n_out, window
 
     def setup_impl(self, inputs, outputs):
@@ -228,7 +237,7 @@ class Deconvolution(Kernel):
     """The adjoint of a convolution: x (i, B, H, W) and W (I, O, k, k) give (O, B, s·H, s·W) where k = s + 2·pad."""
 
     def __init__(self, window: Window):
-        super().__init__(nn.get_current_context())
+        super().__init__()
         self._window = window
 
     def setup_impl(self, inputs, outputs):

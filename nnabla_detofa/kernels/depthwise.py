@@ -6,7 +6,6 @@ The window may be the middle of a larger one that is shared, times learnt matric
 from collections.abc import Sequence
 from math import isqrt
 
-import nnabla as nn
 import numpy as np
 
 from . import depthwise_passes as passes
@@ -34,7 +33,7 @@ class Depthwise(Kernel):
     weight (C, 1, K, K), and the matrices of the steps to the window's side."""
 
     def __init__(self, window: Window):
-        super().__init__(nn.get_current_context())
+        super().__init__()
         self._window = window
 
     def setup_impl(self, inputs, outputs):

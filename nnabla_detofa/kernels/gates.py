@@ -1,9 +1,8 @@
-"""What MobileNetV3 multiplies maps by on a CPU, as NNabla functions: hard-swish, and the scale of each channel.
+"""Gates of MobileNetV3 on a CPU, as NNabla functions: hard-swish, and the scale of each channel.
 
 Each is one pass where NNabla's functions take five, or look up a place for every pixel.
 """
 
-import nnabla as nn
 import numpy as np
 
 from .convolution import Kernel
@@ -56,12 +55,6 @@ def _scale_back(x, scale, dy, dx, dscale, add):
 class HardSwish(Kernel):
     """y = x · min(max(x + 3, 0), 6) / 6."""
 
-    def __init__(self):
-        super().__init__(nn.get_current_context())
-
-    def setup_impl(self, inputs, outputs):
-        outputs[0].reset_shape(inputs[0].shape, True)
-
     def forward_impl(self, inputs, outputs):
         x, y = inputs[0].d.reshape(-1), outputs[0].d.reshape(-1)
         over(x.size, lambda part: _swish(x[part], y[part]), work=x.size)
@@ -74,12 +67,6 @@ class HardSwish(Kernel):
 
 class Scaling(Kernel):
     """y = scale · x. Inputs: x (C, B, H, W), scale (C, B, 1, 1)."""
-
-    def __init__(self):
-        super().__init__(nn.get_current_context())
-
-    def setup_impl(self, inputs, outputs):
-        outputs[0].reset_shape(inputs[0].shape, True)
 
     def forward_impl(self, inputs, outputs):
         scale = inputs[1].d.reshape(-1)

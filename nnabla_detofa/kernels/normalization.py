@@ -1,6 +1,5 @@
 """Batch normalisation on a CPU, with shortcut and activation in one pass over channel-major maps (C, B, H, W)."""
 
-import nnabla as nn
 import numpy as np
 
 from . import passes
@@ -22,7 +21,7 @@ class BatchNormalization(Kernel):
     """
 
     def __init__(self, mean, variance, *, batch_stat, decay_rate, eps, ceiling, record=None):
-        super().__init__(nn.get_current_context())
+        super().__init__()
         self._running = mean, variance
         self._batch_stat, self._decay_rate, self._eps = batch_stat, decay_rate, eps
         self._bounds = (-_INFINITY, _INFINITY) if ceiling is None else (np.float32(0), np.float32(ceiling))
@@ -30,9 +29,6 @@ class BatchNormalization(Kernel):
 
     def grad_depends_output_data(self, i, o):  # noqa: ARG002
         return self._bounds[0] == 0
-
-    def setup_impl(self, inputs, outputs):
-        outputs[0].reset_shape(inputs[0].shape, True)
 
     def forward_impl(self, inputs, outputs):
         channels = inputs[0].shape[0]

@@ -1,4 +1,4 @@
-"""What a path has of its supernet's parameters: their leading channels, and smaller windows made of larger ones."""
+"""A path's part of its supernet's parameters: their leading channels, and smaller windows made of larger ones."""
 
 from collections.abc import Iterator, Mapping
 

@@ -39,7 +39,7 @@ REDUCE, EXPAND = (f"{DEPTHWISE}/se/fc/{name}" for name in ("reduce", "expand"))
 
 
 def matrix_name(larger: int, smaller: int) -> str:
-    """What the matrix between two sides of a window is called, beside the window."""
+    """The name of the matrix between two sides of a window, beside the window."""
     return f"{larger}to{smaller}_matrix"
 
 

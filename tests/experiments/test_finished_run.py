@@ -1,4 +1,4 @@
-"""What an experiment rebuilds from a run's folder is what the run had."""
+"""A run that an experiment rebuilds from its folder is the run that was."""
 
 import numpy as np
 import pytest

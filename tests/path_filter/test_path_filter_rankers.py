@@ -1,4 +1,4 @@
-"""What can stand in the path filter's place, and a start from costs."""
+"""Rankers that can stand in the path filter's place, and a start from costs."""
 
 import numpy as np
 import pytest
