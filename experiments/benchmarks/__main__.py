@@ -24,6 +24,7 @@ def main() -> int:
     rows: dict[str, Row] = {}
     curves: dict[str, Curve] = {}
     failed, begin = False, state()
+    part = f" ARGS='--only {' '.join(options.only)}'" if options.only else ""
     for name in options.only or [name for name in ALL if not (options.no_growth and name in CURVES)]:
         start = time.perf_counter()
         try:
@@ -37,10 +38,9 @@ def main() -> int:
             continue
         lines = growth({name: curves[name]})[2:] if name in curves else table({name: rows[name]})[2:]
         print("\n".join(lines) + f"  ({time.perf_counter() - start:.0f} s)", flush=True)
-    if options.quick:
-        print("quick figures are not kept")
-    elif rows or curves:
-        print(write(rows, curves, f" ARGS='--only {' '.join(options.only)}'" if options.only else "", start=begin))
+        if not options.quick:  # after every row: half an hour of figures outlives whatever stops the next one
+            page = write(rows, curves, part, start=begin)
+    print("quick figures are not kept" if options.quick else page if rows or curves else "nothing was measured")
     return int(failed)
 
 
