@@ -1,8 +1,8 @@
-"""The README's lines of figures, from `results/latest.json`.
+"""The README's table of speed, from `results/latest.json`.
 
     python -m experiments.benchmarks.readme [FILE]
 
-prints them; in FILE it puts them in the place of the lines between two that hold BEGIN and END.
+prints it; in FILE it puts it in the place of the lines between two that hold BEGIN and END.
 """
 
 import json
@@ -12,38 +12,61 @@ from pathlib import Path
 from .report import RESULTS
 
 BEGIN, END = "<!-- make bench -->", "<!-- end of make bench -->"
-# what is compared, the rows, and a sentence of what the ratio or the figure is, from the least to the most of them
-LINES: list[tuple[str, list[str], str]] = [
+SIZES = (64, 128, 224)
+# what is measured; then rows and a clause of what their ratio or figure is, from the least to the most of them
+LINES: list[tuple[str, list[tuple[list[str], str]]]] = [
     (
-        "a training step on the CPU",
-        [f"step_{size}_host" for size in (64, 128, 224)],
-        "{ratio} times as fast as NNablaNAS' layers",
+        "a training step on the CPU, 64 to 224 px",
+        [
+            ([f"step_{size}_host" for size in SIZES], "{ratio} times as fast as NNablaNAS' layers"),
+            ([f"step_{size}_ofa" for size in SIZES], "{ratio} times as the original OFA in PyTorch"),
+        ],
     ),
-    ("", [f"step_{size}_ofa" for size in (64, 128, 224)], "{ratio} times as fast as the original OFA in PyTorch"),
-    ("the path filter's scores", ["score", "score_2_threads"], "{ratio} times as fast as PyTorch's transformer"),
-    ("an evolutionary search", ["search"], "{ours} s a budget, {ratio} times as fast as OFA's"),
-    ("AP of 5,000 images, 80 classes", ["coco_ap"], "{ours} s, {ratio} times as fast as pycocotools"),
-    ("reading COCO's 118,287 images", ["coco_reading"], "{ours} s with every check"),
-    ("checking 10,000 pictures of 512 px", ["check"], "{ours} s on two cores"),
-    ("from the command to the first step", ["start_step"], "{ours} s"),
+    (
+        "a training step of a small detector",
+        [
+            (["step_small_16", "step_small_64"], "{ratio} times as fast as the same layers in PyTorch"),
+            (["step_detector_64", "step_detector_128"], "{ratio} times as NNabla's functions, at full width"),
+        ],
+    ),
+    (
+        "the path filter",
+        [
+            (["score", "score_2_threads"], "scores {ratio} times as fast as PyTorch's transformer"),
+            (["fit"], "a fit {ratio} times as fast"),
+        ],
+    ),
+    ("an evolutionary search", [(["search"], "{ours} s a budget, {ratio} times as fast as OFA's")]),
+    ("loading images of 512 px", [(["loader", "loader_2_threads"], "{ratio} times as fast as a plain loop")]),
+    ("AP of 5,000 images, 80 classes", [(["coco_ap"], "{ours} s, {ratio} times as fast as pycocotools")]),
+    (
+        "COCO's 118,287 images; 10,000 pictures",
+        [
+            (["coco_reading"], "annotations read with every check in {ours} s"),
+            (["check"], "pictures checked in {ours} s"),
+        ],
+    ),
+    ("from the command to the first step", [(["start_step"], "{ours} s")]),
 ]
 
 
 def lines(latest: dict[str, dict]) -> list[str]:
-    """Rows of a Markdown table; a line whose figures are not all there is left out."""
-    found = []
-    for what, names, sentence in LINES:
-        rows = [latest[name] for name in names if name in latest]
-        if len(rows) == len(names):
-            values = {key: _span([row[key] for row in rows]) for key in ("ratio", "ours")}
-            found.append(f"| {what or '″'} | {sentence.format(**values)} | `make bench` |")
+    """Rows of a Markdown table with its heading; a row whose figures are not all there is left out."""
+    found = ["| what | figure |", "|---|---|"]
+    for what, clauses in LINES:
+        if all(name in latest for names, _ in clauses for name in names):
+            said = [sentence.format(**_spans([latest[one] for one in names])) for names, sentence in clauses]
+            found.append(f"| {what} | {', '.join(said)} |")
     return found
 
 
-def _span(values: list[float]) -> str:
-    """The least and the most of them, two digits each."""
-    first, last = (_rounded(value) for value in (min(values), max(values)))
-    return first if first == last else f"{first}–{last}"
+def _spans(rows: list[dict]) -> dict[str, str]:
+    """Ratio and figure of our side, the least and the most of the rows."""
+    found = {}
+    for key in ("ratio", "ours"):
+        first, last = (_rounded(pick(row[key] for row in rows)) for pick in (min, max))
+        found[key] = first if first == last else f"{first}–{last}"
+    return found
 
 
 def _rounded(value: float) -> str:
