@@ -10,11 +10,14 @@ from .path_filter import (
     AUTO,
     FLOPS,
     RIDGE,
+    TOKENS,
     TRANSFORMER,
     AveragedFilter,
     PathFilter,
     cross_validate,
+    gene_basis,
     place_in_bucket,
+    require_main_effects,
     ridge_filter,
     start_from_costs,
 )
@@ -28,6 +31,7 @@ TABLE_2 = {"network": ("budget_condition", "block_encoding"), "fit": ("bounded",
 FEW_PATHS = (True, "no filter is given that was fitted to thousands of paths, and few are measured here")
 MANY_PATHS = (False, "pre-training measures the paths that the paper's filter needs")
 PRICED = 1000  # random paths that say what their parts cost
+SHOWN = 500  # of every bucket, that say which genes a token is of
 MainEffects = tuple[bool | Literal["auto"], str]
 
 
@@ -66,7 +70,7 @@ def fit_path_filter(run: Run, name: str, paths: MeasuredPaths, *, auto: tuple[bo
         return PathScore(lambda paths: _cost_score(run, paths))
     names = [f"{name}.h5", *(f"{name}_{number + 1}.h5" for number in range(1, options.filters))]
     filters = new_path_filters(run, auto)
-    inputs = {"ranker": RIDGE} if options.ranker == RIDGE else _filter_inputs(run, filters)
+    inputs = _ridge_inputs(run) if options.ranker == RIDGE else _filter_inputs(run, filters)
 
     def work() -> AveragedFilter:
         fitted = _ridge(run, paths) if options.ranker == RIDGE else _fitted(run, name, paths, filters, auto)
@@ -99,14 +103,25 @@ def _fitted(
     with run.session.bar(name, total=options.filters * options.fit.epochs) as step:
         own: dict[str, Any] = {**dict(options.fit), "progress": step}
         own["agree"] = run.processes.of_first  # or processes wait for each other
-        filters.fit(*ranked(run, paths), rng=run.rng(name), **own)
+        filters.fit(*ranked(run, paths), rng=run.rng(name), basis=_basis(run), **own)
     return filters
 
 
 def _ridge(run: Run, paths: MeasuredPaths) -> AveragedFilter:
     """Ridge regression in the filter's place, as a filter."""
-    n_buckets = run.options.path_filter.n_buckets
-    return AveragedFilter([ridge_filter(run.space.token_layout(), n_buckets, *ranked(run, paths))])
+    layout, n_buckets = run.space.token_layout(), run.options.path_filter.n_buckets
+    return AveragedFilter([ridge_filter(layout, n_buckets, *ranked(run, paths), basis=_basis(run))])
+
+
+def _basis(run: Run) -> np.ndarray | None:
+    """In which main effects are sought; None where each token stands for itself.
+
+    Paths of every bucket, which need no measuring, show which genes a token is of.
+    """
+    if run.options.path_filter.effects_of == TOKENS:
+        return None
+    paths = np.concatenate(run.budgets.sample(run.space, run.cost, SHOWN, run.rng("basis")))
+    return gene_basis(paths, run.space.tokenize(paths), run.space.token_layout().vocabulary)
 
 
 def _score(run: Run, path_filter: PathFilter | AveragedFilter) -> Score:
@@ -135,6 +150,8 @@ def new_path_filters(run: Run, auto: tuple[bool, str] = FEW_PATHS) -> AveragedFi
             one.start_from(options.pretrained, space=scored_space(run))
         if priced:
             start_from_costs(one, *priced)
+        if options.effects_of != TOKENS and options.ranker == TRANSFORMER:
+            require_main_effects(one, "effects_of")
     return AveragedFilter(filters)
 
 
@@ -151,8 +168,13 @@ def _filter_inputs(run: Run, filters: AveragedFilter) -> dict[str, Any]:
     network = {**dict(options.network), "main_effects": filters.filters[0].design.main_effects}
     pretrained = options.pretrained and checksum(Path(options.pretrained))
     found = {"network": network, "fit": dict(options.fit), "pretrained": pretrained}
-    added = {"filters": options.filters, "prior": options.prior, "ranker": options.ranker}
-    return found | {key: value for key, value in added.items() if value not in (1, None, TRANSFORMER)}
+    added = {"filters": 1, "prior": None, "ranker": TRANSFORMER, "effects_of": TOKENS}
+    return found | {key: getattr(options, key) for key, off in added.items() if getattr(options, key) != off}
+
+
+def _ridge_inputs(run: Run) -> dict[str, Any]:
+    of = run.options.path_filter.effects_of
+    return {"ranker": RIDGE} | ({} if of == TOKENS else {"effects_of": of})
 
 
 def main_effects(run: Run, auto: tuple[bool, str]) -> MainEffects:
@@ -194,7 +216,7 @@ def assess_path_filter(
         again = measured(run, after[-1], lambda: paths.paths, {"part": 1}, n_paths=n_paths, part=1, after=[name])
 
     def work() -> dict[str, Any]:
-        epochs = options.fit.epochs
+        epochs, basis = options.fit.epochs, _basis(run)
         with run.session.bar("filter_quality", total=options.folds * options.filters * epochs) as step:
             return cross_validate(
                 lambda: new_path_filters(run, auto),
@@ -204,6 +226,7 @@ def assess_path_filter(
                 folds=options.folds,
                 ranker=options.ranker,
                 rng=run.rng("filter_quality"),
+                basis=basis,
                 progress=step,
                 agree=run.processes.of_first,
                 **dict(options.fit),

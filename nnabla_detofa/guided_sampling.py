@@ -35,6 +35,15 @@ HOST_SPACES: dict[str, tuple[Callable[..., SearchSpace], dict[str, str]]] = {
         SearchSpace.ofa_resnet50,
         {"depths": "_depth_list", "widths": "_width_mult_list", "expands": "_expand_ratio_list"},
     ),
+    "ofa_xception": (
+        SearchSpace.ofa_xception,
+        {
+            "depths": "_depth_list",
+            "kernels": "_ks_list",
+            "expands": "_expand_ratio_list",
+            "width_scale": "_width_mult",
+        },
+    ),
 }
 PROTOCOL = ("sample_active_subnet", "set_active_subnet", "_num_classes")
 TIED = ("_compound", "_fixed_kernel")  # switches of the host's networks, under which genes are not free

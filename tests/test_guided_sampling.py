@@ -17,7 +17,7 @@ from nnabla_detofa.path_filter import PathFilter
 from nnabla_detofa.space import Budgets
 
 BUCKETS = 3
-NAMES = ("ofa_mbv3", "ofa_resnet50")
+NAMES = ("ofa_mbv3", "ofa_resnet50", "ofa_xception")
 
 
 class Network:
@@ -44,7 +44,13 @@ class MobileNet(Network):
     _width_mult, _compound, _fixed_kernel = 0.25, False, False
 
 
-HOSTS = {"ofa_mbv3": MobileNet, "ofa_resnet50": Network}
+class XceptionNet(Network):
+    """One whose depths are of blocks."""
+
+    _depth_list, _ks_list, _expand_ratio_list, _width_mult = [1, 2], [3, 5], [0.6, 1], 0.0625
+
+
+HOSTS = {"ofa_mbv3": MobileNet, "ofa_resnet50": Network, "ofa_xception": XceptionNet}
 
 
 class Case:

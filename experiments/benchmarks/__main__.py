@@ -29,7 +29,7 @@ def main() -> int:
         start = time.perf_counter()
         try:
             if name in CURVES:
-                curves[name] = CURVES[name](1 if options.quick else 3)
+                curves[name] = CURVES[name](1 if options.quick else 2)
             else:
                 rows[name] = (ROWS | WAITING)[name](options.quick)
         except RuntimeError as error:

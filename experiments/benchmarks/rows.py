@@ -43,14 +43,14 @@ def step_host(size: int, quick: bool) -> Row:
     """A step of the backbone alone against the host's elastic layers."""
     peer = Workload("workloads.supernet", "host", {"size": size, "genotypes": genotypes(PATHS)}, blas_threads=2)
     note = f"NNablaNAS' elastic layers; {size} px, batch 8, full width"
-    return seconds([backbone(size), peer], 2 if quick else 8, "s/step", note)
+    return seconds([backbone(size), peer], 2 if quick else 4, "s/step", note)
 
 
 def step_ofa(size: int, quick: bool) -> Row:
     """A step of the backbone alone against the original."""
     peer = Workload("peers.ofa_tasks", "backbone", {"size": size, "genotypes": genotypes(PATHS)}, "peers", 2)
     note = f"OFA in PyTorch, 2 threads; {size} px, batch 8, full width"
-    return seconds([backbone(size), peer], 4 if quick else PATHS, "s/step", note)
+    return seconds([backbone(size), peer], 4 if quick else PATHS // 2, "s/step", note)
 
 
 def step_detector(size: int, quick: bool) -> Row:
@@ -60,7 +60,7 @@ def step_detector(size: int, quick: bool) -> Row:
         Workload("workloads.supernet", "detector", {**options, "kernels": kernels}) for kernels in ("numpy", "nnabla")
     ]
     note = f"the same network from NNabla's functions; neck and heads, {size} px, batch 8"
-    return seconds(tasks, 2 if quick else 5, "s/step", note)
+    return seconds(tasks, 2 if quick else 3, "s/step", note)
 
 
 def step_small(batch: int, quick: bool) -> Row:
@@ -87,7 +87,7 @@ def flops(family: str, quick: bool) -> Row:
 
 
 def top_bucket(family: str, quick: bool) -> Row:
-    bound = 2 if quick else 10
+    bound = 2 if quick else 5
     tasks = [
         Workload("workloads.paths", "top_bucket", {"n": 10_000, "family": family}),
         Workload("workloads.paths", "rejection", {"seconds": bound, "family": family}),
@@ -112,11 +112,11 @@ def fit(quick: bool) -> Row:
     options = {"n": 2000, "epochs": 1 if quick else 3}
     tasks = [Workload("workloads.paths", "fit", options), Workload("peers.encoder", "fit", options, "peers")]
     note = f"a plain PyTorch fit; 2,000 paths of 27 tokens, one thread; scaled to 100 epochs from {options['epochs']}"
-    return seconds(tasks, 2 if quick else 5, "s", note, scale=100)
+    return seconds(tasks, 2 if quick else 3, "s", note, scale=100)
 
 
 def search(quick: bool) -> Row:
-    ours, peer = (25, 5) if quick else (500, 40)
+    ours, peer = (25, 5) if quick else (500, 25)
     tasks = [
         Workload("workloads.paths", "search", {"n_limits": 5, "generations": ours}),
         Workload("peers.ofa_tasks", "search", {"limit": 2000, "generations": peer}, "peers", 2),
@@ -125,7 +125,7 @@ def search(quick: bool) -> Row:
         f"OFA's EvolutionFinder (2,000 MMACs, 224 px, random predictor); scaled to 500 generations from {peer}; "
         f"ours {ours}, with a path filter, five budgets at once"
     )
-    return seconds(tasks, 1 if quick else 3, "s a budget", note, scale=500)
+    return seconds(tasks, 1 if quick else 2, "s a budget", note, scale=500)
 
 
 def pruning_share(quick: bool) -> Row:
@@ -167,7 +167,7 @@ def deployed(path: str, quick: bool) -> Row:
         Workload("workloads.deployed", "answer", {"runtime": one, "path": path, "size": size}, one_core=True)
         for one in ("onnx", "nnp", "kernels")
     ]
-    ours, peer, kernels = alternate(tasks, 3 if quick else 11)
+    ours, peer, kernels = alternate(tasks, 3 if quick else 7)
     note = f"ONNX Runtime beside NNabla's functions (our kernels: {kernels:.3g} s); {path} path"
     return Row(ours, peer, peer / ours, "s/image", f"{note}, {size} px, one image to boxes, one thread")
 

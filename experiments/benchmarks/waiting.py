@@ -28,13 +28,13 @@ def check(quick: bool) -> Row:
     n = 500 if quick else 10_000
     tasks = [Workload("workloads.pictures", "checking", {"n": n, "by": by}) for by in ("ours", "opencv")]
     note = f"OpenCV's decoding alone, two threads both; {n:,} JPEGs of 512 px as a COCO set, scaled to 10,000"
-    return waited(tasks, 1 if quick else 2, note, scale=10_000)
+    return waited(tasks, 1, note, scale=10_000)
 
 
 def coco_reading(quick: bool) -> Row:
     n = 5000 if quick else 118_287
     tasks = [Workload("workloads.coco", "reading", {"n": n, "by": by}) for by in ("ours", "pycocotools")]
-    return waited(tasks, 1 if quick else 2, f"pycocotools' index, without a check; {n:,} images, 7.27 objects each")
+    return waited(tasks, 1, f"pycocotools' index, without a check; {n:,} images, 7.27 objects each")
 
 
 def decoding(quick: bool) -> Row:
@@ -56,7 +56,7 @@ def export(kind: str, quick: bool) -> Row:
 
 def report(quick: bool) -> Row:
     tasks = [Workload("workloads.commands", "reporting", {"missing": missing}) for missing in (True, False)]
-    return waited(tasks, 1 if quick else 2, "the same command of a finished tiny run when its page is not missing")
+    return waited(tasks, 1, "the same command of a finished tiny run when its page is not missing")
 
 
 def steps(what: str, quick: bool) -> Row:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from nnabla_detofa.path_filter import AveragedFilter, PathFilter, cross_validate
+from nnabla_detofa.path_filter import AveragedFilter, PathFilter, cross_validate, gene_basis
 from nnabla_detofa.report import figures
 from nnabla_detofa.report.finished_runs import FinishedRun
 from nnabla_detofa.storage import PathTable
@@ -22,7 +22,10 @@ PAPER = {
     "the paper's filter": (None, None, (0.930, 0.870, 0.224)),
 }
 MAIN = "with main effects"  # an addition: the paper's, from a start by ridge regression
+OF_GENES = "with main effects of genes"  # another: on genes, not on tokens
 YARDSTICKS = ("ridge regression", "FLOPs")
+GENES_YARDSTICK = "ridge regression on genes"
+DRAWN = 2000  # paths that show which genes a token is of
 FIGURES = ("accuracy", "precision", "recall_over_all", "kendall_tau")
 
 
@@ -30,7 +33,7 @@ def ablation(runs: Runs, labels: Mapping[str, str]) -> Exhibit:  # noqa: ARG001
     """Metrics of each filter by cross-validation on the measured paths of every run, on other images if there are."""
     ((_, own),) = runs.items()
     found = {seed: rank(run) for seed, run in own.items()}
-    names = (*PAPER, MAIN, *YARDSTICKS)
+    names = (*PAPER, MAIN, OF_GENES, *YARDSTICKS, GENES_YARDSTICK)
     titles = ("accuracy", "precision", "recall over all", "Kendall tau")
     cells = [["weakest 25 %, on other images", "seeds", *titles, "the paper's", "tau minus FLOPs"]]
     rows: list[dict[str, Any]] = []
@@ -60,8 +63,10 @@ def rank(run: FinishedRun) -> dict[str, dict[str, Any]]:
     paths, again = (_read(run, name, space) for name in ("paths_final", "paths_final_again"))
     options = run.stages["path_filter_final"]["inputs"]
     found: dict[str, dict[str, Any]] = {"other_images": {}, "same_images": {}}
-    for name in (*PAPER, MAIN):
-        own = {"network": {**options["network"], "main_effects": name == MAIN}, "fit": dict(options["fit"])}
+    for name in (*PAPER, MAIN, OF_GENES):
+        own = {"network": {**options["network"], "main_effects": name not in PAPER}, "fit": dict(options["fit"])}
+        if name == OF_GENES:
+            own["fit"]["basis"] = _basis(space, paths.paths)
         part, switch, _ = PAPER.get(name, (None, None, None))
         if part is not None:
             own[part][switch] = False
@@ -69,8 +74,15 @@ def rank(run: FinishedRun) -> dict[str, dict[str, Any]]:
         for images, rows in found.items():
             figures_of = judged.get(images, judged["same_images"])
             rows[name] = figures_of["path filter"]
-            rows |= {other: figures_of[other] for other in YARDSTICKS}
+            yardsticks = (*YARDSTICKS, *([GENES_YARDSTICK] if name == OF_GENES else ()))
+            rows |= {other: figures_of[other] for other in yardsticks}
     return found
+
+
+def _basis(space: Any, paths: np.ndarray) -> np.ndarray:
+    """In which main effects are sought of genes."""
+    shown_by = np.concatenate([space.sample(DRAWN, np.random.default_rng(0)), paths])
+    return gene_basis(shown_by, space.tokenize(shown_by), space.token_layout().vocabulary)
 
 
 def _read(run: FinishedRun, name: str, space: Any) -> Any:

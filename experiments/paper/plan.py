@@ -29,6 +29,7 @@ METHODS = {
     # what ranks in the filter's place is said short, for pictures
     "flops_filter": Method("DetOFA by FLOPs alone", ("path_filter=flops",)),
     "ridge_filter": Method("DetOFA by ridge regression", ("path_filter=ridge",)),
+    "effects_of_genes": Method("DetOFA, effects of genes", ("path_filter.effects_of=genes",)),
     "operations_random": Method("operations: FLOPs", ("pruning=flops", ALL_PATHS)),
     "operations_per_bucket": Method(
         "operations: FLOPs & score (per bucket)", ("pruning=flops_score_per_bucket", ALL_PATHS)
@@ -47,7 +48,7 @@ EXHIBITS: dict[str, dict[str, str]] = {
     "table3": {"ofa_ps": "", "ofa": "", "compofa": "", "detofa": ""},
     "fig5": {
         **{"ofa": "", "detofa": "", "ofa_ps": "", "compofa": "", "fullnet": "", "ofa_longer": ""},
-        **{"random": "", "flops_filter": "", "ridge_filter": ""},  # controls
+        **{"effects_of_genes": "", "random": "", "flops_filter": "", "ridge_filter": ""},  # ours, and controls
     },
     "fig6": {"ofa": "", "detofa": ""},
     "fig7": {"detofa": ""},

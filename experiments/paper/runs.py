@@ -38,6 +38,7 @@ IRRELEVANT |= {"images_expected", "classes_expected"}
 # options that are younger than some kept runs, and the value at which each changes nothing: there a digest leaves it
 # out, so that runs from before stay done
 ADDED: dict[str, Any] = {
+    "hparams.path_filter.effects_of": "tokens",
     "hparams.path_filter.filters": 1,
     "hparams.path_filter.prior": None,
     "hparams.path_filter.ranker": "transformer",

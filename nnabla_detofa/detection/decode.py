@@ -7,6 +7,8 @@ import numpy as np
 from .affine import invert, transform_boxes
 from .boxes import Detections
 
+ROWS = 4  # as many rows of a heat map as peaks are wanted, times this, give the height below which none is looked for
+
 
 class Peaks(NamedTuple):
     """The K best peaks of B images, best first: `boxes` (B, K, 4) x1 y1 x2 y2 in cells, `labels`, `scores` (B, K).
@@ -26,10 +28,9 @@ def decode(heatmap: np.ndarray, size: np.ndarray, offset: np.ndarray, *, top: in
     peak is a cell that none of its eight neighbours exceeds. Equal scores are ordered by class, then row, then column.
     """
     batch, _, *sides = heatmap.shape
-    peak, nothing = heatmap == _max3(_max3(heatmap, 2), 3), -np.inf if logits else 0
-    scores = np.where(peak, heatmap, nothing).reshape(batch, -1)
-    index = _top(scores, min(top, scores.shape[1]))
-    best = np.take_along_axis(scores, index, axis=1)
+    nothing = -np.inf if logits else 0
+    found = [_best_peaks(one, min(top, one.size), nothing) for one in heatmap]
+    index, best = (np.array(part).reshape(batch, -1) for part in zip(*found, strict=True))
     cells = (index % (sides[0] * sides[1]))[:, None]
     size, offset = (
         np.take_along_axis(one.reshape(batch, 2, -1), cells, axis=2).swapaxes(1, 2) for one in (size, offset)
@@ -69,6 +70,37 @@ def to_detections(peaks: Peaks, image: np.ndarray, matrix: np.ndarray) -> Detect
     )
 
 
+def _best_peaks(heatmap: np.ndarray, k: int, nothing: float) -> tuple[np.ndarray, np.ndarray]:
+    """Where the k highest peaks of a heat map (C, h, w) lie in it laid flat, best first, and their scores, (k,).
+
+    A map has few cells as high as the highest of its rows, and only these are asked whether they are peaks: all others
+    are lower. Where that leaves less than k peaks, all cells are asked; what then is missing is `nothing`.
+    """
+    highest = heatmap.max(axis=2).ravel()
+    if ROWS * k < len(highest):
+        limit = np.partition(highest, -ROWS * k)[-ROWS * k]
+        candidates = np.flatnonzero(heatmap >= limit)  # none where a map holds nan
+        peaks = candidates[_are_peaks(heatmap, candidates)]
+        if len(peaks) >= k:
+            scores = heatmap.ravel()[peaks]
+            best = _top(scores, k)
+            return peaks[best], scores[best]
+    scores = np.where(heatmap == _max3(_max3(heatmap, 1), 2), heatmap, nothing).ravel()
+    best = _top(scores, k)
+    return best, scores[best]
+
+
+def _are_peaks(heatmap: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    """Which `cells` (n,) of a heat map (C, h, w) laid flat no neighbour exceeds, (n,) bool."""
+    (height, width), flat = heatmap.shape[1:], heatmap.ravel()
+    row, column = np.divmod(cells % (height * width), width)
+    scores, found = flat[cells], np.ones(len(cells), bool)
+    for up in np.where(row > 0, -width, 0), 0, np.where(row < height - 1, width, 0):
+        for left in np.where(column > 0, -1, 0), 0, np.where(column < width - 1, 1, 0):
+            found &= flat[cells + up + left] <= scores
+    return found
+
+
 def _max3(x: np.ndarray, axis: int) -> np.ndarray:
     """The greatest of each cell and its two neighbours along `axis`."""
     x = np.moveaxis(x, axis, 0)
@@ -79,13 +111,9 @@ def _max3(x: np.ndarray, axis: int) -> np.ndarray:
 
 
 def _top(scores: np.ndarray, k: int) -> np.ndarray:
-    """Columns (B, k) of the k largest of each row of `scores` (B, n), best first, the first column first among equals.
+    """Where the k largest of `scores` (n,) are, best first, the first among equals first.
 
     Sorts only what reaches the k-th largest score: several times faster than sorting a heat map.
     """
-    lowest = np.partition(scores, -k, axis=1)[:, -k]
-    best = np.empty((len(scores), k), np.int64)
-    for row, score, limit in zip(best, scores, lowest, strict=True):
-        candidates = np.flatnonzero(score >= limit)
-        row[:] = candidates[np.argsort(-score[candidates], kind="stable")[:k]]
-    return best
+    candidates = np.flatnonzero(scores >= np.partition(scores, -k)[-k])
+    return candidates[np.argsort(-scores[candidates], kind="stable")[:k]]

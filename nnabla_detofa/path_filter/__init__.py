@@ -4,16 +4,19 @@ from ..space import TokenLayout
 from .averaging import AveragedFilter
 from .baselines import ridge_score
 from .cross_validation import cross_validate
-from .fitting import FitReport, fit, start_from_costs
+from .fitting import FitReport, fit, require_main_effects, start_from_costs
+from .gene_basis import gene_basis
 from .metrics import evaluate, kendall_tau
 from .model import AUTO, PathFilter
 from .rankers import FLOPS, RIDGE, TRANSFORMER, place_in_bucket, ridge_filter
-from .settings import PathFilterOptions
+from .settings import GENES, TOKENS, PathFilterOptions
 
 __all__ = [
     "AUTO",
     "FLOPS",
+    "GENES",
     "RIDGE",
+    "TOKENS",
     "TRANSFORMER",
     "AveragedFilter",
     "FitReport",
@@ -23,8 +26,10 @@ __all__ = [
     "cross_validate",
     "evaluate",
     "fit",
+    "gene_basis",
     "kendall_tau",
     "place_in_bucket",
+    "require_main_effects",
     "ridge_filter",
     "ridge_score",
     "start_from_costs",

@@ -5,28 +5,42 @@ import numpy as np
 _PENALTIES = 10.0 ** np.arange(-3, 4.5, 0.5)
 
 
-def ridge_score(tokens: np.ndarray, buckets: np.ndarray, losses: np.ndarray, test_tokens: np.ndarray) -> np.ndarray:
+def ridge_score(
+    tokens: np.ndarray,
+    buckets: np.ndarray,
+    losses: np.ndarray,
+    test_tokens: np.ndarray,
+    basis: np.ndarray | None = None,
+) -> np.ndarray:
     """Scores (n_test,) from ridge regression of the losses on one-hot tokens, higher is better.
 
     Parameters:
         tokens, test_tokens: (n, L) and (n_test, L) int.
         buckets, losses: (n,).
+        basis: (L · vocabulary, F), see `ridge_weights`.
     """
-    vocabulary = int(max(tokens.max(), test_tokens.max())) + 1
-    return -(_one_hot(test_tokens, vocabulary) @ ridge_weights(tokens, buckets, losses, vocabulary))
+    vocabulary = int(max(tokens.max(), test_tokens.max())) + 1 if basis is None else len(basis) // tokens.shape[1]
+    return -(one_hot(test_tokens, vocabulary) @ ridge_weights(tokens, buckets, losses, vocabulary, basis))
 
 
-def ridge_weights(tokens: np.ndarray, buckets: np.ndarray, losses: np.ndarray, vocabulary: int) -> np.ndarray:
+def ridge_weights(
+    tokens: np.ndarray, buckets: np.ndarray, losses: np.ndarray, vocabulary: int, basis: np.ndarray | None = None
+) -> np.ndarray:
     """Ridge coefficients: the loss that each token at each position adds, (L · vocabulary,).
 
     Tokens and losses are centred within each bucket, as only the order inside a bucket counts; the penalty is the one
-    of smallest leave-one-out error, in closed form.
+    of smallest leave-one-out error, in closed form. What is penalised are the coefficients of the columns of `basis`
+    (L · vocabulary, F), see `gene_basis`; those of the tokens themselves where there is none.
     """
-    features, target = _centred(_one_hot(tokens, vocabulary), buckets), _centred(losses, buckets)
+    features = one_hot(tokens, vocabulary)
+    if basis is not None:
+        features = features @ basis
+    features, target = _centred(features, buckets), _centred(losses, buckets)
     left, size, right = np.linalg.svd(features, full_matrices=False)
     errors = leave_one_out_errors(left, size, target, buckets, _PENALTIES)
     penalty = _PENALTIES[np.argmin((errors**2).mean(axis=1))]
-    return right.T @ (size / (size**2 + penalty) * (left.T @ target))
+    found = right.T @ (size / (size**2 + penalty) * (left.T @ target))
+    return found if basis is None else basis @ found
 
 
 def leave_one_out_errors(
@@ -45,17 +59,22 @@ def leave_one_out_errors(
 
 
 def main_effects(
-    tokens: np.ndarray, buckets: np.ndarray, losses: np.ndarray, vocabulary: int, prior: np.ndarray
+    tokens: np.ndarray,
+    buckets: np.ndarray,
+    losses: np.ndarray,
+    vocabulary: int,
+    prior: np.ndarray,
+    basis: np.ndarray | None = None,
 ) -> np.ndarray:
     """Ridge regression as logits of a path filter, (L · vocabulary,): paths of a bucket differ by 1 on average.
 
     It is of what a multiple of the `prior` logits (L · vocabulary,), those of an earlier fit, leaves of the losses.
     """
-    features = _one_hot(tokens, vocabulary)
+    features = one_hot(tokens, vocabulary)
     expected, measured = (_centred(x, buckets) for x in (-features @ prior, losses))
     share = max(0.0, expected @ measured / max(expected @ expected, 1e-12))
     rest = np.asarray(losses, np.float64) + share * (features @ prior)
-    weights = share * prior - ridge_weights(tokens, buckets, rest, vocabulary)
+    weights = share * prior - ridge_weights(tokens, buckets, rest, vocabulary, basis)
     logits = features @ weights
     spread = np.mean([logits[buckets == bucket].std() for bucket in np.unique(buckets)])
     return weights / max(spread, 1e-12)
@@ -69,5 +88,6 @@ def _centred(values: np.ndarray, buckets: np.ndarray) -> np.ndarray:
     return centred
 
 
-def _one_hot(tokens: np.ndarray, vocabulary: int) -> np.ndarray:
+def one_hot(tokens: np.ndarray, vocabulary: int) -> np.ndarray:
+    """Tokens (n, L) as 0 and 1, (n, L · vocabulary), in the order of `encoding.table_rows`."""
     return (np.asarray(tokens)[:, :, None] == np.arange(vocabulary)).reshape(len(tokens), -1).astype(np.float64)

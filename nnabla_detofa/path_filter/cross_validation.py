@@ -9,6 +9,8 @@ from .baselines import ridge_score
 from .metrics import evaluate
 from .rankers import FLOPS, RANKERS, RIDGE, TRANSFORMER
 
+RIDGE_OF_GENES = f"{RANKERS[RIDGE]} on genes"
+
 
 def cross_validate(
     new_path_filters: Callable[[], AveragedFilter],
@@ -20,6 +22,7 @@ def cross_validate(
     again: np.ndarray | None = None,
     folds: int = 5,
     ranker: str = TRANSFORMER,
+    basis: np.ndarray | None = None,
     rng: np.random.Generator,
     **fit_options,
 ) -> dict:
@@ -32,6 +35,7 @@ def cross_validate(
         new_path_filters: gives one filter or several with fresh weights.
         tokens: (n, L) int. buckets: (n,) int. losses, costs, again: (n,).
         ranker: the one of RANKERS whose metrics stand under "filter".
+        basis: in which the filters' main effects are sought, see `fit`; with it, RIDGE_OF_GENES is a yardstick more.
         fit_options: the keywords of `fit`.
 
     Returns:
@@ -45,17 +49,21 @@ def cross_validate(
     for k in np.unique(fold):  # fewer than `folds` where no bucket has so many paths
         rest, held_out = fold != k, fold == k
         path_filter = new_path_filters()
-        path_filter.fit(tokens[rest], buckets[rest], losses[rest], rng=rng, **fit_options)
+        seen = tokens[rest], buckets[rest], losses[rest]
+        path_filter.fit(*seen, rng=rng, basis=basis, **fit_options)
         rankers = {
             RANKERS[TRANSFORMER]: path_filter.score(tokens[held_out], buckets[held_out]),
             RANKERS[FLOPS]: costs[held_out],  # of two paths the dearer is held to be the better one
-            RANKERS[RIDGE]: ridge_score(tokens[rest], buckets[rest], losses[rest], tokens[held_out]),
+            RANKERS[RIDGE]: ridge_score(*seen, tokens[held_out]),
         }
+        if basis is not None:
+            rankers[RIDGE_OF_GENES] = ridge_score(*seen, tokens[held_out], basis)
         for images, truth in judges.items():
             for name, scores in rankers.items():
                 figures[images].setdefault(name, []).append(evaluate(scores, truth[held_out], buckets[held_out]))
     means = {images: {name: _mean(each) for name, each in rows.items()} for images, rows in figures.items()}
-    return {"filter": means.get("other_images", means["same_images"])[RANKERS[ranker]], **means}
+    own = RIDGE_OF_GENES if ranker == RIDGE and basis is not None else RANKERS[ranker]
+    return {"filter": means.get("other_images", means["same_images"])[own], **means}
 
 
 def _folds(buckets: np.ndarray, folds: int, rng: np.random.Generator) -> np.ndarray:

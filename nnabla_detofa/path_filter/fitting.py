@@ -34,7 +34,7 @@ class FitReport:
     metrics: dict[str, float]  # Table 2 on those held out (`metrics.evaluate`)
 
 
-@checked("path_filter.fit", "rng", "progress", "agree")
+@checked("path_filter.fit", "rng", "basis", "progress", "agree")
 def fit(
     path_filter: PathFilter,
     tokens: np.ndarray,
@@ -52,6 +52,7 @@ def fit(
     weight_decay: Annotated[float, Number(least=0), "of Adam"] = 0.0,
     valid_ratio: Annotated[float, ratio(), "of every bucket's paths, held out to choose the epoch"] = 0.2,
     bounded: Annotated[bool, Flag(), "paths compare with those of their bucket; false: all (Table 2)"] = True,
+    basis: np.ndarray | None = None,
     progress: Callable[[int], None] | None = None,
     agree: Callable[[bool], bool] = bool,
 ) -> FitReport:
@@ -64,6 +65,7 @@ def fit(
         margin: of the ranking's hinge, the paper's where 1. Scores lie in (0, 1) and can never be 1 apart, so at 1 the
             best and the weakest quarter of a bucket are all pushed against the ends; at ½ the loss is least where the
             scores of a bucket are evenly spread over (0, 1), in their order.
+        basis: (L · vocabulary, F), in which main effects are sought, see `gene_basis`; None: each token by itself.
         progress: called with each finished epoch.
         agree: where `patience` is given, called behind each epoch with whether it is at its end here, for what then is
             done: several processes that fit side by side must all stop, or none.
@@ -93,7 +95,7 @@ def fit(
     main = path_filter.parameters.get("main")
     if main is not None:
         prior = main.copy()
-        start_main_effects(path_filter, prior, tokens[train], buckets[train], losses[train])
+        start_main_effects(path_filter, prior, tokens[train], buckets[train], losses[train], basis)
         scale = _best_scale(main, judge)
         start = main.copy()
     n_batches = -(-len(train) // batch)
@@ -120,14 +122,19 @@ def fit(
     metrics = evaluate(path_filter.score(tokens[valid], buckets[valid]), losses[valid], buckets[valid])
     if main is not None:  # the held-out paths have said which epoch; now they say what they can of the main effects
         learned = main - start
-        start_main_effects(path_filter, prior, tokens, buckets, losses)
+        start_main_effects(path_filter, prior, tokens, buckets, losses, basis)
         main[:] = scale * main + learned
     train_losses, valid_losses = np.array(history).T
     return FitReport(train_losses, valid_losses, best_epoch, train, valid, metrics)
 
 
 def start_main_effects(
-    path_filter: PathFilter, prior: np.ndarray, tokens: np.ndarray, buckets: np.ndarray, losses: np.ndarray
+    path_filter: PathFilter,
+    prior: np.ndarray,
+    tokens: np.ndarray,
+    buckets: np.ndarray,
+    losses: np.ndarray,
+    basis: np.ndarray | None = None,
 ) -> None:
     """Let the main effects say what ridge regression says beyond those of an earlier fit.
 
@@ -136,7 +143,7 @@ def start_main_effects(
     """
     main, vocabulary = path_filter.parameters["main"], path_filter.layout.vocabulary
     n = len(path_filter.layout.layer) * vocabulary
-    main[:n, 0] = main_effects(tokens, buckets, losses, vocabulary, prior[:n, 0])
+    main[:n, 0] = main_effects(tokens, buckets, losses, vocabulary, prior[:n, 0], basis)
     logits = main[table_rows(path_filter.layout, tokens, None), 0].sum(axis=1)
     for bucket in np.unique(buckets) if len(main) > n else ():
         main[n + bucket, 0] = -logits[buckets == bucket].mean()
@@ -148,13 +155,18 @@ def start_from_costs(path_filter: PathFilter, tokens: np.ndarray, buckets: np.nd
     Paths need no measuring to be priced: tokens (n, L), buckets (n,), costs (n,). How much of it holds, `fit` asks the
     measured ones, and learns what is beyond that.
     """
+    require_main_effects(path_filter, "prior")
+    start_main_effects(path_filter, np.zeros_like(path_filter.parameters["main"]), tokens, buckets, -costs)
+
+
+def require_main_effects(path_filter: PathFilter, option: str) -> None:
+    """ConfigError where an option of main effects is given, and the path filter has none."""
     if "main" not in path_filter.parameters:
         raise ConfigError(
-            "path_filter.prior is where main effects start, and this path filter has none:"
+            f"path_filter.{option} is about main effects, and this path filter has none:"
             " leave it out, or say path_filter.network.main_effects=true",
-            key="path_filter.prior",
+            key=f"path_filter.{option}",
         )
-    start_main_effects(path_filter, np.zeros_like(path_filter.parameters["main"]), tokens, buckets, -costs)
 
 
 def _best_scale(main: np.ndarray, judge: Callable[[], float]) -> float:

@@ -11,13 +11,18 @@ RANKERS = {TRANSFORMER: "path filter", RIDGE: "ridge regression", FLOPS: "FLOPs"
 
 
 def ridge_filter(
-    layout: TokenLayout, n_buckets: int, tokens: np.ndarray, buckets: np.ndarray, losses: np.ndarray
+    layout: TokenLayout,
+    n_buckets: int,
+    tokens: np.ndarray,
+    buckets: np.ndarray,
+    losses: np.ndarray,
+    basis: np.ndarray | None = None,
 ) -> PathFilter:
     """Ridge regression of the losses (n,) on tokens (n, L) as a path filter: main effects, and a transformer of the
     smallest size that adds nothing to them. Logits of paths of a bucket have mean 0 and differ by 1 on average."""
     rng = np.random.default_rng(0)
     alone = PathFilter(layout, n_buckets, rng=rng, main_effects=True, dim=1, heads=1, layers=1, hidden=1)
-    start_main_effects(alone, alone.parameters["main"].copy(), tokens, np.asarray(buckets), losses)
+    start_main_effects(alone, alone.parameters["main"].copy(), tokens, np.asarray(buckets), losses, basis)
     return alone
 
 

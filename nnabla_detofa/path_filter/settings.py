@@ -9,8 +9,9 @@ from .model import PathFilter
 from .rankers import RANKERS, TRANSFORMER
 
 PRIORS = ("cost",)
+TOKENS, GENES = EFFECTS_OF = ("tokens", "genes")
 _Network: Any = declared(PathFilter, "rng")
-_Fit: Any = declared(fit, "rng", "progress", "agree")
+_Fit: Any = declared(fit, "rng", "basis", "progress", "agree")
 
 
 class NetworkOptions(_Network):
@@ -44,12 +45,17 @@ class PathFilterOptions(Options):
         OneOf("path_filter.prior", lambda: PRIORS, null=True),
         "where main effects start: cost, from what a path's parts cost; null, from nothing (not in the paper)",
     ] = None
+    effects_of: Annotated[
+        str,
+        OneOf("path_filter.effects_of", lambda: EFFECTS_OF),
+        "what main effects are sought of: tokens, each by itself; genes, whose levels are alike (not in the paper)",
+    ] = TOKENS
     pretrained: Annotated[str | None, Text("a file", null=True), "path_filter.h5 of a classifier's run, to start from"]
     folds: Annotated[int, Whole(least=2), "of the cross-validation"]
     second_measurement: Annotated[bool, Flag(), "measure the final paths again, on other images"]
 
     def model_post_init(self, _context: Any) -> None:
-        """ConfigError for what only the transformer has, where another ranker is in its place; for two starts."""
+        """ConfigError for what a ranker in the transformer's place does not have; for two starts."""
         if self.prior is not None and self.pretrained is not None:
             raise ConfigError(
                 f"path_filter.prior starts a filter from costs, path_filter.pretrained from {self.pretrained}:"

@@ -181,8 +181,8 @@ class ResNet50(Family):
 
     def to_dict(self) -> dict[str, object]:
         """The options, as JSON holds them; `merge_equal_choices` only where true, as earlier releases had none."""
-        values = self.options.model_dump(exclude=None if self.options.merge_equal_choices else {"merge_equal_choices"})
-        return {**{k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}, "coupled": self.coupled}
+        left_out = None if self.options.merge_equal_choices else {"merge_equal_choices"}
+        return {**self.options.model_dump(mode="json", exclude=left_out), "coupled": self.coupled}
 
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> "ResNet50":

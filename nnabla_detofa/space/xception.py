@@ -153,8 +153,7 @@ class Xception(Family):
 
     def to_dict(self) -> dict[str, object]:
         """See `Family`."""
-        values = self.options.model_dump().items()
-        return {"family": self.name, **{name: list(v) if isinstance(v, tuple) else v for name, v in values}}
+        return {"family": self.name, **self.options.model_dump(mode="json")}
 
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> "Xception":

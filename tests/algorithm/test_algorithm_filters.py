@@ -76,7 +76,10 @@ def test_an_interrupted_fit_ends_as_one_that_was_not(three, command, interrupt):
     assert command(*THREE).ran == []
 
 
-@pytest.mark.parametrize(("option", "value"), [("filters", 2), ("prior", "cost"), ("ranker", "ridge")])
+OTHERS = [("filters", 2), ("prior", "cost"), ("effects_of", "genes"), ("ranker", "ridge")]
+
+
+@pytest.mark.parametrize(("option", "value"), OTHERS)
 def test_another_ranker_is_fitted_to_the_same_paths(again, option, value):
     alone = PathFilter.load(again.folder / FILES[0]).weights["main"]
     answer = again(f"path_filter.{option}={value}", "path_filter.second_measurement=false")
@@ -86,7 +89,7 @@ def test_another_ranker_is_fitted_to_the_same_paths(again, option, value):
     assert inputs[option] == value
     fitted = PathFilter.load(again.folder / FILES[0]).weights["main"]
     # after so few steps dearer paths are no better, and fit leaves costs no share
-    assert np.array_equal(fitted, alone) is (option != "ranker")
+    assert np.array_equal(fitted, alone) is (option in ("filters", "prior"))
 
 
 def test_cost_alone_is_fitted_to_nothing_and_finds_the_dearest_path_of_a_bucket(again, ready):

@@ -50,6 +50,8 @@ def test_settings_that_leave_nothing_are_found_in_the_rehearsal(ready, key, valu
         (["~optimizer.train"], "optimizer.*train"),
         (["pruning.operation_ratio_per_bucket=0.99"], "'flops_score_all'"),
         (["path_filter.prior=cost", "path_filter.network.main_effects=false"], "path_filter.prior .*main_effects=true"),
+        (["path_filter.effects_of=genes", "path_filter.network.main_effects=false"], "effects_of .*main_effects=true"),
+        (["path_filter.effects_of=gene"], "path_filter.effects_of.*'gene'; known: genes, tokens"),
         (["path_filter=ridge", "path_filter.filters=2"], "path_filter.filters .*'ridge'"),
         ([f"{NETWORK}.n_classes=4"], "n_classes=4 .* 3 .*0, 1, 7"),
         ([f"{NETWORK}.neck=[8]"], "stride .*8 .*output_stride.* 4"),
