@@ -54,7 +54,7 @@ def export(kind: str, quick: bool) -> Row:
     return waited([task], 1 if quick else 5, "the paper's largest detector, from the supernet to a file's bytes")
 
 
-def report(quick: bool) -> Row:
+def report(quick: bool) -> Row:  # noqa: ARG001 - every row takes it
     tasks = [Workload("workloads.commands", "reporting", {"missing": missing}) for missing in (True, False)]
     return waited(tasks, 1, "the same command of a finished tiny run when its page is not missing")
 

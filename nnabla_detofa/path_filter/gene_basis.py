@@ -1,8 +1,9 @@
 """The basis in which main effects are sought where few paths are measured (an addition; not in the paper).
 
-A token of a block is a width and an expand at once, so ridge regression on tokens has a number to find for each pair, in
-each block. Most of the truth is simpler: a width costs what it costs whatever the expand, and two neighbouring widths
-are alike. A basis that holds genes, by level and as numbers, beside single tokens lets the penalty prefer that.
+A token of a block is a width and an expand at once, so ridge regression on tokens has a number to find for each
+pair in each block. Most of the truth is simpler: a width does what it does whatever the expand, and two neighbouring
+widths do alike. A basis that holds genes, by level and as numbers, beside single tokens lets the
+penalty prefer that.
 """
 
 import numpy as np

@@ -5,7 +5,7 @@ import pytest
 
 from nnabla_detofa.path_filter import PathFilter, cross_validate, evaluate, fit, gene_basis, ridge_score
 from nnabla_detofa.path_filter.averaging import AveragedFilter
-from nnabla_detofa.path_filter.baselines import one_hot, ridge_weights
+from nnabla_detofa.path_filter.baselines import ridge_weights
 from nnabla_detofa.space import SearchSpace
 
 SPACES = {
