@@ -37,7 +37,7 @@ GRANTS = {
     "segmentation": "numpy cv2 pycocotools",
     "data": "numpy cv2 PIL sklearn tqdm yaml compiled options detection segmentation storage",
     "kernels": "numpy nnabla compiled threads",
-    "tasks": "numpy nnabla precision options space detection segmentation",
+    "tasks": "numpy nnabla kernels precision options space detection segmentation",
     "supernet": "numpy nnabla h5py hdf5 pydantic precision options host space kernels tasks storage",
     "convert_mit": "numpy torch supernet",
     "storage": "numpy pydantic",

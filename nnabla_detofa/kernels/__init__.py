@@ -1,7 +1,8 @@
-"""Kernels of elastic layers on a CPU (Section 4.1): NumPy and numba on all cores, as functions of NNabla."""
+"""Kernels of elastic layers and of the loss on a CPU: NumPy and numba on all cores, as functions of NNabla."""
 
 from .convolution import Convolution, Deconvolution, Window
 from .depthwise import Depthwise, shrunk
+from .focal import FocalLoss
 from .gates import HardSwish, Scaling
 from .normalization import BatchNormalization
 
@@ -10,6 +11,7 @@ __all__ = [
     "Convolution",
     "Deconvolution",
     "Depthwise",
+    "FocalLoss",
     "HardSwish",
     "Scaling",
     "Window",

@@ -3,18 +3,28 @@
 In single precision whatever the context: in half, a map's sum passes 65,504, and 0.9998 is a centre.
 """
 
+import nnabla as nn
 import nnabla.functions as F  # noqa: N812
 
-from ..precision import single_precision
+from ..kernels import FocalLoss
+from ..precision import single, single_precision
 
 
-@single_precision()
 def focal_loss(logits, heatmap):
     """Penalty-reduced focal loss, α = 2 and β = 4, over the number of centres (at least 1).
 
     Args:
         logits, heatmap: (B, classes, h, w), before the sigmoid and as encoded from the boxes.
     """
+    context = nn.get_current_context()
+    if context.backend[0].startswith("cpu") and context.backend == single(context).backend:
+        return FocalLoss()(logits, heatmap)
+    return focal_loss_of_functions(logits, heatmap)
+
+
+@single_precision()
+def focal_loss_of_functions(logits, heatmap):
+    """The same by NNabla's functions: on a GPU, and where half precision is the default."""
     centres = F.equal_scalar(heatmap, 1.0)
     probability = F.sigmoid(logits)
     log_p = F.log_sigmoid(logits)  # of the logits, so that nothing needs clamping
