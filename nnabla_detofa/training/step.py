@@ -120,7 +120,8 @@ class PathStep:
         if shapes != [one.shape for one in (*self._inputs, *self._targets)]:
             self._inputs = [nn.Variable(array.shape) for array in batch["inputs"]]
             self._targets = [nn.Variable(array.shape) for array in batch["targets"]]
-        self._model.apply(training=True)
+        if not self._model.training:  # to tell each of some hundred modules takes milliseconds
+            self._model.apply(training=True)
         if self.prepare is not None:
             self.prepare(self._model, number * self._processes.n + self._processes.rank)
         outputs = self._model(*self._inputs)

@@ -3,7 +3,7 @@
     python -m experiments.benchmarks.workloads.commands STEPS EVERY ARGUMENT …
 
 is `nnabla_nas ARGUMENT …` that ends behind so many steps of its first training; after each EVERY of them it says, as a
-line of JSON, CPU seconds and resident megabytes.
+line of JSON, wall and CPU seconds and resident megabytes.
 """
 
 import json
@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from functools import cache
 from pathlib import Path
 
@@ -89,12 +90,12 @@ def starting(what: str):
 
 
 @cache  # two rows look at it
-def steps(n: int, every: int) -> list[dict[str, float]]:
-    """What a training of n steps of the tiny detector says after each `every` of them."""
+def steps(n: int, every: int, *, tiny: bool = True) -> list[dict[str, float]]:
+    """What a training of n steps of the demo, or of the tiny detector, says after each `every` of them."""
     folder, pictures = prepared()
-    tiny = _overrides(TINY | LONG)
+    changed = _overrides((TINY if tiny else {}) | LONG)
     with folder:
-        said = _run(["-m", __name__, str(n), str(every), *DEMO[2:], *pictures, *tiny], folder.name)
+        said = _run(["-m", __name__, str(n), str(every), *DEMO[2:], *pictures, *changed], folder.name)
     return [json.loads(line) for line in said.splitlines() if line.startswith('{"cpu"')]
 
 
@@ -128,7 +129,7 @@ def watched(n: int, every: int, arguments: list[str]) -> None:
         train_step(self, *given)
         seen += 1
         if seen % every == 0:
-            print(json.dumps({"cpu": cpu_seconds(), **megabytes()}), flush=True)
+            print(json.dumps({"cpu": cpu_seconds(), "wall": time.perf_counter(), **megabytes()}), flush=True)
         if seen == n:
             sys.stdout.flush()
             os._exit(0)  # no thread that makes images ahead is waited for
