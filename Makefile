@@ -30,7 +30,7 @@ help:  ## what can be made
 venv: .venv/stamp  ## .venv with everything for running and testing; again only when setup.cfg changes
 
 demo: venv  ## the whole method on generated pictures, in minutes and without a GPU; results in log/
-	$(BIN)/nnabla_nas -c conf/detofa_demo.yaml
+	$(BIN)/nnabla_nas -c conf/letters_demo.yaml
 
 paper: venv  ## the paper's tables and figures in miniature: hours, and goes on; ARGS='--list'; experiments/results/paper-mini/
 	$(BIN)/python -m experiments.paper all --scale mini --seeds 5 $(ARGS)

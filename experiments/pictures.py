@@ -1,6 +1,6 @@
 """The pictures of the README, from a finished run: its front, how its filter ranks, and what a detector finds.
 
-    python -m experiments.pictures --run log/detofa_letters --out docs/pictures
+    python -m experiments.pictures --run log/letters_demo --out docs/pictures
 
 `front.png` and `ranking.png` are figures of the run's page. `detections.jpg` shows test images as they are annotated
 and, below, as `nnabla_detofa detect` draws them with the run's cheapest detector. Equal runs give equal pictures.
@@ -97,7 +97,7 @@ def _annotated(axes: Axes, pixels: np.ndarray, dataset: DetectionDataset, number
 def main() -> None:
     """Read the command line, write the pictures and say their sizes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, default=Path("log/detofa_letters"))
+    parser.add_argument("--run", type=Path, default=Path("log/letters_demo"))
     parser.add_argument("--out", type=Path, default=Path("docs/pictures"))
     given = parser.parse_args()
     run = given.run.absolute()
