@@ -4,10 +4,11 @@
     python -m experiments.warmup_ranks measure log/RUN … --out FOLDER [--paths 20]
 
 A run of OFA trains as DetOFA's warm-up does, however long that is. `keep` links the weights of every epoch's end into
-log/RUN/epochs/. `measure` draws the same paths of every bucket from the whole space, measures them with the weights of
-every epoch (BN statistics of their own, as everywhere) and compares their order with that under the run's last weights,
-on the same images: Kendall's tau inside buckets, tau over all, and how many of the weakest quarter of a bucket are
-among the weakest quarter at the end. The losses are in losses.csv, which the same command goes on with; figures in ranks.md.
+log/RUN/epochs/. `measure` draws the same paths of every bucket from the whole space, measures them with the weights
+of every epoch (BN statistics of their own, as everywhere) and compares their order with that under the run's last
+weights, on the same images: Kendall's tau inside buckets, tau over all, and how many of the weakest quarter of a
+bucket are among the weakest quarter at the end. The losses are in losses.csv, which the same command goes on with;
+figures in ranks.md.
 """
 
 import argparse
