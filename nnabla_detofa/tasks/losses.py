@@ -7,24 +7,23 @@ import nnabla as nn
 import nnabla.functions as F  # noqa: N812
 
 from ..kernels import FocalLoss
-from ..precision import single, single_precision
+from ..precision import single_precision
 
 
+@single_precision()
 def focal_loss(logits, heatmap):
     """Penalty-reduced focal loss, α = 2 and β = 4, over the number of centres (at least 1).
 
     Args:
         logits, heatmap: (B, classes, h, w), before the sigmoid and as encoded from the boxes.
     """
-    context = nn.get_current_context()
-    if context.backend[0].startswith("cpu") and context.backend == single(context).backend:
+    if nn.get_current_context().backend[0].startswith("cpu"):
         return FocalLoss()(logits, heatmap)
     return focal_loss_of_functions(logits, heatmap)
 
 
-@single_precision()
 def focal_loss_of_functions(logits, heatmap):
-    """The same by NNabla's functions: on a GPU, and where half precision is the default."""
+    """The same by NNabla's functions, in the current context."""
     centres = F.equal_scalar(heatmap, 1.0)
     probability = F.sigmoid(logits)
     log_p = F.log_sigmoid(logits)  # of the logits, so that nothing needs clamping
