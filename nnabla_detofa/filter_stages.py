@@ -70,7 +70,7 @@ def fit_path_filter(run: Run, name: str, paths: MeasuredPaths, *, auto: tuple[bo
         return PathScore(lambda paths: _cost_score(run, paths))
     names = [f"{name}.h5", *(f"{name}_{number + 1}.h5" for number in range(1, options.filters))]
     filters = new_path_filters(run, auto)
-    inputs = _ridge_inputs(run) if options.ranker == RIDGE else _filter_inputs(run, filters)
+    inputs = _added(run) if options.ranker == RIDGE else _filter_inputs(run, filters)
 
     def work() -> AveragedFilter:
         fitted = _ridge(run, paths) if options.ranker == RIDGE else _fitted(run, name, paths, filters, auto)
@@ -163,18 +163,18 @@ def _priced(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _filter_inputs(run: Run, filters: AveragedFilter) -> dict[str, Any]:
-    """Those of a stage that fits filters, beside the paths; what is off by default only where it is on."""
+    """Those of a stage that fits filters, beside the paths."""
     options = run.options.path_filter
     network = {**dict(options.network), "main_effects": filters.filters[0].design.main_effects}
     pretrained = options.pretrained and checksum(Path(options.pretrained))
-    found = {"network": network, "fit": dict(options.fit), "pretrained": pretrained}
-    added = {"filters": 1, "prior": None, "ranker": TRANSFORMER, "effects_of": TOKENS}
-    return found | {key: getattr(options, key) for key, off in added.items() if getattr(options, key) != off}
+    return {"network": network, "fit": dict(options.fit), "pretrained": pretrained, **_added(run)}
 
 
-def _ridge_inputs(run: Run) -> dict[str, Any]:
-    of = run.options.path_filter.effects_of
-    return {"ranker": RIDGE} | ({} if of == TOKENS else {"effects_of": of})
+def _added(run: Run) -> dict[str, Any]:
+    """Options that are younger than some runs, and so inputs only where they are on."""
+    options = run.options.path_filter
+    off = {"filters": 1, "prior": None, "ranker": TRANSFORMER, "effects_of": TOKENS}
+    return {key: getattr(options, key) for key, value in off.items() if getattr(options, key) != value}
 
 
 def main_effects(run: Run, auto: tuple[bool, str]) -> MainEffects:

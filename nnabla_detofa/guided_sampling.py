@@ -20,16 +20,17 @@ from .space import PROPOSALS, Budgets, ClassifierLayers, CostModel, SearchSpace
 from .storage.files import read_json
 
 FILE = Value("the name of a file that is there", lambda value: isinstance(value, str) and Path(value).is_file())
+WITH_KERNELS = {
+    "depths": "_depth_list",
+    "kernels": "_ks_list",
+    "expands": "_expand_ratio_list",
+    "width_scale": "_width_mult",
+}
 # of each network of the host its space, and the attributes in which it keeps the options of that
 HOST_SPACES: dict[str, tuple[Callable[..., SearchSpace], dict[str, str]]] = {
     "ofa_mbv3": (
         SearchSpace.ofa_mbv3,
-        {
-            "depths": "_depth_list",
-            "kernels": "_ks_list",
-            "expands": "_expand_ratio_list",
-            "width_scale": "_width_mult",
-        },
+        WITH_KERNELS,
     ),
     "ofa_resnet50": (
         SearchSpace.ofa_resnet50,
@@ -37,12 +38,7 @@ HOST_SPACES: dict[str, tuple[Callable[..., SearchSpace], dict[str, str]]] = {
     ),
     "ofa_xception": (
         SearchSpace.ofa_xception,
-        {
-            "depths": "_depth_list",
-            "kernels": "_ks_list",
-            "expands": "_expand_ratio_list",
-            "width_scale": "_width_mult",
-        },
+        WITH_KERNELS,
     ),
 }
 PROTOCOL = ("sample_active_subnet", "set_active_subnet", "_num_classes")

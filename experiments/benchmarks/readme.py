@@ -23,10 +23,10 @@ LINES: list[tuple[str, list[tuple[list[str], str]]]] = [
         ],
     ),
     (
-        "a training step of a small detector",
+        "a training step of a detector",
         [
-            (["step_small_16", "step_small_64"], "{ratio} times as fast as the same layers in PyTorch"),
-            (["step_detector_64", "step_detector_128"], "{ratio} times as NNabla's functions, at full width"),
+            (["step_small_16", "step_small_64"], "the demo's {ratio} times as fast as the same layers in PyTorch"),
+            (["step_detector_64", "step_detector_128"], "at full width {ratio} times as NNabla's functions"),
         ],
     ),
     (

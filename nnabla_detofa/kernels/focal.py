@@ -87,7 +87,7 @@ def _weights(heat):
 
 
 def _terms(x, heat):
-    """What each cell adds to the sum, and which cells are centres."""
+    """Addends of the sum, one a cell, and which cells are centres."""
     log_p, log_q = _logs(x)
     terms, at = _weights(heat)
     centres = np.exp(2 * log_q[at]) * log_p[at]

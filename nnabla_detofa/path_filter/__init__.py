@@ -9,12 +9,11 @@ from .gene_basis import gene_basis
 from .metrics import evaluate, kendall_tau
 from .model import AUTO, PathFilter
 from .rankers import FLOPS, RIDGE, TRANSFORMER, place_in_bucket, ridge_filter
-from .settings import GENES, TOKENS, PathFilterOptions
+from .settings import TOKENS, PathFilterOptions
 
 __all__ = [
     "AUTO",
     "FLOPS",
-    "GENES",
     "RIDGE",
     "TOKENS",
     "TRANSFORMER",

@@ -9,7 +9,7 @@ from .model import PathFilter
 from .rankers import RANKERS, TRANSFORMER
 
 PRIORS = ("cost",)
-TOKENS, GENES = EFFECTS_OF = ("tokens", "genes")
+TOKENS, _ = EFFECTS_OF = ("tokens", "genes")
 _Network: Any = declared(PathFilter, "rng")
 _Fit: Any = declared(fit, "rng", "basis", "progress", "agree")
 

@@ -91,7 +91,7 @@ def starting(what: str):
 
 @cache  # two rows look at it
 def steps(n: int, every: int, *, tiny: bool = True) -> list[dict[str, float]]:
-    """What a training of n steps of the demo, or of the tiny detector, says after each `every` of them."""
+    """Times and memory of a training of n steps of the demo, or of the tiny detector, after each `every` of them."""
     folder, pictures = prepared()
     changed = _overrides((TINY if tiny else {}) | LONG)
     with folder:
