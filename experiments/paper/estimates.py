@@ -43,6 +43,14 @@ def aps(run: FinishedRun, budgets: Sequence[float]) -> np.ndarray:
     return 100 * np.array([*found, found.mean() if len(found) else np.nan, run.aps[-1]])
 
 
+def held_out_aps(run: FinishedRun, budgets: Sequence[float]) -> np.ndarray:
+    """As `aps` on the held-out training images: under each budget and their mean, (budgets + 1,)."""
+    rows = [run.row_under(budget) for budget in budgets]
+    given = [None if row is None else run.rows[row].get("held_out_ap") for row in rows]
+    found = np.array([np.nan if one is None else one for one in given], float)
+    return 100 * np.array([*found, found.mean() if len(found) else np.nan])
+
+
 def shown(value: float, low: float = np.nan, high: float = np.nan, *, sign: str = "", digits: int = 2) -> str:
     """A figure with its interval as a cell."""
     if np.isnan(value):

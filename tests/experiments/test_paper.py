@@ -16,7 +16,8 @@ from scipy import stats
 
 from experiments.paper import __main__ as paper
 from experiments.paper import runs as paper_runs
-from experiments.paper.estimates import aps, difference, estimate, pairs_needed
+from experiments.paper.estimates import aps, difference, estimate, held_out_aps, pairs_needed
+from experiments.paper.path_losses import Measured, taken_apart
 from experiments.paper.plan import EXHIBITS, METHODS, SCALES, methods_of
 from experiments.paper.runs import ABOUT, FILTER, PATHS, WARMUP, Job, Pace, Planned, Store, make_all, planned_jobs
 from nnabla_detofa.errors import RunFolderError
@@ -46,8 +47,8 @@ def store(place, tmp_path):
     return Store(tmp_path / "runs", tmp_path / "log")
 
 
-def put(store, one, *, ap=0.0):
-    """Kept results of a job, as if it were done: another run's with other AP."""
+def put(store, one, *, ap=0.0, held_out=0.0):
+    """Kept results of a job, as if it were done: another run's with other AP, on the test split and held out."""
     source = store.folder / ("ofa-seed0" if one.job.method == "ofa" else "detofa-seed0")
     folder = store.folder / one.job.name
     if folder != source:
@@ -56,6 +57,8 @@ def put(store, one, *, ap=0.0):
     (folder / ABOUT).write_text(json.dumps({**about, "digest": one.digest}))
     for row in (*summary["pareto"], summary["largest"]):
         row["ap"] += ap
+    for row in summary["pareto"]:
+        row["held_out_ap"] += held_out
     (folder / "summary.json").write_text(json.dumps({**summary, "seed": one.job.seed}))
 
 
@@ -255,6 +258,35 @@ def test_a_page_tells_gains_by_pairs_and_what_is_missing(store):
     assert f"{gain.value[-1]:+.2f} [" in row
     n = pairs_needed([ours[i][-2] - theirs[i][-2] for i in range(2)], 0.4)
     assert f"by the scatter of these: DetOFA {n}." in page
+
+
+def test_a_page_tells_the_gains_on_held_out_images_beside_those_on_the_test_split(store):
+    jobs = planned_jobs("tiny", ["ofa", "detofa"], 2, [])
+    for one in jobs:
+        put(store, one, ap=0.1, held_out=0.02 * (one.job.method == "detofa") * (1 + one.job.seed))
+    paper.write_page(store, jobs, "fig5", store.folder.parent)
+    test, held_out = (store.folder.parent / "fig5.md").read_text().split("On the held-out training images")
+    budgets = store.run(jobs[0]).budgets
+    ours, theirs = (np.array([held_out_aps(store.run(jobs[2 * i + j]), budgets) for i in range(2)]) for j in (1, 0))
+    gain = estimate(ours - theirs)
+    row = next(line for line in held_out.splitlines() if line.startswith("| DetOFA | 2 | ") and "+" in line)
+    assert row.endswith(f"| {gain.value[-1]:+.2f} [{gain.low[-1]:+.2f}, {gain.high[-1]:+.2f}] |")
+    assert row not in test and len(ours[0]) == len(budgets) + 1
+    np.testing.assert_allclose(ours[0][-1], ours[0][:-1].mean())
+
+
+def test_a_difference_of_losses_is_taken_apart_into_choice_and_training():
+    """Paths that pruning leaves are 2 better than their bucket, and training makes them better by 3."""
+    bucket, base = np.repeat([0, 1], 4), np.repeat([50.0, 40.0], 4)
+    kept = np.tile([True, True, False, False], 2)
+    losses = base + np.where(kept, -2, 2)
+    columns = np.zeros((8, 3), int), bucket, base
+    ofa = Measured(*columns, losses)
+    detofa = Measured(*columns, base - 5)
+    assert taken_apart(ofa, detofa, kept) == (-5, -2, -3)
+    one = ofa.at(bucket == 0)
+    assert taken_apart(one, detofa, kept[bucket == 0]) == (-5, -2, -3)  # a bucket without paths says nothing
+    assert taken_apart(ofa, ofa, np.ones(8, bool)) == (0, 0, 0)
 
 
 def test_ofa_for_as_long_as_detofa_takes(store):

@@ -1,0 +1,119 @@
+"""AP by budget of methods, and differences by pairs (Figures 5, 8 and 9)."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nnabla_detofa.report.compared_methods import Method
+from nnabla_detofa.report.comparison import Comparison
+from nnabla_detofa.report.comparison_files import picture
+from nnabla_detofa.report.finished_runs import PRUNING, SAMPLING, FinishedRun
+
+from .estimates import Runs, aps, difference, estimate, held_out_aps, pairs_needed, shown, table
+from .exhibits import Exhibit, plain
+
+MEAN, LARGEST = "mean of budgets", "largest path"
+OURS, LONGER = "detofa", "ofa_longer"  # methods of equal cost
+HALF = 0.4  # points of AP: the interval that a difference is to have
+
+
+class Images(NamedTuple):
+    """What AP is of: for the CSV file, for the page, and its columns behind those of the budgets."""
+
+    name: str
+    remark: str
+    aps: Callable[[FinishedRun, list[float]], np.ndarray]
+    columns: tuple[str, ...]
+
+
+TEST = Images("test", "On the test split:", aps, (MEAN, LARGEST))
+HELD_OUT = Images(
+    "held out",
+    "On the held-out training images, which also chose between the few winners of each budget:",
+    held_out_aps,
+    (MEAN,),
+)
+
+
+def fronts(runs: Runs, labels: Mapping[str, str]) -> Exhibit:
+    """AP by budget of methods, the first being what the others are compared with (Fig. 5, 8 and 9)."""
+    searched = [run for own in runs.values() for run in own.values() if run.searched]
+    budgets = searched[0].budgets if searched else []
+    rows: list[dict[str, Any]] = []
+    lines: list[str] = []
+    for images in (TEST, HELD_OUT):
+        points = {method: {seed: images.aps(run, budgets) for seed, run in own.items()} for method, own in runs.items()}
+        # nothing was searched for, and so nothing held out, where the largest path was trained alone
+        points = {method: own for method, own in points.items() if not np.isnan([*own.values()]).all()}
+        if points:
+            more, said = _compared(points, labels, images, budgets)
+            rows, lines = rows + more, [*lines, *([""] if lines else []), images.remark, "", *said]
+    comparison = Comparison([Method(labels[method], [*own.values()]) for method, own in runs.items()])
+    comparison.settings = []  # labels say them
+    return Exhibit(rows, lines, picture(comparison))
+
+
+def _compared(
+    points: Mapping[str, Mapping[int, np.ndarray]], labels: Mapping[str, str], images: Images, budgets: list[float]
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Rows and lines of each method's figures by seed, and of their differences from the first method's."""
+    first, *others = points
+    titles = [*(f"≤ {budget / 1e6:.3g} M" for budget in budgets), *images.columns]
+    mean, rows, needed = titles.index(MEAN), [], []
+    cells, against = [["AP (%)", "seeds", *titles]], [[f"minus {labels[first]}", "pairs", *titles]]
+    for method, own in points.items():
+        found = estimate([*own.values()])
+        gain, seeds = difference(own, points[first])
+        cells.append([labels[method], str(len(own)), *(shown(*one) for one in zip(*found, strict=True))])
+        if method != first:
+            by_pairs = (shown(*one, sign="+") for one in zip(*gain, strict=True))
+            against.append([labels[method], str(len(seeds)), *by_pairs])
+            if len(seeds) > 1 and not np.isnan(gain.value[mean]):
+                n = pairs_needed([own[one][mean] - points[first][one][mean] for one in seeds], HALF)
+                needed.append(f"{labels[method]} {n}")
+        for column, title in enumerate(titles):
+            values = (*(one[column] for one in found), *(one[column] for one in gain))
+            names = ("ap", "ap_low", "ap_high", "difference", "difference_low", "difference_high")
+            row = dict(zip(names, map(plain, values), strict=True))
+            known = {"images": images.name, "method": method, "seeds": len(own), "budget": title}
+            rows.append({**known, **row, "pairs": len(seeds)})
+    remark = f"Pairs for ± {HALF} points of the mean, by the scatter of these: {', '.join(needed)}."
+    return rows, [*table(cells), *(["", *table(against)] if others else []), *(["", remark] if needed else [])]
+
+
+def fronts_at_equal_cost(runs: Runs, labels: Mapping[str, str]) -> Exhibit:
+    """As `fronts`, and DetOFA beside OFA that was trained for as long as all of DetOFA took (Fig. 5)."""
+    exhibit = fronts(runs, labels)
+    return exhibit._replace(lines=[*exhibit.lines, *_equal_cost(runs, labels)])
+
+
+def _equal_cost(runs: Runs, labels: Mapping[str, str]) -> list[str]:
+    """Seconds until the supernet is trained beside the mean AP of all budgets, and DetOFA's gain by pairs; nothing
+    where either method has no run."""
+    if not {LONGER, OURS} <= {*runs}:
+        return []
+    budgets = next(iter(runs[LONGER].values())).budgets
+    cells = [["at equal cost", "seeds", "epochs", "seconds until trained", "test split", "held-out images"]]
+    means = [
+        {
+            method: {s: images.aps(run, budgets)[len(budgets)] for s, run in runs[method].items()}
+            for method in (LONGER, OURS)
+        }
+        for images in (TEST, HELD_OUT)
+    ]
+    for method in (LONGER, OURS):
+        own = [*runs[method].values()]
+        took = estimate([_until_trained(run) for run in own])
+        epochs = "/".join(sorted({str(run.settings[f"{run.training[-1]}.epochs"][1]) for run in own}))
+        figures = (shown(*map(float, estimate([*one[method].values()]))) for one in means)
+        cells.append([labels[method], str(len(own)), epochs, shown(*map(float, took), digits=0), *figures])
+    gains = [difference(one[OURS], one[LONGER]) for one in means]
+    by_pairs = (shown(*map(float, gain), sign="+") for gain, _ in gains)
+    cells.append([f"{labels[OURS]} minus {labels[LONGER]}", f"{len(gains[0][1])} pairs", "", "", *by_pairs])
+    return ["", "Means of the budgets:", "", *table(cells)]
+
+
+def _until_trained(run: FinishedRun) -> float:
+    """Seconds of all stages up to the trained supernet, which a search takes over."""
+    return run.seconds_of([*SAMPLING, *PRUNING, *run.training])
