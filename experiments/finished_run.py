@@ -11,6 +11,8 @@ from nnabla_detofa.storage.files import read_json
 from nnabla_detofa.supernet import network_of
 from nnabla_detofa.training.measuring import FixedImages, PathMeasurer
 
+GENERATED = ("generate", "letters")  # keys of options of pictures that are made
+
 
 class FinishedRun:
     """The network has fresh weights. `stages` is stages.json, `settings` what the warm-up was made from."""
@@ -26,10 +28,13 @@ class FinishedRun:
     def _data(self) -> dict[str, Any]:
         return self.settings["dataloader"]["voc"]
 
-    def loader(self, batch_size: int, *, training: bool, **changed: Any) -> DataLoader:
-        """All of the training or the test split, with `changed` options; `generate` has those that it changes alone."""
-        if "generate" in changed:
-            changed["generate"] = {**self._data["generate"], **changed["generate"]}
+    def loader(
+        self, batch_size: int, *, training: bool, generated: dict[str, Any] | None = None, **changed: Any
+    ) -> DataLoader:
+        """All of the training or the test split, with `changed` options, and those of its pictures in `generated`."""
+        if generated:
+            kind = next(key for key in GENERATED if self._data.get(key))
+            changed[kind] = {**self._data[kind], **generated}
         return DataLoader(False, training, batch_size, **{**self._data, "workers": 0, **changed})
 
     def measurer(self, bn: tuple[DataLoader, range], validation: tuple[DataLoader, range]) -> PathMeasurer:

@@ -1,48 +1,69 @@
-"""How many images it takes to measure a path: the same images for every path, or each path's own (Algorithm 1, line 3).
+"""How many paths to measure, and on how many images: the same for every path, or each path's own (Algorithm 1, line 3).
 
     OMP_NUM_THREADS=1 python -m experiments.images_per_path --run log/detofa_demo --out log/images [--seconds 280]
+    ... --run log/detofa_letters --sizes 28 112 448 --sets 3 --measured 20
 
-On the supernet of a finished run of `conf/detofa_demo.yaml`. Some paths of every bucket are measured by our
-`PathMeasurer` on as many disjoint sets of pictures as there are paths in a bucket; a third of a set re-estimates the BN
-statistics. The same losses then tell both ways:
+On the supernet of a finished run on generated pictures. Some paths of every bucket are measured by our `PathMeasurer`
+on disjoint sets of pictures; a third of a set re-estimates the BN statistics. The same losses then tell both ways:
 
 - same images: every path by its loss on one set, as we do;
-- own images: every path of a bucket by its loss on another set, as where a loader goes on from path to path.
+- own images: neighbouring paths of a bucket by their losses on different sets, as where a loader goes on from path to
+  path.
 
 The truth are losses on many other pictures. What is reported is the in-bucket tau of the measured losses, and tau and
-weakest-25 % precision, on paths that were not measured, of path filters and ridge regressions fitted to them. All
-pictures are drawn for this, with another seed than the run's. --seconds measures in pieces: the same command goes on.
+weakest-25 % precision, on paths that were not measured, of path filters and ridge regressions fitted to them: by images
+a path, and by paths of a bucket. All pictures are drawn for this, with another seed than the run's. --seconds measures
+in pieces: the same command goes on.
 """
 
 import argparse
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from experiments.finished_run import FinishedRun
-from nnabla_detofa.path_filter import PathFilter, evaluate, fit, ridge_score
+from nnabla_detofa.path_filter import PathFilter, evaluate, fit, gene_basis, ridge_score
 from nnabla_detofa.space import SearchSpace
 from nnabla_detofa.storage import NumberTable
 from nnabla_detofa.storage.files import read_json
 from nnabla_detofa.supernet import load_weights
 from nnabla_detofa.training.measuring import PathMeasurer
 
-SIZES = (12, 36, 108, 324)  # images for a path: BN and validation
-SETS = 10  # of each size, and as many measured paths in a bucket
-UNSEEN = 8  # other paths of a bucket
 TRUTH = (384, 1024)  # BN and validation images
 BATCH = 64
 COLUMNS = ("images", "set", "path", "loss")
 SEED = 1  # of pictures and paths; the demo's is 0
+DRAWN = 2000  # paths that show which genes a token is of
 FIGURES = ("kendall_tau", "precision")
-Score = Callable[[np.ndarray, int], np.ndarray]  # measured losses (n,), seed -> scores of the unseen paths
+# measured losses (n,), which paths they are of (all paths,), seed -> scores of the unseen paths
+Score = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
+
+
+class Design(NamedTuple):
+    """What is measured: `sizes`, the images for a path (BN and validation), `sets` of each size, and the `measured` and
+    the `unseen` paths of a bucket."""
+
+    sizes: tuple[int, ...] = (12, 36, 108, 324)
+    sets: int = 10
+    measured: int = 10
+    unseen: int = 8
+
+    @property
+    def images(self) -> int:
+        """That are drawn."""
+        return sum(TRUTH) + self.sets * sum(self.sizes)
+
+    @property
+    def counts(self) -> list[int]:
+        """Of measured paths of a bucket, all of them last."""
+        return [n for n in (self.measured // 4, self.measured // 2, self.measured) if n > 1]
 
 
 class Paths(NamedTuple):
-    """paths (n, genes), bucket (n,) and rank (n,) inside it: 0 … SETS - 1 are measured, the others unseen."""
+    """paths (n, genes), bucket (n,) and rank (n,) inside it: 0 … measured - 1, the others unseen."""
 
     paths: np.ndarray
     bucket: np.ndarray
@@ -52,11 +73,12 @@ class Paths(NamedTuple):
 class Run(FinishedRun):
     """Its supernet, and pictures like its own."""
 
-    def __init__(self, folder: Path, pictures: Path) -> None:
+    def __init__(self, folder: Path, pictures: Path, design: Design) -> None:
         super().__init__(folder)
         load_weights(self.network, folder / "weights.h5")
-        numbers = {"n_train": sum(TRUTH) + SETS * sum(SIZES), "n_test": 1}
-        self._loader = self.loader(BATCH, training=True, held_out=0, seed=SEED, root=pictures, generate=numbers)
+        self.design = design
+        numbers = {"n_train": design.images, "n_test": 1, "seed": SEED}
+        self._loader = self.loader(BATCH, training=True, generated=numbers, held_out=0, seed=SEED, root=pictures)
         self._space = SearchSpace.from_dict(read_json(folder / "pruned_space.json"), within=self.network.space)
 
     @property
@@ -69,7 +91,7 @@ class Run(FinishedRun):
         rng, chosen = np.random.default_rng(SEED), []
         for bucket in range(len(self.budgets)):
             (drawn,) = self.budgets.sample(self._space, self.cost, 1000, rng, [bucket])
-            chosen.append(rng.permutation(np.unique(drawn, axis=0))[: SETS + UNSEEN])
+            chosen.append(rng.permutation(np.unique(drawn, axis=0))[: self.design.measured + self.design.unseen])
         rank = np.concatenate([np.arange(len(each)) for each in chosen])
         return Paths(np.concatenate(chosen), np.repeat(np.arange(len(chosen)), [len(each) for each in chosen]), rank)
 
@@ -80,24 +102,24 @@ class Run(FinishedRun):
         return self.measurer((self._loader, bn), (self._loader, validation))
 
 
-def measurements(run: Run, paths: Paths) -> Iterator[tuple[int, int, PathMeasurer, np.ndarray]]:
+def measurements(run: Run, paths: Paths, design: Design) -> Iterator[tuple[int, int, PathMeasurer, np.ndarray]]:
     """(images, set, its measurer, which paths): the truth of all paths, and every set of every size."""
     yield sum(TRUTH), 0, run.measurer_from(0, *TRUTH), np.arange(len(paths.rank))
     first = sum(TRUTH)
-    for images in SIZES:
-        for number in range(SETS):
+    for images in design.sizes:
+        for number in range(design.sets):
             bn_images = images // 3
             measurer = run.measurer_from(first, bn_images, images - bn_images)
-            yield images, number, measurer, np.flatnonzero(paths.rank < SETS)
+            yield images, number, measurer, np.flatnonzero(paths.rank < design.measured)
             first += images
 
 
-def measure(run: Run, paths: Paths, table: NumberTable, seconds: float) -> bool:
+def measure(run: Run, paths: Paths, design: Design, table: NumberTable, seconds: float) -> bool:
     """Add what the table lacks, for some seconds; whether it is complete."""
     done, end, row = len(table.read()), time.monotonic() + seconds, 0
     if not done:
         table.start([])
-    for images, number, measurer, chosen in measurements(run, paths):
+    for images, number, measurer, chosen in measurements(run, paths, design):
         for path in chosen:
             if row >= done:
                 if time.monotonic() > end:
@@ -116,62 +138,101 @@ def losses_of(rows: np.ndarray, images: int, paths: Paths) -> np.ndarray:
 
 
 def rankers(run: Run, paths: Paths) -> dict[str, Score]:
-    """What is fitted to the measured paths' losses and scores the others."""
-    tokens, options = run.network.space.tokenize(paths.paths), run.filter_options
-    seen, buckets = paths.rank < SETS, paths.bucket
+    """What is fitted to the measured paths' losses and scores the unseen ones."""
+    space, options = run.network.space, run.filter_options
+    tokens, buckets = space.tokenize(paths.paths), paths.bucket
+    unseen = paths.rank >= run.design.measured
+    shown_by = np.concatenate([space.sample(DRAWN, np.random.default_rng(SEED)), paths.paths])
+    basis = gene_basis(shown_by, space.tokenize(shown_by), space.token_layout().vocabulary)
 
-    def path_filter(losses: np.ndarray, seed: int) -> np.ndarray:
+    def path_filter(losses: np.ndarray, seen: np.ndarray, seed: int) -> np.ndarray:
         rng = np.random.default_rng(seed)
-        one = PathFilter(run.network.space.token_layout(), int(buckets.max()) + 1, rng=rng, **options["network"])
+        one = PathFilter(space.token_layout(), int(buckets.max()) + 1, rng=rng, **options["network"])
         fit(one, tokens[seen], buckets[seen], losses, rng=rng, **options["fit"])
-        return one.score(tokens[~seen], buckets[~seen])
+        return one.score(tokens[unseen], buckets[unseen])
 
-    def ridge(losses: np.ndarray, seed: int) -> np.ndarray:  # noqa: ARG001
-        return ridge_score(tokens[seen], buckets[seen], losses, tokens[~seen])
+    def ridge(losses: np.ndarray, seen: np.ndarray, seed: int) -> np.ndarray:  # noqa: ARG001
+        return ridge_score(tokens[seen], buckets[seen], losses, tokens[unseen])
 
-    return {"path filter": path_filter, "ridge regression": ridge}
+    def ridge_on_genes(losses: np.ndarray, seen: np.ndarray, seed: int) -> np.ndarray:  # noqa: ARG001
+        return ridge_score(tokens[seen], buckets[seen], losses, tokens[unseen], basis)
 
-
-def figures(losses: np.ndarray, truth: np.ndarray, paths: Paths, scorers: dict[str, Score], seed: int) -> list[float]:
-    """In-bucket tau of the measured losses, then tau and precision of each ranker on the unseen paths."""
-    seen = paths.rank < SETS
-    found = [evaluate(-losses, truth[seen], paths.bucket[seen])["kendall_tau"]]
-    for score in scorers.values():
-        judged = evaluate(score(losses, seed), truth[~seen], paths.bucket[~seen])
-        found += [judged[name] for name in FIGURES]
-    return found
+    return {"path filter": path_filter, "ridge": ridge, "ridge on genes": ridge_on_genes}
 
 
-def curves(scorers: dict[str, Score], paths: Paths, rows: np.ndarray) -> dict[str, np.ndarray]:
-    """Figures of both ways, (sizes, repetitions, figures), and of the truth itself, (1, 1, figures)."""
-    seen, truth = paths.rank < SETS, losses_of(rows, sum(TRUTH), paths)[0]
-    rank, columns = paths.rank[seen], np.arange(np.count_nonzero(seen))
-    found: dict[str, list] = {"same images": [], "own images": []}
-    for images in SIZES:
-        losses = losses_of(rows, images, paths)[:, seen]
-        for way, first in (("same images", np.zeros_like(rank)), ("own images", rank)):
-            repeated = [losses[(first + shift) % SETS, columns] for shift in range(SETS)]
-            found[way].append([figures(one, truth, paths, scorers, seed) for seed, one in enumerate(repeated)])
-    ends = {"the truth": [[figures(truth[seen], truth, paths, scorers, 0)]]}
-    return {way: np.array(values) for way, values in (found | ends).items()}
+class Judge(NamedTuple):
+    """Judges measured losses, and rankers that are fitted to them, by losses on many other pictures."""
+
+    design: Design
+    paths: Paths
+    rows: np.ndarray
+    scorers: dict[str, Score]
+
+    @property
+    def truth(self) -> np.ndarray:
+        return losses_of(self.rows, sum(TRUTH), self.paths)[0]
+
+    def figures(self, losses: np.ndarray, seen: np.ndarray, seed: int) -> list[float]:
+        """In-bucket tau of the losses of `seen` paths, then tau and precision of each ranker on the unseen paths."""
+        truth, bucket, unseen = self.truth, self.paths.bucket, self.paths.rank >= self.design.measured
+        found = [evaluate(-losses, truth[seen], bucket[seen])["kendall_tau"]]
+        for score in self.scorers.values():
+            judged = evaluate(score(losses, seen, seed), truth[unseen], bucket[unseen])
+            found += [judged[name] for name in FIGURES]
+        return found
+
+    def by_images(self) -> dict[str, np.ndarray]:
+        """Figures of both ways, (sizes, repetitions, figures), and of the truth itself, (1, 1, figures)."""
+        seen, sets = self.paths.rank < self.design.measured, self.design.sets
+        rank, columns = self.paths.rank[seen], np.arange(np.count_nonzero(seen))
+        found: dict[str, list] = {"same images": [], "own images": []}
+        for images in self.design.sizes:
+            losses = losses_of(self.rows, images, self.paths)[:, seen]
+            for way, first in (("same images", np.zeros_like(rank)), ("own images", rank)):
+                repeated = [losses[(first + shift) % sets, columns] for shift in range(sets)]
+                found[way].append([self.figures(one, seen, seed) for seed, one in enumerate(repeated)])
+        ends = {"the truth": [[self.figures(self.truth[seen], seen, 0)]]}
+        return {way: np.array(values) for way, values in (found | ends).items()}
+
+    def by_paths(self) -> dict[int, np.ndarray]:
+        """Figures on the same images by how many paths of a bucket are seen, (sizes, repetitions, figures)."""
+        found = {}
+        for count in self.design.counts:
+            seen = self.paths.rank < count
+            each = [losses_of(self.rows, images, self.paths)[:, seen] for images in self.design.sizes]
+            found[count] = np.array([[self.figures(one, seen, s) for s, one in enumerate(sets)] for sets in each])
+        return found
 
 
-def table(found: dict[str, np.ndarray]) -> list[str]:
+def table(design: Design, found: dict[str, np.ndarray], names: Iterable[str]) -> list[str]:
     """Lines of a Markdown table: means over the repetitions with their 95 % intervals (1.96 standard errors)."""
-    names = ["tau of the losses", *(f"{r}: {f}" for r in ("path filter", "ridge") for f in ("tau", "precision"))]
-    lines = [f"| images a path | way | {' | '.join(names)} |", "|---:|---" + "|---:" * len(names) + "|"]
+    titles = ["tau of the losses", *(f"{r}: {f}" for r in names for f in ("tau", "precision"))]
+    lines = [f"| images a path | way | {' | '.join(titles)} |", "|---:|---" + "|---:" * len(titles) + "|"]
     for way, values in found.items():
-        for images, each in zip(SIZES if len(values) > 1 else [sum(TRUTH)], values, strict=True):
-            half = 1.96 * each.std(axis=0, ddof=1) / np.sqrt(len(each)) if len(each) > 1 else None
-            cells = [
-                f"{mean:.3f}" + (f" ± {half[i]:.3f}" if half is not None else "")
-                for i, mean in enumerate(each.mean(axis=0))
-            ]
-            lines.append(f"| {images} | {way} | {' | '.join(cells)} |")
+        for images, each in zip(design.sizes if len(values) > 1 else [sum(TRUTH)], values, strict=True):
+            lines.append(f"| {images} | {way} | {' | '.join(_cells(each))} |")
     return lines
 
 
-def fewer_images(found: dict[str, np.ndarray]) -> list[str]:
+def table_by_paths(design: Design, found: dict[int, np.ndarray], names: Iterable[str]) -> list[str]:
+    """As `table`, of tau alone, a line for each number of paths and of images."""
+    lines = [f"| paths a bucket | images a path | {' | '.join(f'{r}: tau' for r in names)} |"]
+    lines.append("|---:" * lines[0].count("|", 1) + "|")
+    for count, values in found.items():
+        for images, each in zip(design.sizes, values, strict=True):
+            lines.append(f"| {count} | {images} | {' | '.join(_cells(each)[1::2])} |")
+    return lines
+
+
+def _cells(each: np.ndarray) -> list[str]:
+    """Of figures (repetitions, figures)."""
+    half = 1.96 * each.std(axis=0, ddof=1) / np.sqrt(len(each)) if len(each) > 1 else None
+    return [
+        f"{mean:.3f}" + (f" ± {half[i]:.3f}" if half is not None else "") for i, mean in enumerate(each.mean(axis=0))
+    ]
+
+
+def fewer_images(design: Design, found: dict[str, np.ndarray]) -> list[str]:
     """For each figure and size: on how many same images it is as good as on that many own ones (log-linear)."""
     same, own = (found[way].mean(axis=1) for way in ("same images", "own images"))
     lines = []
@@ -179,8 +240,8 @@ def fewer_images(found: dict[str, np.ndarray]) -> list[str]:
     for column, name in enumerate(names[: same.shape[1]]):
         rising = np.maximum.accumulate(same[:, column])
         told = []
-        for images, value in zip(SIZES, own[:, column], strict=True):
-            equal = np.exp(np.interp(value, rising, np.log(SIZES)))
+        for images, value in zip(design.sizes, own[:, column], strict=True):
+            equal = np.exp(np.interp(value, rising, np.log(design.sizes)))
             told.append(f"{images} own = {'at most ' if value <= rising[0] else ''}{equal:.0f} same")
         lines.append(f"{name}: {', '.join(told)}")
     return lines
@@ -188,20 +249,27 @@ def fewer_images(found: dict[str, np.ndarray]) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, required=True, help="the folder of a finished run of the demo")
+    parser.add_argument("--run", type=Path, required=True, help="the folder of a finished run on generated pictures")
     parser.add_argument("--out", type=Path, required=True, help="folder for pictures and measured losses")
     parser.add_argument(
         "--seconds", type=float, default=np.inf, help="measure so long at most, then go on another time"
     )
+    given = Design()
+    parser.add_argument("--sizes", type=int, nargs="+", default=given.sizes, help="images a path, rising")
+    for name in ("sets", "measured", "unseen"):
+        parser.add_argument(f"--{name}", type=int, default=getattr(given, name))
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    run = Run(options.run, options.out / "pictures")
+    design = Design(tuple(options.sizes), options.sets, options.measured, options.unseen)
+    run = Run(options.run, options.out / "pictures", design)
     paths, losses = run.draw_paths(), NumberTable(options.out / "losses.csv", COLUMNS)
-    if not measure(run, paths, losses, options.seconds):
+    if not measure(run, paths, design, losses, options.seconds):
         print(f"{len(losses.read())} losses measured; run again to go on")
         return
-    found = curves(rankers(run, paths), paths, losses.read())
-    print("\n".join([*table(found), "", *fewer_images(found)]))
+    judge = Judge(design, paths, losses.read(), rankers(run, paths))
+    found, names = judge.by_images(), [*judge.scorers]
+    print("\n".join([*table(design, found, names), "", *fewer_images(design, found), ""]))
+    print("\n".join(table_by_paths(design, judge.by_paths(), names)))
 
 
 if __name__ == "__main__":

@@ -1,15 +1,17 @@
 """Tables of measured paths that rankers are compared on: GAIA-det, NAS-Bench-Macro, and paths that a run measured."""
 
 import csv
-import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from nnabla_detofa.errors import ConfigError
-from nnabla_detofa.path_filter import TokenLayout
+from nnabla_detofa.path_filter import TokenLayout, gene_basis
+from nnabla_detofa.report.finished_runs import FinishedRun
 from nnabla_detofa.space import Budgets
+from nnabla_detofa.storage import PathTable
+from nnabla_detofa.supernet.networks import NETWORKS, search_space
 
 from .search_on_nas_bench_macro import Macro
 
@@ -17,10 +19,15 @@ GAIA, MACRO = "gaia_det.csv", "nas_bench_macro.csv"
 # GAIA-det's gene columns and their block: input image and stem are block 0, the stages 1 to 4
 BLOCKS = {"image_size": 0, "stem_width": 0} | {f"{gene}{s}": s for gene in ("width", "depth") for s in (1, 2, 3, 4)}
 BUCKETS = 5
+DRAWN = 2000  # paths that show which genes a token is of
 
 
 class Table(NamedTuple):
-    """Measured paths: tokens (n, L), buckets, losses and flops (n,); the losses that held-out paths are `judged_by`."""
+    """Measured paths: tokens (n, L), buckets, losses and flops (n,); the losses that held-out paths are `judged_by`.
+
+    genes: (n, G), the numbers behind the tokens. options: the path filter's "network" and "fit", of defaults where not
+    given. basis: in which main effects are sought of genes, where a token is of several of them.
+    """
 
     name: str
     layout: TokenLayout
@@ -29,11 +36,13 @@ class Table(NamedTuple):
     losses: np.ndarray
     flops: np.ndarray
     judged_by: np.ndarray
+    genes: np.ndarray
+    options: Mapping[str, Mapping[str, Any]] = {"network": {}, "fit": {}}
+    basis: np.ndarray | None = None
 
     @property
-    def genes(self) -> np.ndarray:
-        """The numbers behind the tokens, (n, L), for rankers that see values as numbers."""
-        return np.array(self.layout.values, float)[np.arange(self.tokens.shape[1]), self.tokens]
+    def n_buckets(self) -> int:
+        return 1 + int(self.buckets.max())
 
 
 def gaia(folder: Path) -> Table:
@@ -42,7 +51,7 @@ def gaia(folder: Path) -> Table:
     losses = 1 - column["coco_map"]
     genes = np.stack([column[name] for name in BLOCKS], axis=1)
     layout, tokens = tokens_of(genes, tuple(BLOCKS.values()))
-    return Table("GAIA-det", layout, tokens, column["bucket"].astype(int), losses, column["flops"], losses)
+    return Table("GAIA-det", layout, tokens, column["bucket"].astype(int), losses, column["flops"], losses, genes)
 
 
 def macro(folder: Path) -> Table:
@@ -50,29 +59,38 @@ def macro(folder: Path) -> Table:
     networks = Macro.read(folder / MACRO)
     flops, losses = networks(networks.paths), 100 - networks.accuracy(networks.paths)
     stages = (0, 0, 1, 1, 1, 2, 2, 2)
-    layout, tokens = tokens_of(networks.paths.astype(float), stages)
+    genes = networks.paths.astype(float)
+    layout, tokens = tokens_of(genes, stages)
     buckets = Budgets(np.linspace(flops.min(), flops.max(), BUCKETS + 1)).bucket(flops)
-    return Table("NAS-Bench-Macro", layout, tokens, buckets, losses, flops, losses)
+    return Table("NAS-Bench-Macro", layout, tokens, buckets, losses, flops, losses, genes)
 
 
-def measured(paths: Path, again: Path | None) -> Table:
-    """Paths that a run measured, `paths_*.csv`, and their second measurement, by which held-out paths are judged.
+def of_run(folder: Path) -> Table:
+    """The paths that a finished run measured behind training, by the filter's settings of that run.
 
-    A token is a value of a gene's column; the block is the stage in the column's name. ConfigError where `again` is of
-    other paths.
+    Held-out paths are judged by their second measurement, on other images, where there is one. The name is KIND/FOLDER
+    with the folder's name up to its last "-" as the kind. RunFolderError for another folder.
     """
-    column = _columns(paths)
-    names = [name for name in column if name not in ("bucket", "flops", "cost", "loss")]
-    genes = np.stack([column[name] for name in names], axis=1)
-    judged_by = column["loss"]
-    if again is not None:
-        other = _columns(again)
-        if any(not np.array_equal(other.get(name), column[name]) for name in names):
-            raise ConfigError(f"{again} is of other paths than {paths}: take the second measurement of the same run")
-        judged_by = other["loss"]
-    stages = [re.match(r"stage(\d+)", name) for name in names]
-    layout, tokens = tokens_of(genes, tuple(0 if one is None else 1 + int(one[1]) for one in stages))
-    return Table(paths.stem, layout, tokens, column["bucket"].astype(int), column["loss"], column["flops"], judged_by)
+    run = FinishedRun(folder)
+    ((name, network),) = run.stages["warmup"]["inputs"]["network"].items()
+    space = search_space(network["space"], NETWORKS[name].SearchNet.spaces)
+    first, again = (run.folder / f"{name}.csv" for name in ("paths_final", "paths_final_again"))
+    paths = PathTable(first, space.family.gene_names).read()
+    judged_by = PathTable(again, space.family.gene_names).read().loss if again.is_file() else paths.loss
+    shown_by = np.concatenate([space.sample(DRAWN, np.random.default_rng(0)), paths.paths])
+    layout = space.token_layout()
+    return Table(
+        f"{folder.name.rpartition('-')[0] or folder.name}/{folder.name}",
+        layout,
+        space.tokenize(paths.paths),
+        paths.bucket,
+        paths.loss,
+        paths.flops,
+        judged_by,
+        paths.paths.astype(float),
+        {part: run.stages["path_filter_final"]["inputs"][part] for part in ("network", "fit")},
+        gene_basis(shown_by, space.tokenize(shown_by), layout.vocabulary),
+    )
 
 
 def tokens_of(genes: np.ndarray, blocks: tuple[int, ...]) -> tuple[TokenLayout, np.ndarray]:

@@ -1,18 +1,19 @@
-"""How well the path filter ranks paths that it has not seen, beside yardsticks, on tables that others measured.
+"""How well the path filter ranks paths that it has not seen, beside yardsticks.
 
     OMP_NUM_THREADS=1 python -m experiments.filter_quality --tables FOLDER
-    OMP_NUM_THREADS=1 python -m experiments.filter_quality --paths paths_final.csv --again paths_final_again.csv
+    OMP_NUM_THREADS=1 python -m experiments.filter_quality --runs experiments/results/paper-mini/runs/detofa-seed*
 
+On tables that others measured, and on the paths that finished runs measured, held-out ones judged by other images.
 Repeated cross-validation, folds stratified by bucket, and a learning curve: some paths of every bucket are seen, all
 others held out. Of a table of more than 400 paths, a repetition draws 50 a bucket for its folds. All rankers see the
-same folds with default settings; nothing is tuned here. A fold that is in `--out` is not computed again: a command that
-was stopped goes on, and `--repetitions 0` writes the page of what is there.
+same folds, with default settings or those of the run; nothing is tuned here. A fold that is in `--out` is not computed
+again: a command that was stopped goes on, and `--repetitions 0` writes the page of what is there.
 """
 
 import argparse
 import csv
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,19 +22,20 @@ import numpy as np
 from nnabla_detofa.errors import ConfigError, DetOFAError
 from nnabla_detofa.path_filter import evaluate
 
-from ..measured_tables import GAIA, MACRO, Table, gaia, macro, measured
+from ..measured_tables import GAIA, MACRO, Table, gaia, macro, of_run
 from .page import COLUMNS, write_page
 from .rankers import HAS_LIGHTGBM, averaged_scores, prior_scores, scores
 
 FOLDS, DRAWN, MOST = 5, 50, 400
-COUNTS = (10, 20, 40)  # of the learning curve, paths a bucket
+KINDS = ("folds", "curve", "prior", "prior curve", "averages")
+COUNTS, FEW = (10, 20, 40), (4, 8, 12, 16)  # of the learning curve, paths a bucket; of a table with 20 or fewer
 RESULTS = Path(__file__).parents[1] / "results" / "2026-11-29-filter-quality"
 
 
 class Unit(NamedTuple):
     """The unit of computing and writing: rankers on the held-out paths of one split."""
 
-    kind: str  # "folds", "averages" or "curve", or "prior" and "prior curve" of the filter that starts from costs
+    kind: str  # of KINDS; "prior" and "prior curve" are of the filter that starts from costs
     table: Table
     repetition: int
     part: int  # the fold, or how many paths of each bucket are seen
@@ -43,20 +45,21 @@ class Unit(NamedTuple):
         return self.table.name, self.kind, str(self.repetition), str(self.part)
 
 
-def units(tables: list[Table], repetitions: int) -> Iterator[Unit]:
+def units(tables: list[Table], repetitions: int, kinds: Sequence[str] = KINDS) -> Iterator[Unit]:
     """All of them, the dearest last, so that a command that is stopped leaves whole columns."""
-    for repetition in range(repetitions):
-        yield from (Unit("folds", table, repetition, fold) for table in tables for fold in range(FOLDS))
-        yield from (Unit("curve", table, repetition, count) for table in tables for count in _counts(table))
-        yield from (Unit("prior", table, repetition, fold) for table in tables for fold in range(FOLDS))
-        yield from (Unit("prior curve", table, repetition, count) for table in tables for count in _counts(table))
-    for repetition in range(repetitions):
-        yield from (Unit("averages", table, repetition, fold) for fold in range(FOLDS) for table in tables)
+    cheap, dear = ([kind for kind in KINDS if kind in kinds and (kind == "averages") is dear] for dear in (False, True))
+    for some in (cheap, dear):
+        for repetition in range(repetitions):
+            for kind in some:
+                for table in tables:
+                    parts = _counts(table) if kind.endswith("curve") else range(FOLDS)
+                    yield from (Unit(kind, table, repetition, part) for part in parts)
 
 
 def _counts(table: Table) -> list[int]:
     """Those that leave a path to hold out."""
-    return [count for count in COUNTS if count < np.bincount(table.buckets).max()]
+    most = np.bincount(table.buckets).max()
+    return [count for count in (FEW if most <= COUNTS[1] else COUNTS) if count < most]
 
 
 def split(unit: Unit) -> tuple[np.ndarray, np.ndarray]:
@@ -82,7 +85,7 @@ def rows(unit: Unit, rank: Callable | None = None) -> list[tuple]:
     return [(*unit.key, name, one["kendall_tau"], one["precision"]) for name, one in figures.items()]
 
 
-def compute(tables: list[Table], repetitions: int, file: Path) -> None:
+def compute(tables: list[Table], repetitions: int, file: Path, kinds: Sequence[str] = KINDS) -> None:
     """Append to `file` what is not in it yet."""
     known = set()
     if file.is_file():
@@ -92,7 +95,7 @@ def compute(tables: list[Table], repetitions: int, file: Path) -> None:
         writer = csv.writer(stream)
         if not known:
             writer.writerow(COLUMNS)
-        for unit in units(tables, repetitions):
+        for unit in units(tables, repetitions, kinds):
             if unit.key not in known:
                 start = time.perf_counter()
                 writer.writerows(rows(unit))
@@ -111,10 +114,7 @@ def read_tables(options: argparse.Namespace) -> list[Table]:
                 tables.append(read(options.tables))
             else:
                 print(f"{name} is left out: {options.tables} has no such file")
-    if options.again and not options.paths:
-        raise ConfigError("--again measures the paths of --paths a second time: give both")
-    if options.paths:
-        tables.append(measured(options.paths, options.again))
+    tables += map(of_run, options.runs)
     if not HAS_LIGHTGBM:
         print("LightGBM is left out: pip install lightgbm")
     return tables
@@ -123,18 +123,18 @@ def read_tables(options: argparse.Namespace) -> list[Table]:
 def main(given: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", type=Path, help=f"the folder of {GAIA} and {MACRO}")
-    parser.add_argument("--paths", type=Path, help="paths_*.csv of a run")
-    parser.add_argument("--again", type=Path, help="the same paths on other images, which judge")
+    parser.add_argument("--runs", type=Path, nargs="+", default=[], help="folders of finished runs of one kind")
     parser.add_argument("--repetitions", type=int, default=10)
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="what is computed: all of them")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args(given)
     file = options.out / "figures.csv"
     try:
         tables = read_tables(options)
         if not tables and not file.is_file():
-            raise ConfigError(f"nothing to rank, and no figures in {options.out}: give --tables or --paths")
+            raise ConfigError(f"nothing to rank, and no figures in {options.out}: give --tables or --runs")
         options.out.mkdir(parents=True, exist_ok=True)
-        compute(tables, options.repetitions, file)
+        compute(tables, options.repetitions, file, options.kinds)
     except DetOFAError as error:
         parser.exit(2, f"{error}\n")
     write_page(options.out)

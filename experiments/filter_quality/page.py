@@ -15,17 +15,22 @@ TITLES = ("in-bucket tau", "weakest-25 % precision")
 SHARE = 1 / 4  # held-out by seen paths of five folds
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
-Figures = Mapping[tuple[str, str, str, str], np.ndarray]
+Folds = dict[tuple[str, str, str], np.ndarray]  # (run, repetition, part) to FIGURES
 
 
-def read(file: Path) -> dict[tuple[str, str], dict[str, dict[tuple[str, str], np.ndarray]]]:
-    """(table, "folds" or "curve") to ranker to (repetition, part) to its FIGURES; averages and priors stand beside."""
+def read(file: Path) -> dict[tuple[str, str], dict[str, Folds]]:
+    """(table, "folds" or "curve") to ranker to (run, repetition, part) to its FIGURES.
+
+    Averages and priors stand beside the others. Runs of one kind, KIND/RUN in the file, are one table; of other tables
+    the run is "".
+    """
     found: dict = {}
     with file.open(newline="") as stream:
         for row in csv.DictReader(stream):
             kind = "curve" if row["kind"].endswith("curve") else "folds"
-            own = found.setdefault((row["table"], kind), {}).setdefault(row["ranker"], {})
-            own[row["repetition"], row["part"]] = np.array([float(row[name]) for name in FIGURES])
+            table, _, run = row["table"].partition("/")
+            own = found.setdefault((table, kind), {}).setdefault(row["ranker"], {})
+            own[run, row["repetition"], row["part"]] = np.array([float(row[name]) for name in FIGURES])
     return found
 
 
@@ -41,33 +46,51 @@ def interval(values: np.ndarray, share: float = SHARE) -> tuple[float, float]:
     return float(values.mean()), float(stats.t.ppf(0.975, n - 1) * values.std(ddof=1) * np.sqrt(1 / n + share))
 
 
-def paired(rankers: dict, name: str) -> np.ndarray:
-    """Figures of a ranker minus those of the path filter on the folds of both, (n, FIGURES)."""
-    both = [key for key in rankers[name] if key in rankers[TRANSFORMER]]
-    return np.array([rankers[name][key] - rankers[TRANSFORMER][key] for key in both])
+def over_runs(values: np.ndarray) -> tuple[float, float]:
+    """As `interval`, over runs (n,), which share nothing."""
+    return interval(values, share=0)
 
 
-def table_lines(rankers: dict) -> list[str]:
+def paired(rankers: Mapping[str, Folds], name: str) -> Folds:
+    """Figures of a ranker minus those of the path filter on the folds of both."""
+    return {key: own - rankers[TRANSFORMER][key] for key, own in rankers[name].items() if key in rankers[TRANSFORMER]}
+
+
+def summed_up(folds: Folds) -> list[tuple[float, float]]:
+    """Mean and half-width of each of FIGURES: over the runs, whose folds are averaged first, or over the folds of one
+    table."""
+    runs = sorted({run for run, _, _ in folds})
+    if len(runs) == 1:
+        return [interval(column) for column in np.array([*folds.values()]).T]
+    means = [np.mean([own for (each, _, _), own in folds.items() if each == run], axis=0) for run in runs]
+    return [over_runs(column) for column in np.array(means).T]
+
+
+def table_lines(rankers: Mapping[str, Folds]) -> list[str]:
     """A Markdown table, a line a ranker."""
     titles = ["ranker", "folds", *TITLES, *(f"{title} − path filter's" for title in TITLES)]
     lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     for name, folds in rankers.items():
-        values = np.array(list(folds.values()))
-        cells = [name, str(len(values)), *(_cell(*interval(column)) for column in values.T)]
-        cells += ["", ""] if name == TRANSFORMER else [_cell(*interval(c), sign="+") for c in paired(rankers, name).T]
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
+        gains = ["", ""] if name == TRANSFORMER else [_cell(*one, sign="+") for one in summed_up(paired(rankers, name))]
+        lines.append(f"| {' | '.join([name, str(len(folds)), *(_cell(*one) for one in summed_up(folds)), *gains])} |")
+    runs = len({run for folds in rankers.values() for run, _, _ in folds})
+    return [*lines, *(["", f"{runs} runs, folds averaged in each; ± over runs."] if runs > 1 else [])]
 
 
-def curve_lines(rankers: dict) -> list[str]:
+def curve_lines(rankers: Mapping[str, Folds]) -> list[str]:
     """In-bucket tau by the paths seen of every bucket."""
-    counts = sorted({int(part) for own in rankers.values() for _, part in own})
+    counts = sorted({int(part) for own in rankers.values() for *_, part in own})
     lines = [f"| paths seen a bucket | {' | '.join(rankers)} |", "|---" * (1 + len(rankers)) + "|"]
     for count in counts:
-        means = [np.mean([v[0] for (_, part), v in own.items() if int(part) == count]) for own in rankers.values()]
+        means = [_mean_tau(own, count) for own in rankers.values()]
         lines.append(f"| {count} | {' | '.join(f'{mean:.3f}' for mean in means)} |")
-    splits = len({repetition for own in rankers.values() for repetition, _ in own})
+    splits = len({key[:-1] for own in rankers.values() for key in own})
     return [*lines, "", f"Means of {splits} splits."]
+
+
+def _mean_tau(folds: Folds, count: int) -> float:
+    """Of the splits in which so many paths of a bucket are seen."""
+    return float(np.mean([figures[0] for (*_, part), figures in folds.items() if int(part) == count]))
 
 
 def write_page(out: Path) -> None:
@@ -91,9 +114,8 @@ def _draw(curves: dict[str, dict], file: Path) -> None:
         figure.subplots(1, max(1, len(curves)), squeeze=False)[0], curves.items(), strict=False
     ):
         for name, own in rankers.items():
-            counts = sorted({int(part) for _, part in own})
-            means = [np.mean([v[0] for (_, part), v in own.items() if int(part) == count]) for count in counts]
-            axes.plot(counts, means, marker="o", label=name)
+            counts = sorted({int(part) for *_, part in own})
+            axes.plot(counts, [_mean_tau(own, count) for count in counts], marker="o", label=name)
         axes.set(title=table, xlabel="paths seen a bucket", ylabel=TITLES[0])
         axes.legend(fontsize=7)
     figure.savefig(file, dpi=110)

@@ -4,13 +4,14 @@ import importlib.util
 
 import numpy as np
 
-from nnabla_detofa.path_filter import AveragedFilter, PathFilter, ridge_score, start_from_costs
+from nnabla_detofa.path_filter import AveragedFilter, PathFilter, TokenLayout, ridge_score, start_from_costs
 
 from ..measured_tables import Table
 
 FILTERS = 5  # k of the averaged filter
 TRANSFORMER, AVERAGED = "path filter", f"path filter, mean of {FILTERS}"
 PRIOR = "path filter, prior of cost"
+OF_GENES = " on genes"  # in the table's own basis
 BY_VALUE = {TRANSFORMER: "path filter by value", AVERAGED: f"path filter by value, mean of {FILTERS}"}
 BY_VALUE[PRIOR] = "path filter by value, prior of cost"
 LIGHTGBM = "LightGBM"
@@ -23,8 +24,10 @@ def scores(table: Table, seen: np.ndarray, held_out: np.ndarray, seed: int) -> d
     found = {
         "FLOPs": table.flops[held_out],
         "ridge regression": ridge_score(tokens, buckets, losses, table.tokens[held_out]),
-        "MLP 3 x 400": _mlp(table, seen, held_out, seed),
     }
+    if table.basis is not None:
+        found["ridge regression on genes"] = ridge_score(tokens, buckets, losses, table.tokens[held_out], table.basis)
+    found["MLP 3 x 400"] = _mlp(table, seen, held_out, seed)
     if HAS_LIGHTGBM:
         found[LIGHTGBM] = _lightgbm(table, seen, held_out, seed)
     return found | _filters(table, seen, held_out, seed, TRANSFORMER)
@@ -49,17 +52,23 @@ def by_value(table: Table) -> bool:
 def _filters(
     table: Table, seen: np.ndarray, held_out: np.ndarray, seed: int, name: str, k: int = 1
 ) -> dict[str, np.ndarray]:
-    """k filters of default settings as one; once more by value where a gene has as many levels as that needs."""
-    layouts = {name: table.layout._replace(values=())} | ({BY_VALUE[name]: table.layout} if by_value(table) else {})
+    """k filters of the table's settings as one; once more by value where a gene has as many levels as that needs, and
+    once more with main effects of genes where the table has a basis for them."""
+    plain = table.layout._replace(values=())
+    variants: dict[str, tuple[TokenLayout, dict]] = {name: (plain, {})}
+    if by_value(table):
+        variants[BY_VALUE[name]] = table.layout, {}
+    if table.basis is not None and name != PRIOR:
+        variants[name + OF_GENES] = plain, {"basis": table.basis}
     known = table.tokens[seen], table.buckets[seen], table.losses[seen]
     found = {}
-    for each, layout in layouts.items():
-        rng, n_buckets = np.random.default_rng(seed), int(table.buckets.max()) + 1
-        filters = [PathFilter(layout, n_buckets, rng=np.random.default_rng((seed, i))) for i in range(k)]
+    for each, (layout, more) in variants.items():
+        rng, own = np.random.default_rng(seed), table.options["network"]
+        filters = [PathFilter(layout, table.n_buckets, rng=np.random.default_rng((seed, i)), **own) for i in range(k)]
         for one in filters if name == PRIOR else ():
             start_from_costs(one, table.tokens, table.buckets, table.flops)
         averaged = AveragedFilter(filters)
-        averaged.fit(*known, rng=rng)
+        averaged.fit(*known, rng=rng, **table.options["fit"], **more)
         found[each] = averaged.score(table.tokens[held_out], table.buckets[held_out], dtype=np.float64)
     return found
 
@@ -76,7 +85,7 @@ def _mlp(table: Table, seen: np.ndarray, held_out: np.ndarray, seed: int) -> np.
     """Three hidden layers of 400 on one-hot genes."""
     from sklearn.neural_network import MLPRegressor
 
-    genes = np.eye(table.layout.vocabulary)[table.tokens].sum(axis=1)
+    genes = np.concatenate([column[:, None] == np.unique(column) for column in table.genes.T], axis=1).astype(float)
     mlp = MLPRegressor(hidden_layer_sizes=(400, 400, 400), max_iter=1000, random_state=seed)
     return -mlp.fit(genes[seen], _relative(table, seen)).predict(genes[held_out])
 

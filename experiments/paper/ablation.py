@@ -5,12 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from nnabla_detofa.path_filter import AveragedFilter, PathFilter, cross_validate, gene_basis
+from nnabla_detofa.path_filter import AveragedFilter, PathFilter, cross_validate
 from nnabla_detofa.report import figures
 from nnabla_detofa.report.finished_runs import FinishedRun
-from nnabla_detofa.storage import PathTable
-from nnabla_detofa.supernet.networks import NETWORKS, search_space
 
+from ..measured_tables import Table, of_run
 from .estimates import Runs, difference, estimate, shown, table
 from .exhibits import Exhibit
 
@@ -25,7 +24,6 @@ MAIN = "with main effects"  # an addition: the paper's, from a start by ridge re
 OF_GENES = "with main effects of genes"  # another: on genes, not on tokens
 YARDSTICKS = ("ridge regression", "FLOPs")
 GENES_YARDSTICK = "ridge regression on genes"
-DRAWN = 2000  # paths that show which genes a token is of
 FIGURES = ("accuracy", "precision", "recall_over_all", "kendall_tau")
 
 
@@ -58,19 +56,16 @@ def ablation(runs: Runs, labels: Mapping[str, str]) -> Exhibit:  # noqa: ARG001
 
 def rank(run: FinishedRun) -> dict[str, dict[str, Any]]:
     """{images: {ranker: metrics}} of one run's measured paths; the same images stand in where there are no others."""
-    ((name, network),) = run.stages["warmup"]["inputs"]["network"].items()
-    space = search_space(network["space"], NETWORKS[name].SearchNet.spaces)
-    paths, again = (_read(run, name, space) for name in ("paths_final", "paths_final_again"))
-    options = run.stages["path_filter_final"]["inputs"]
+    measured = of_run(run.folder)
     found: dict[str, dict[str, Any]] = {"other_images": {}, "same_images": {}}
     for name in (*PAPER, MAIN, OF_GENES):
-        own = {"network": {**options["network"], "main_effects": name not in PAPER}, "fit": dict(options["fit"])}
+        network, fit = {**measured.options["network"], "main_effects": name not in PAPER}, {**measured.options["fit"]}
         if name == OF_GENES:
-            own["fit"]["basis"] = _basis(space, paths.paths)
+            fit["basis"] = measured.basis
         part, switch, _ = PAPER.get(name, (None, None, None))
         if part is not None:
-            own[part][switch] = False
-        judged = _judged(run, space, paths, again, own)
+            (network if part == "network" else fit)[switch] = False
+        judged = _judged(run, measured, network, fit)
         for images, rows in found.items():
             figures_of = judged.get(images, judged["same_images"])
             rows[name] = figures_of["path filter"]
@@ -79,30 +74,18 @@ def rank(run: FinishedRun) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _basis(space: Any, paths: np.ndarray) -> np.ndarray:
-    """In which main effects are sought of genes."""
-    shown_by = np.concatenate([space.sample(DRAWN, np.random.default_rng(0)), paths])
-    return gene_basis(shown_by, space.tokenize(shown_by), space.token_layout().vocabulary)
-
-
-def _read(run: FinishedRun, name: str, space: Any) -> Any:
-    file = run.folder / f"{name}.csv"
-    return PathTable(file, space.family.gene_names).read() if file.is_file() else None
-
-
-def _judged(run: FinishedRun, space: Any, paths: Any, again: Any, own: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    seed, n_buckets = int(run.said("seed")), max(len(run.budgets), 1 + int(paths.bucket.max()))
-    layout, rng = space.token_layout(), np.random.default_rng(seed)
+def _judged(run: FinishedRun, measured: Table, network: dict[str, Any], fit: dict[str, Any]) -> dict[str, Any]:
+    seed, n_buckets = int(run.said("seed")), max(len(run.budgets), measured.n_buckets)
     own_rng = np.random.default_rng([seed, 1])  # of initial weights
     return cross_validate(
-        lambda: AveragedFilter([PathFilter(layout, n_buckets, rng=own_rng, **own["network"])]),
-        space.tokenize(paths.paths),
-        paths.bucket,
-        paths.loss,
-        costs=paths.flops,
-        again=None if again is None else again.loss,
-        rng=rng,
-        **own["fit"],
+        lambda: AveragedFilter([PathFilter(measured.layout, n_buckets, rng=own_rng, **network)]),
+        measured.tokens,
+        measured.buckets,
+        measured.losses,
+        costs=measured.flops,
+        again=None if measured.judged_by is measured.losses else measured.judged_by,
+        rng=np.random.default_rng(seed),
+        **fit,
     )
 
 

@@ -1,15 +1,20 @@
 """The path filter beside yardsticks: tables that are read, splits, what is resumed, and intervals."""
 
 import csv
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from experiments import measured_tables
 from experiments.filter_quality import __main__ as quality
 from experiments.filter_quality import page, rankers
-from nnabla_detofa.errors import ConfigError
+from nnabla_detofa.errors import RunFolderError
 from nnabla_detofa.path_filter import TokenLayout
+
+KEPT = Path(page.__file__).parents[1] / "results/paper-mini/runs/detofa-seed0"
 
 
 def table(n=60, sizes=7):
@@ -18,7 +23,7 @@ def table(n=60, sizes=7):
     genes = np.stack([rng.integers(0, 3, n), 10 * rng.integers(0, sizes, n)], axis=1).astype(float)
     layout, tokens = measured_tables.tokens_of(genes, (0, 1))
     losses = genes.sum(axis=1) + rng.random(n)
-    return measured_tables.Table("made up", layout, tokens, np.arange(n) % 2, losses, genes[:, 1], losses)
+    return measured_tables.Table("made up", layout, tokens, np.arange(n) % 2, losses, genes[:, 1], losses, genes)
 
 
 def test_tokens_tell_the_genes_columns_and_values():
@@ -30,14 +35,41 @@ def test_tokens_tell_the_genes_columns_and_values():
     np.testing.assert_array_equal(made.genes.sum(axis=1) < made.losses, True)
 
 
-def test_paths_are_judged_by_the_second_measurement_of_the_same(tmp_path):
-    header = "bucket,flops,loss,stem_depth,stage0_width,stage1_expand0\n"
-    for name, rows in {"paths": "0,9,.5,0,1,2\n", "again": "0,9,.7,0,1,2\n", "other": "0,9,.7,0,1,1\n"}.items():
-        (tmp_path / f"{name}.csv").write_text(header + rows)
-    read = measured_tables.measured(tmp_path / "paths.csv", tmp_path / "again.csv")
-    assert (read.losses, read.judged_by, read.layout.block) == (0.5, 0.7, (0, 1, 2))
-    with pytest.raises(ConfigError):
-        measured_tables.measured(tmp_path / "paths.csv", tmp_path / "other.csv")
+def test_paths_of_a_run_are_judged_by_their_second_measurement(tmp_path):
+    """And are told by the tokens, the genes and the filter's settings of that run."""
+    shutil.copytree(KEPT, tmp_path / "runs" / "one")
+    again = tmp_path / "runs" / "one" / "paths_final_again.csv"
+    read = measured_tables.of_run(tmp_path / "runs" / "one")
+    assert read.name == "one/one" and read.genes.shape[0] == len(read.tokens) == len(read.losses) > 50
+    assert not np.array_equal(read.losses, read.judged_by) and np.corrcoef(read.losses, read.judged_by)[0, 1] > 0.5
+    assert read.options["network"]["main_effects"] is True
+    assert len(read.basis) == read.tokens.shape[1] * read.layout.vocabulary
+    again.unlink()
+    assert measured_tables.of_run(again.parent).judged_by.tolist() == read.losses.tolist()
+    assert measured_tables.of_run(KEPT).name == "detofa/detofa-seed0"
+    (again.parent / "summary.json").unlink()
+    with pytest.raises(RunFolderError, match=r"one"):
+        measured_tables.of_run(again.parent)
+
+
+def test_runs_of_one_kind_are_a_table_whose_interval_is_over_runs(tmp_path):
+    taus = {"g/a": (0.1, 0.3), "g/b": (0.5, 0.5), "g/c": (0.2, 0.6)}
+    rows = [
+        (table, "folds", 0, fold, ranker, tau + more, 0.5)
+        for table, own in taus.items()
+        for fold, tau in enumerate(own)
+        for ranker, more in ((rankers.TRANSFORMER, 0), ("better", 0.25))
+    ]
+    with (tmp_path / "figures.csv").open("w", newline="") as stream:
+        csv.writer(stream).writerows([page.COLUMNS, *rows])
+    ((found, kind),) = (read := page.read(tmp_path / "figures.csv"))
+    assert (found, kind) == ("g", "folds")
+    (mean, half), _ = page.summed_up(read["g", "folds"][rankers.TRANSFORMER])
+    expected = stats.t.interval(0.95, 2, loc=0, scale=stats.sem([0.2, 0.5, 0.4]))[1]
+    assert mean == pytest.approx(np.mean([0.2, 0.5, 0.4])) and half == pytest.approx(expected)
+    (gain, width), _ = page.summed_up(page.paired(read["g", "folds"], "better"))
+    assert gain == pytest.approx(0.25) and width == pytest.approx(0, abs=1e-12)
+    assert "3 runs" in page.table_lines(read["g", "folds"])[-1]
 
 
 def test_every_path_is_held_out_once_and_averages_see_the_folds_of_the_others():
@@ -79,9 +111,9 @@ def test_a_command_goes_on_where_it_stopped_and_its_page_keeps_other_text(tmp_pa
 
 def test_what_is_not_given_is_left_out_in_a_line(tmp_path, capsys):
     with pytest.raises(SystemExit) as caught:
-        quality.main(["--again", "again.csv", "--out", str(tmp_path)])
+        quality.main(["--runs", str(tmp_path), "--out", str(tmp_path)])
     said = capsys.readouterr()
-    assert caught.value.code == 2 and "--paths" in said.err and "GAIA-det" in said.out
+    assert caught.value.code == 2 and "no finished run" in said.err and "GAIA-det" in said.out
     with pytest.raises(SystemExit) as caught:
         quality.main(["--repetitions", "0", "--out", str(tmp_path / "none")])
     assert caught.value.code == 2
@@ -115,7 +147,8 @@ def test_intervals_count_the_shared_paths_and_differences_are_paired():
     values = np.array([0.1, 0.2, 0.3, 0.2])
     mean, half = page.interval(values)
     assert mean == pytest.approx(0.2) and half == pytest.approx(3.182 * 0.0816 * np.sqrt(0.5), rel=1e-3)
-    folds = {("0", str(i)): np.array([v, v]) for i, v in enumerate(values)}
+    folds = {("", "0", str(i)): np.array([v, v]) for i, v in enumerate(values)}
     better = {key: v + 0.05 for key, v in list(folds.items())[:3]}
     found = page.paired({rankers.TRANSFORMER: folds, "better": better}, "better")
-    np.testing.assert_allclose(found, np.full((3, 2), 0.05))
+    np.testing.assert_allclose([*found.values()], np.full((3, 2), 0.05))
+    assert page.summed_up(folds)[0] == page.interval(values)
