@@ -143,7 +143,7 @@ def rankers(run: Run, paths: Paths) -> dict[str, Score]:
     tokens, buckets = space.tokenize(paths.paths), paths.bucket
     unseen = paths.rank >= run.design.measured
     shown_by = np.concatenate([space.sample(DRAWN, np.random.default_rng(SEED)), paths.paths])
-    basis = gene_basis(shown_by, space.tokenize(shown_by), space.token_layout().vocabulary)
+    basis = gene_basis(space, shown_by)
 
     def path_filter(losses: np.ndarray, seen: np.ndarray, seed: int) -> np.ndarray:
         rng = np.random.default_rng(seed)

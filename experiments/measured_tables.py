@@ -78,10 +78,9 @@ def of_run(folder: Path) -> Table:
     paths = PathTable(first, space.family.gene_names).read()
     judged_by = PathTable(again, space.family.gene_names).read().loss if again.is_file() else paths.loss
     shown_by = np.concatenate([space.sample(DRAWN, np.random.default_rng(0)), paths.paths])
-    layout = space.token_layout()
     return Table(
         f"{folder.name.rpartition('-')[0] or folder.name}/{folder.name}",
-        layout,
+        space.token_layout(),
         space.tokenize(paths.paths),
         paths.bucket,
         paths.loss,
@@ -89,7 +88,7 @@ def of_run(folder: Path) -> Table:
         judged_by,
         paths.paths.astype(float),
         {part: run.stages["path_filter_final"]["inputs"][part] for part in ("network", "fit")},
-        gene_basis(shown_by, space.tokenize(shown_by), layout.vocabulary),
+        gene_basis(space, shown_by),
     )
 
 

@@ -121,7 +121,7 @@ def _basis(run: Run) -> np.ndarray | None:
     if run.options.path_filter.effects_of == TOKENS:
         return None
     paths = np.concatenate(run.budgets.sample(run.space, run.cost, SHOWN, run.rng("basis")))
-    return gene_basis(paths, run.space.tokenize(paths), run.space.token_layout().vocabulary)
+    return gene_basis(run.space, paths)
 
 
 def _score(run: Run, path_filter: PathFilter | AveragedFilter) -> Score:

@@ -8,22 +8,24 @@ penalty prefer that.
 
 import numpy as np
 
+from ..space import SearchSpace
 from .baselines import one_hot
 
 NUMBER, LEVEL, TOKEN = 1.0, 0.5, 0.25  # the smaller, the more a part has to win to be believed
 
 
-def gene_basis(genes: np.ndarray, tokens: np.ndarray, vocabulary: int) -> np.ndarray:
+def gene_basis(space: SearchSpace, paths: np.ndarray) -> np.ndarray:
     """Columns (L · vocabulary, F): the numbers of the genes, their levels, and single tokens, with these weights.
 
     What a gene adds is told as a sum over tokens by least squares on the paths that are given; for a family whose genes
     are read off single tokens, all ours, it is exact.
 
     Parameters:
-        genes: (n, G), numbers whose order means something, of paths that show every token.
-        tokens: (n, L) int, of the same paths.
+        space: whose tokens they are, and whose genes are numbers whose order means something.
+        paths: (n, genes), which show every token.
     """
-    numbers = np.asarray(genes, np.float64)
+    tokens, vocabulary = space.tokenize(paths), space.token_layout().vocabulary
+    numbers = np.asarray(paths, np.float64)
     numbers = numbers[:, numbers.std(axis=0) > 0]
     levels = [column[:, None] == np.unique(column) for column in numbers.T]
     numbers = (numbers - numbers.mean(axis=0)) / numbers.std(axis=0)

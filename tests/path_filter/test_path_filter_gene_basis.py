@@ -31,8 +31,7 @@ def drawn(space, n, seed=0):
 
 
 def basis_of(space):
-    paths, tokens, _ = drawn(space, 2000, seed=5)
-    return gene_basis(paths, tokens, space.token_layout().vocabulary)
+    return gene_basis(space, space.sample(2000, np.random.default_rng(5)))
 
 
 def test_a_sum_over_genes_is_a_sum_over_tokens_and_is_found_whole(space):
