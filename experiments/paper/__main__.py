@@ -51,11 +51,12 @@ PAPER = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make the runs and write the pages that the arguments ask for; returns the exit code."""
-    given = _parser().parse_args(arguments)
+    given = _parser().parse_intermixed_args(arguments)
     try:
         names = [*EXHIBITS] if given.name == "all" else [given.name]
         store = Store(given.out or RESULTS / f"paper-{given.scale}" / "runs", Path.cwd() / "log")
-        jobs = planned_jobs(given.scale, methods_of(names), given.seeds, given.overrides)
+        methods = _some(methods_of(names), given.methods)
+        jobs = planned_jobs(given.scale, methods, given.seeds, given.overrides)
         if given.list:
             print("\n".join(listed(store, jobs)))
             return 0
@@ -81,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     shown = ", ".join(one for one in SCALES if one != "tiny")
     parser.add_argument("--scale", choices=[*SCALES], default="mini", metavar="SCALE", help=shown)
     parser.add_argument("--seeds", type=_positive, default=5)
+    parser.add_argument("--methods", nargs="+", metavar="METHOD", help="the runs of these alone")
     several = "make the runs of these seeds alone, other processes the others: tasks of a cluster, or one a core"
     parser.add_argument("--only", type=int, nargs="+", metavar="SEED", help=several)
     parser.add_argument("--list", action="store_true", help="say what is there, missing and stale, and the hours")
@@ -94,6 +96,14 @@ def _positive(text: str) -> int:
     if (value := int(text)) < 1:
         raise ValueError
     return value
+
+
+def _some(methods: list[str], given: Sequence[str] | None) -> list[str]:
+    """The methods that are given, of those that are needed; ConfigError where one is not."""
+    for one in given or ():
+        if one not in methods:
+            raise ConfigError(key="--methods", given=one, allowed=", ".join(methods))
+    return [one for one in methods if one in (given or methods)]
 
 
 def _own(only: Sequence[int] | None, seeds: int) -> Sequence[int]:

@@ -92,6 +92,19 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
             yield f"++{prefix}{key}={json.dumps(value)}"
 
 
+# Real photographs on two cores: a VOC folder with as few as 300, at 128 px; its place is an override,
+# `dataloader.voc.root=FOLDER`. Weights are averaged, and draws balanced, as in the miniature.
+PHOTOGRAPHS = {
+    "dataloader.voc": {
+        **{"train": [[2007, "trainval"]], "held_out": 48, "image_size": 128},
+        **{"workers": 1, "cache_megabytes": 400, "images_expected": None, "classes_expected": None},
+    },
+    "hparams": {
+        **{"batch_size_train": 8, "mini_batch_train": 8, "mini_batch_valid": 16, "warmup": 8, "finetune": 20},
+        "weight_average": 4,
+    },
+    "path_filter": {"paths_per_bucket": 12, "bn_images": 48, "validation_images": 48, "second_measurement": False},
+}
 TINY = {
     "network.ofa_resnet50_centernet": {
         "space": {"width_scale": 0.0625, "depths": [0, 1], "widths": [0.65, 1.0]},
@@ -127,6 +140,13 @@ SCALES = {
         24 * 4.804,
         "one A100, the paper's Table 3",
         ("hparams.finetune=67", "hparams.schedule.at=[49.5,66]"),
+    ),
+    "photographs": Scale(
+        "detofa_demo",
+        0.1,
+        "two CPU cores, planned",
+        ("hparams.finetune=32",),
+        ("dataloader=voc", "sampler=balanced", *_flat(PHOTOGRAPHS)),
     ),
     "tiny": Scale(
         "detofa_letters",

@@ -338,6 +338,19 @@ def test_processes_share_the_seeds(store, monkeypatch):
     assert made == ["ofa-seed0", "detofa-seed0", "ofa-seed2", "detofa-seed2", "ofa-seed1", "detofa-seed1"]
 
 
+def test_some_methods_alone(store, monkeypatch, capsys):
+    """Their runs are made and the page is of them; one that the figure does not have is refused in a line."""
+    made = []
+    monkeypatch.setattr(paper, "make_all", lambda _, jobs, __: made.extend(one.job.name for one in jobs) or 0)
+    arguments = ["fig5", "hparams.finetune=1", "--scale", "tiny", "--seeds", "1", "--out", str(store.folder)]
+    assert paper.main([*arguments, "--methods", "detofa", "ofa"]) == 0
+    assert made == ["ofa-seed0", "detofa-seed0"]
+    page = (store.folder.parent / "fig5.md").read_text()
+    assert "| DetOFA | 1 |" in page and "Missing" not in page
+    assert paper.main([*arguments, "--methods", "paths_10"]) == 2
+    assert capsys.readouterr().err.startswith("paper: --methods is 'paths_10'")
+
+
 def test_a_seed_that_there_is_not_is_refused_in_a_line(store, capsys):
     assert paper.main(["fig6", "--scale", "tiny", "--seeds", "3", "--out", str(store.folder), "--only", "3"]) == 2
     assert capsys.readouterr().err.startswith("paper: --only is 3")
