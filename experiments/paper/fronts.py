@@ -79,7 +79,21 @@ def _compared(
             known = {"images": images.name, "method": method, "seeds": len(own), "budget": title}
             rows.append({**known, **row, "pairs": len(seeds)})
     remark = f"Pairs for ± {HALF} points of the mean, by the scatter of these: {', '.join(needed)}."
-    return rows, [*table(cells), *(["", *table(against)] if others else []), *(["", remark] if needed else [])]
+    lines = [*table(cells), *(["", *table(against)] if others else []), *(["", remark] if needed else [])]
+    return rows, [*lines, *_rises(points, labels, titles[: len(budgets)])]
+
+
+def _rises(points: Mapping[str, Mapping[int, np.ndarray]], labels: Mapping[str, str], titles: list[str]) -> list[str]:
+    """What each budget adds to the one before, by pairs of the same run; of methods with two runs that were searched
+    under several budgets."""
+    cells = [["rise from the budget before", "seeds", *titles[1:], "smallest to largest"]]
+    for method, own in points.items():
+        aps = np.array([*own.values()])[:, : len(titles)]
+        if len(aps) > 1 and len(titles) > 1 and not np.isnan(aps).any():
+            found = estimate(np.column_stack([np.diff(aps), aps[:, -1] - aps[:, 0]]))
+            by_pairs = (shown(*one, sign="+") for one in zip(*found, strict=True))
+            cells.append([labels[method], str(len(aps)), *by_pairs])
+    return ["", *table(cells)] if len(cells) > 1 else []
 
 
 def fronts_at_equal_cost(runs: Runs, labels: Mapping[str, str]) -> Exhibit:

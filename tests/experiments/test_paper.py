@@ -260,6 +260,24 @@ def test_a_page_tells_gains_by_pairs_and_what_is_missing(store):
     assert f"by the scatter of these: DetOFA {n}." in page
 
 
+def test_a_page_tells_what_each_budget_adds(store):
+    jobs = planned_jobs("tiny", ["ofa", "detofa"], 3, [])
+    for one in jobs[:-1]:
+        put(store, one, ap=0.1 * one.job.seed)
+        file = store.folder / one.job.name / "summary.json"
+        summary = read_json(file)
+        for i, row in enumerate(summary["pareto"]):
+            row["ap"] = 0.1 + 0.02 * i + 0.01 * one.job.seed * (i == 1)
+        file.write_text(json.dumps(summary))
+    paper.write_page(store, jobs, "fig5", store.folder.parent)
+    _, rises = (store.folder.parent / "fig5.md").read_text().split("| rise from the budget before |", 1)
+    rows = [line.split(" | ") for line in rises.splitlines() if line.startswith(("| OFA |", "| DetOFA |"))][:2]
+    low, high = stats.t.interval(0.95, 2, loc=3, scale=stats.sem([2, 3, 4]))
+    n = len(summary["pareto"])
+    assert rows[0][:3] == ["| OFA", "3", f"+3.00 [{low:+.2f}, {high:+.2f}]"] and len(rows[0]) == 2 + n
+    assert rows[1][1] == "2" and rows[0][-1].startswith(f"+{2 * (n - 1):.2f} [")
+
+
 def test_a_page_tells_the_gains_on_held_out_images_beside_those_on_the_test_split(store):
     jobs = planned_jobs("tiny", ["ofa", "detofa"], 2, [])
     for one in jobs:
