@@ -154,8 +154,11 @@ def write_page(store: Store, jobs: Sequence[Planned], name: str, out: Path) -> s
     title, draw = DRAWN[name]
     exhibit = draw(runs, labels)
     write_text(out / f"{name}.csv", _csv(exhibit))
-    write_bytes(out / f"{name}.png", figures.as_png(exhibit.figure))
-    lines = [f"# {title}", "", *_missing(store, wanted, labels), f"![{name}]({name}.png)", "", *exhibit.lines, ""]
+    pictures = {name: exhibit.figure} | ({f"{name}_gains": exhibit.gains} if exhibit.gains else {})
+    for one, figure in pictures.items():
+        write_bytes(out / f"{one}.png", figures.as_png(figure))
+    shown = [line for one in pictures for line in (f"![{one}]({one}.png)", "")]
+    lines = [f"# {title}", "", *_missing(store, wanted, labels), *shown, *exhibit.lines, ""]
     scale = wanted[0].job.scale
     lines += [f"The paper: {PAPER[name]}", ""] if name in PAPER else []
     seeds = f"--seeds {1 + max(one.job.seed for one in wanted)}"

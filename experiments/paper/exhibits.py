@@ -16,11 +16,12 @@ from .estimates import Runs, estimate, shown, table
 
 
 class Exhibit(NamedTuple):
-    """Rows of the CSV file, lines of the page, and the picture."""
+    """Rows of the CSV file, lines of the page, the picture, and a second one where there is."""
 
     rows: list[dict[str, Any]]
     lines: list[str]
     figure: Figure
+    gains: Figure | None = None
 
 
 def costs(runs: Runs, labels: Mapping[str, str]) -> Exhibit:

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nnabla_detofa.report import figures
 from nnabla_detofa.report.compared_methods import Method
 from nnabla_detofa.report.comparison import Comparison
 from nnabla_detofa.report.comparison_files import picture
@@ -19,17 +20,19 @@ HALF = 0.4  # points of AP: the interval that a difference is to have
 
 
 class Images(NamedTuple):
-    """What AP is of: for the CSV file, for the page, and its columns behind those of the budgets."""
+    """What AP is of: for the CSV file, pictures and the page, and its columns behind those of the budgets."""
 
     name: str
+    title: str
     remark: str
     aps: Callable[[FinishedRun, list[float]], np.ndarray]
     columns: tuple[str, ...]
 
 
-TEST = Images("test", "On the test split:", aps, (MEAN, LARGEST))
+TEST = Images("test", "test split", "On the test split:", aps, (MEAN, LARGEST))
 HELD_OUT = Images(
     "held out",
+    "held-out images",
     "On the held-out training images, which also chose between the few winners of each budget:",
     held_out_aps,
     (MEAN,),
@@ -42,6 +45,7 @@ def fronts(runs: Runs, labels: Mapping[str, str]) -> Exhibit:
     budgets = searched[0].budgets if searched else []
     rows: list[dict[str, Any]] = []
     lines: list[str] = []
+    gains: dict[str, dict[str, tuple[float, float, float]]] = {}
     for images in (TEST, HELD_OUT):
         points = {method: {seed: images.aps(run, budgets) for seed, run in own.items()} for method, own in runs.items()}
         # nothing was searched for, and so nothing held out, where the largest path was trained alone
@@ -49,9 +53,30 @@ def fronts(runs: Runs, labels: Mapping[str, str]) -> Exhibit:
         if points:
             more, said = _compared(points, labels, images, budgets)
             rows, lines = rows + more, [*lines, *([""] if lines else []), images.remark, "", *said]
-    comparison = Comparison([Method(labels[method], [*own.values()]) for method, own in runs.items()])
+            gains[images.title] = _gains(points, labels, budgets)
+    first = next(iter(runs))
+    # means over other seeds do not compare
+    drawn = {method: own for method, own in runs.items() if own.keys() >= runs[first].keys()}
+    comparison = Comparison([Method(labels[method], [*own.values()]) for method, own in drawn.items()])
     comparison.settings = []  # labels say them
-    return Exhibit(rows, lines, picture(comparison))
+    own = {"figure": picture(comparison)}
+    if any(gains.values()):
+        own["gains"] = figures.gains(gains, over=labels[first])
+    return Exhibit(rows, lines, **own)
+
+
+def _gains(
+    points: Mapping[str, Mapping[int, np.ndarray]], labels: Mapping[str, str], budgets: list[float]
+) -> dict[str, tuple[float, float, float]]:
+    """Of the mean of the budgets, by pairs, with its interval; of the methods that were searched for it."""
+    first, *others = points
+    found = {}
+    for method in others:
+        gain, seeds = difference(points[method], points[first])
+        value, low, high = (float(one[len(budgets)]) for one in gain)
+        if not np.isnan(value):
+            found[f"{labels[method]}, {len(seeds)} pair{'s' * (len(seeds) > 1)}"] = value, low, high
+    return found
 
 
 def _compared(
@@ -108,7 +133,7 @@ def _equal_cost(runs: Runs, labels: Mapping[str, str]) -> list[str]:
     if not {LONGER, OURS} <= {*runs}:
         return []
     budgets = next(iter(runs[LONGER].values())).budgets
-    cells = [["at equal cost", "seeds", "epochs", "seconds until trained", "test split", "held-out images"]]
+    cells = [["at equal cost", "seeds", "epochs", "seconds until trained", *(one.title for one in (TEST, HELD_OUT))]]
     means = [
         {
             method: {s: images.aps(run, budgets)[len(budgets)] for s, run in runs[method].items()}
@@ -120,8 +145,8 @@ def _equal_cost(runs: Runs, labels: Mapping[str, str]) -> list[str]:
         own = [*runs[method].values()]
         took = estimate([_until_trained(run) for run in own])
         epochs = "/".join(sorted({str(run.settings[f"{run.training[-1]}.epochs"][1]) for run in own}))
-        figures = (shown(*map(float, estimate([*one[method].values()]))) for one in means)
-        cells.append([labels[method], str(len(own)), epochs, shown(*map(float, took), digits=0), *figures])
+        by_images = (shown(*map(float, estimate([*one[method].values()]))) for one in means)
+        cells.append([labels[method], str(len(own)), epochs, shown(*map(float, took), digits=0), *by_images])
     gains = [difference(one[OURS], one[LONGER]) for one in means]
     by_pairs = (shown(*map(float, gain), sign="+") for gain, _ in gains)
     cells.append([f"{labels[OURS]} minus {labels[LONGER]}", f"{len(gains[0][1])} pairs", "", "", *by_pairs])

@@ -186,6 +186,27 @@ def ranking_quality(quality: Mapping[str, Mapping[str, Mapping[str, float | None
     return figure
 
 
+def gains(found: Mapping[str, Mapping[str, tuple[float, float, float]]], *, over: str) -> Figure:
+    """Points of AP that methods, by name, gain over another, on each kind of images, by name.
+
+    Each is a value and the ends of its interval, nan where they are not known; of intervals far wider than all values,
+    as of two runs, the middle is shown.
+    """
+    methods = _distinct([method for own in found.values() for method in own])
+    figure, axes = _figure(1.1 + 0.4 * len(methods))
+    axes.axvline(0, color="0.8", linewidth=1, zorder=0)
+    for number, ((images, own), color, mark) in enumerate(zip(found.items(), _colors(), "os", strict=False)):
+        rows = [methods.index(method) + 0.3 * (number / max(1, len(found) - 1) - 0.5) for method in own]
+        values, low, high = zip(*own.values(), strict=True)
+        axes.hlines(rows, low, high, color=color, alpha=0.6, linewidth=1.5)
+        axes.plot(values, rows, mark, color=color, label=images)
+    most = 2 * max(abs(value) for own in found.values() for value, _, _ in own.values()) or 1.0
+    axes.set_yticks(range(len(methods)), [textwrap.fill(_unmarked(one), 20) for one in methods], fontsize=9)
+    axes.set(xlabel=f"points of AP above {_unmarked(over)}", ylim=(len(methods) - 0.5, -0.5), xlim=(-most, most))
+    _legend(figure, axes)
+    return figure
+
+
 def stacked_seconds(methods: Mapping[str, Mapping[str, float]]) -> Figure:
     """Seconds of the parts of methods' training, by name, behind each other (Table 3)."""
     figure, axes = _figure(1.2 + 0.35 * len(methods))

@@ -35,6 +35,19 @@ def test_colours_stand_out_from_paper_and_from_each_other():
     assert np.abs(first - second).max() > 0.3
 
 
+def test_gains_lie_beside_their_methods_and_wide_intervals_are_cut():
+    found = {"test": {"ours": (2, 1, 3), "one run": (-1, np.nan, np.nan)}, "held out": {"ours": (1, -40, 42)}}
+    figure = figures.gains(found, over="OFA")
+    (axes,) = figure.axes
+    assert axes.get_xlim() == (-4, 4) and "OFA" in axes.get_xlabel()
+    assert [one.get_text() for one in axes.get_yticklabels()] == ["ours", "one run"]
+    _, test, held_out = axes.lines
+    assert test.get_xdata().tolist() == [2, -1] and held_out.get_xdata().tolist() == [1]
+    rows = np.concatenate([test.get_ydata(), held_out.get_ydata()])
+    assert np.rint(rows).tolist() == [0, 1, 0] and rows[0] != rows[2]
+    assert figure.legends[0].get_texts()[1].get_text() == "held out"
+
+
 @pytest.fixture
 def points():
     rows = [(1.0, 0.1, True), (2.0, 0.05, False), (3.0, 0.3, True)]
