@@ -19,8 +19,12 @@ def write_bytes(file: Path, content: bytes) -> None:
     """Write beside, flush to the disk, and rename into place; RunFolderError where the disk refuses."""
     beside = file.with_name(f".{file.name}.writing")
     with refused(file):
-        _write(beside, content)
-        beside.replace(file)
+        try:
+            _write(beside, content)
+            beside.replace(file)
+        except OSError:
+            beside.unlink(missing_ok=True)  # what a full disk refused gives back its room
+            raise
         flush(file.parent)
 
 

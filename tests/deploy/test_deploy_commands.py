@@ -210,6 +210,22 @@ def test_a_file_in_the_place_of_the_folder_of_results_is_refused(run, pictures_o
         assert str(out) in said and "--out" in said
 
 
+def test_a_folder_of_results_that_cannot_be_made_is_refused(run, pictures_of, monkeypatch):
+    """As below /proc, where the system says that there is no such folder."""
+    command, folder, folders, _ = run
+    made = Path.mkdir
+
+    def mkdir(self, *given, **options):
+        if self.name == "nowhere":
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(self))
+        return made(self, *given, **options)
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    for arguments in (["detect", str(folders[0]), str(pictures_of("a.png"))], ["export", str(folder)]):
+        said = command.run(*arguments, "--out", str(folder / "nowhere")).refusal
+        assert "nowhere" in said and "--out" in said
+
+
 def test_a_folder_without_pictures_is_refused(run, tmp_path):
     command, _, folders, _ = run
     assert str(tmp_path) in command.run("detect", str(folders[0]), str(tmp_path)).refusal

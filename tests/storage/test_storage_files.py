@@ -1,5 +1,7 @@
 """Files appear whole or not at all."""
 
+import errno
+
 import pytest
 
 from nnabla_detofa.errors import RunFolderError
@@ -19,6 +21,20 @@ def test_a_file_that_cannot_be_finished_leaves_the_old_one(tmp_path):
     assert files.read_json(file) == {"ap": 0.5}
     assert file.read_text() == '{\n  "ap": 0.5\n}\n'
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_full_disk_gets_back_what_was_written_beside(tmp_path, monkeypatch):
+    file = tmp_path / "a.json"
+    files.write_json(file, 1)
+
+    def full(place, content):
+        place.write_bytes(content[:1])
+        raise OSError(errno.ENOSPC, "No space left on device", str(place))
+
+    monkeypatch.setattr(files, "_write", full)
+    with pytest.raises(RunFolderError, match="No space left"):
+        files.write_json(file, 2)
+    assert [*tmp_path.iterdir()] == [file] and files.read_json(file) == 1
 
 
 @pytest.mark.parametrize("content", [b"[1, 2", b"\xff", b"[" * 100_000, None])
