@@ -72,6 +72,11 @@ def test_a_plan_says_what_the_run_does_and_leaves_nothing(command, scratch):
     assert list(scratch.iterdir()) == []
 
 
+def test_the_largest_path_alone_is_evaluated_once(command):
+    told = dict(rows(command("plan=true", "method=fullnet", *EXPECTED, *WITHOUT_DATA)))
+    assert told["evaluate"].startswith("1 paths, ")
+
+
 class Processes:
     """Stands in for the host's communicator of so many processes, of which this is the first."""
 
