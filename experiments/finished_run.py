@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from nnabla_detofa.data.voc import DataLoader
+from nnabla_detofa.errors import ConfigError
 from nnabla_detofa.space import Budgets
 from nnabla_detofa.storage.files import read_json
 from nnabla_detofa.supernet import network_of
@@ -33,7 +34,9 @@ class FinishedRun:
     ) -> DataLoader:
         """All of the training or the test split, with `changed` options, and those of its pictures in `generated`."""
         if generated:
-            kind = next(key for key in GENERATED if self._data.get(key))
+            kind = next((key for key in GENERATED if self._data.get(key)), None)
+            if kind is None:
+                raise ConfigError(f"{self.folder} is not of generated pictures, of which new ones can be drawn")
             changed[kind] = {**self._data[kind], **generated}
         return DataLoader(False, training, batch_size, **{**self._data, "workers": 0, **changed})
 

@@ -19,13 +19,18 @@ in pieces: the same command goes on.
 import argparse
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from experiments.finished_run import FinishedRun
-from nnabla_detofa.path_filter import PathFilter, evaluate, fit, gene_basis, ridge_score
+from experiments.measured_tables import basis_of
+from nnabla_detofa.errors import ConfigError
+from nnabla_detofa.path_filter import PathFilter, evaluate, fit, ridge_score
+from nnabla_detofa.report.compared_methods import students_t
 from nnabla_detofa.space import SearchSpace
 from nnabla_detofa.storage import NumberTable
 from nnabla_detofa.storage.files import read_json
@@ -36,7 +41,6 @@ TRUTH = (384, 1024)  # BN and validation images
 BATCH = 64
 COLUMNS = ("images", "set", "path", "loss")
 SEED = 1  # of pictures and paths; the demo's is 0
-DRAWN = 2000  # paths that show which genes a token is of
 FIGURES = ("kendall_tau", "precision")
 # measured losses (n,), which paths they are of (all paths,), seed -> scores of the unseen paths
 Score = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
@@ -53,7 +57,7 @@ class Design(NamedTuple):
 
     @property
     def images(self) -> int:
-        """That are drawn."""
+        """The number of pictures that are drawn."""
         return sum(TRUTH) + self.sets * sum(self.sizes)
 
     @property
@@ -115,13 +119,18 @@ def measurements(run: Run, paths: Paths, design: Design) -> Iterator[tuple[int, 
 
 
 def measure(run: Run, paths: Paths, design: Design, table: NumberTable, seconds: float) -> bool:
-    """Add what the table lacks, for some seconds; whether it is complete."""
-    done, end, row = len(table.read()), time.monotonic() + seconds, 0
-    if not done:
+    """Add what the table lacks, for some seconds; whether it is complete. ConfigError where it has other rows."""
+    known, end, row = table.read(), time.monotonic() + seconds, 0
+    if not len(known):
         table.start([])
     for images, number, measurer, chosen in measurements(run, paths, design):
         for path in chosen:
-            if row >= done:
+            if row < len(known):
+                if known[row, :-1].tolist() != [images, number, path]:
+                    raise ConfigError(
+                        "losses.csv is of other --sizes, --sets, --measured or --unseen: take another --out"
+                    )
+            else:
                 if time.monotonic() > end:
                     return False
                 table.append([(images, number, path, measurer.loss(paths.paths[path]))])
@@ -141,9 +150,7 @@ def rankers(run: Run, paths: Paths) -> dict[str, Score]:
     """What is fitted to the measured paths' losses and scores the unseen ones."""
     space, options = run.network.space, run.filter_options
     tokens, buckets = space.tokenize(paths.paths), paths.bucket
-    unseen = paths.rank >= run.design.measured
-    shown_by = np.concatenate([space.sample(DRAWN, np.random.default_rng(SEED)), paths.paths])
-    basis = gene_basis(space, shown_by)
+    unseen, basis = paths.rank >= run.design.measured, basis_of(space, paths.paths)
 
     def path_filter(losses: np.ndarray, seen: np.ndarray, seed: int) -> np.ndarray:
         rng = np.random.default_rng(seed)
@@ -160,7 +167,8 @@ def rankers(run: Run, paths: Paths) -> dict[str, Score]:
     return {"path filter": path_filter, "ridge": ridge, "ridge on genes": ridge_on_genes}
 
 
-class Judge(NamedTuple):
+@dataclass(frozen=True)
+class Judge:
     """Judges measured losses, and rankers that are fitted to them, by losses on many other pictures."""
 
     design: Design
@@ -168,7 +176,7 @@ class Judge(NamedTuple):
     rows: np.ndarray
     scorers: dict[str, Score]
 
-    @property
+    @cached_property
     def truth(self) -> np.ndarray:
         return losses_of(self.rows, sum(TRUTH), self.paths)[0]
 
@@ -205,7 +213,10 @@ class Judge(NamedTuple):
 
 
 def table(design: Design, found: dict[str, np.ndarray], names: Iterable[str]) -> list[str]:
-    """Lines of a Markdown table: means over the repetitions with their 95 % intervals (1.96 standard errors)."""
+    """Lines of a Markdown table: means over the repetitions, with 95 % intervals by Student's t.
+
+    These are of the images alone: paths and truth are the same in all rows. Repetitions of own images share losses.
+    """
     titles = ["tau of the losses", *(f"{r}: {f}" for r in names for f in ("tau", "precision"))]
     lines = [f"| images a path | way | {' | '.join(titles)} |", "|---:|---" + "|---:" * len(titles) + "|"]
     for way, values in found.items():
@@ -225,11 +236,11 @@ def table_by_paths(design: Design, found: dict[int, np.ndarray], names: Iterable
 
 
 def _cells(each: np.ndarray) -> list[str]:
-    """Of figures (repetitions, figures)."""
-    half = 1.96 * each.std(axis=0, ddof=1) / np.sqrt(len(each)) if len(each) > 1 else None
-    return [
-        f"{mean:.3f}" + (f" ± {half[i]:.3f}" if half is not None else "") for i, mean in enumerate(each.mean(axis=0))
-    ]
+    """A mean for each column of figures (repetitions, figures), with its interval where there are several."""
+    if len(each) == 1:
+        return [f"{value:.3f}" for value in each[0]]
+    mean, _, high = students_t(each)
+    return [f"{value:.3f} ± {end - value:.3f}" for value, end in zip(mean, high, strict=True)]
 
 
 def fewer_images(design: Design, found: dict[str, np.ndarray]) -> list[str]:

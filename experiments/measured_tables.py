@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nnabla_detofa.errors import RunFolderError
 from nnabla_detofa.path_filter import TokenLayout, gene_basis
 from nnabla_detofa.report.finished_runs import FinishedRun
-from nnabla_detofa.space import Budgets
-from nnabla_detofa.storage import PathTable
+from nnabla_detofa.space import Budgets, SearchSpace
+from nnabla_detofa.storage import MeasuredPaths, PathTable
 from nnabla_detofa.supernet.networks import NETWORKS, search_space
 
 from .search_on_nas_bench_macro import Macro
@@ -65,19 +66,37 @@ def macro(folder: Path) -> Table:
     return Table("NAS-Bench-Macro", layout, tokens, buckets, losses, flops, losses, genes)
 
 
+def space_of(run: FinishedRun) -> SearchSpace:
+    """The unpruned search space of a run."""
+    ((name, network),) = run.stages["warmup"]["inputs"]["network"].items()
+    return search_space(network["space"], NETWORKS[name].SearchNet.spaces)
+
+
+def measured_paths(run: FinishedRun, name: str = "paths_final") -> MeasuredPaths:
+    """Paths of a run that were measured behind training."""
+    own_cost = run.said("cost.name") not in (None, "flops")
+    return PathTable(run.folder / f"{name}.csv", space_of(run).family.gene_names, with_cost=own_cost).read()
+
+
+def basis_of(space: SearchSpace, paths: np.ndarray) -> np.ndarray:
+    """In which main effects are sought of genes: `gene_basis` of these paths and DRAWN others."""
+    return gene_basis(space, np.concatenate([space.sample(DRAWN, np.random.default_rng(0)), paths]))
+
+
 def of_run(folder: Path) -> Table:
     """The paths that a finished run measured behind training, by the filter's settings of that run.
 
     Held-out paths are judged by their second measurement, on other images, where there is one. The name is KIND/FOLDER
-    with the folder's name up to its last "-" as the kind. RunFolderError for another folder.
+    with the folder's name up to its last "-" as the kind. RunFolderError for another folder, and for a run that fitted
+    no filter.
     """
     run = FinishedRun(folder)
-    ((name, network),) = run.stages["warmup"]["inputs"]["network"].items()
-    space = search_space(network["space"], NETWORKS[name].SearchNet.spaces)
-    first, again = (run.folder / f"{name}.csv" for name in ("paths_final", "paths_final_again"))
-    paths = PathTable(first, space.family.gene_names).read()
-    judged_by = PathTable(again, space.family.gene_names).read().loss if again.is_file() else paths.loss
-    shown_by = np.concatenate([space.sample(DRAWN, np.random.default_rng(0)), paths.paths])
+    settings = run.stages.get("path_filter_final", {"inputs": {}})["inputs"]
+    if not {"network", "fit"} <= settings.keys():
+        raise RunFolderError(f"{folder} fitted no path filter behind training; give a run with path_filter=transformer")
+    space, paths = space_of(run), measured_paths(run)
+    again = "paths_final_again"
+    judged_by = measured_paths(run, again).loss if (run.folder / f"{again}.csv").is_file() else paths.loss
     return Table(
         f"{folder.name.rpartition('-')[0] or folder.name}/{folder.name}",
         space.token_layout(),
@@ -87,8 +106,8 @@ def of_run(folder: Path) -> Table:
         paths.flops,
         judged_by,
         paths.paths.astype(float),
-        {part: run.stages["path_filter_final"]["inputs"][part] for part in ("network", "fit")},
-        gene_basis(space, shown_by),
+        {part: settings[part] for part in ("network", "fit")},
+        basis_of(space, paths.paths),
     )
 
 

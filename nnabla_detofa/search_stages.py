@@ -186,7 +186,7 @@ def evaluate(
         name = ONLY if before is None else BEFORE
     detectors = [*found, priced(run, largest, name=name)]
     present = detectors if before is None else found
-    again = before is None and found[0].score is None  # the only path is the largest one, and measured once
+    measured = 1 if run.model.only is not None else len(present)  # the only path is the largest one, too
 
     def work() -> list[Detector]:
         distinct, place = np.unique([one.genes for one in present], axis=0, return_inverse=True)
@@ -207,7 +207,7 @@ def evaluate(
         run.folder.json(EVALUATED, _as_rows, evaluated, RESAMPLED, STATISTICS),
         work,
         rehearsed=lambda: detectors,
-        takes=evaluation_work(run, len(present) - again),
+        takes=evaluation_work(run, measured),
     )
 
 

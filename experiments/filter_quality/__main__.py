@@ -47,8 +47,8 @@ class Unit(NamedTuple):
 
 def units(tables: list[Table], repetitions: int, kinds: Sequence[str] = KINDS) -> Iterator[Unit]:
     """All of them, the dearest last, so that a command that is stopped leaves whole columns."""
-    cheap, dear = ([kind for kind in KINDS if kind in kinds and (kind == "averages") is dear] for dear in (False, True))
-    for some in (cheap, dear):
+    last = [kind for kind in kinds if kind == "averages"]
+    for some in ([kind for kind in KINDS if kind in kinds and kind not in last], last):
         for repetition in range(repetitions):
             for kind in some:
                 for table in tables:

@@ -55,15 +55,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         names = [*EXHIBITS] if given.name == "all" else [given.name]
         store = Store(given.out or RESULTS / f"paper-{given.scale}" / "runs", Path.cwd() / "log")
-        methods = _some(methods_of(names), given.methods)
-        jobs = planned_jobs(given.scale, methods, given.seeds, given.overrides)
+        jobs = planned_jobs(given.scale, methods_of(names), given.seeds, given.overrides)
+        ours = _ours(jobs, given.methods, _own(given.only, given.seeds))
         if given.list:
-            print("\n".join(listed(store, jobs)))
+            print("\n".join(listed(store, ours)))
             return 0
         if given.plan:
-            return plan(jobs)
-        own = _own(given.only, given.seeds)
-        ours = [one for one in jobs if one.job.seed in own]
+            return plan(ours)
         code = 0 if given.pages_only else make_all(store, ours, lambda line: print(line, flush=True))
         for name in names:
             print(write_page(store, jobs, name, store.folder.parent), flush=True)
@@ -82,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     shown = ", ".join(one for one in SCALES if one != "tiny")
     parser.add_argument("--scale", choices=[*SCALES], default="mini", metavar="SCALE", help=shown)
     parser.add_argument("--seeds", type=_positive, default=5)
-    parser.add_argument("--methods", nargs="+", metavar="METHOD", help="the runs of these alone")
+    parser.add_argument("--methods", nargs="+", metavar="METHOD", help="make the runs of these alone")
     several = "make the runs of these seeds alone, other processes the others: tasks of a cluster, or one a core"
     parser.add_argument("--only", type=int, nargs="+", metavar="SEED", help=several)
     parser.add_argument("--list", action="store_true", help="say what is there, missing and stale, and the hours")
@@ -98,12 +96,13 @@ def _positive(text: str) -> int:
     return value
 
 
-def _some(methods: list[str], given: Sequence[str] | None) -> list[str]:
-    """The methods that are given, of those that are needed; ConfigError where one is not."""
-    for one in given or ():
-        if one not in methods:
-            raise ConfigError(key="--methods", given=one, allowed=", ".join(methods))
-    return [one for one in methods if one in (given or methods)]
+def _ours(jobs: Sequence[Planned], methods: Sequence[str] | None, seeds: Sequence[int]) -> list[Planned]:
+    """The runs that are made here, of these seeds and methods or all; ConfigError for a method that is not needed."""
+    known = dict.fromkeys(one.job.method for one in jobs)
+    for one in methods or ():
+        if one not in known:
+            raise ConfigError(key="--methods", given=one, allowed=", ".join(known))
+    return [one for one in jobs if one.job.seed in seeds and one.job.method in (methods or known)]
 
 
 def _own(only: Sequence[int] | None, seeds: int) -> Sequence[int]:

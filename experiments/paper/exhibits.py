@@ -16,7 +16,7 @@ from .estimates import Runs, estimate, shown, table
 
 
 class Exhibit(NamedTuple):
-    """Rows of the CSV file, lines of the page, the picture, and a second one where there is."""
+    """Rows of the CSV file, lines of the page, the picture, and one of gains where there are some."""
 
     rows: list[dict[str, Any]]
     lines: list[str]
@@ -74,12 +74,6 @@ def _tau(operations: Sequence[Mapping[str, str]]) -> float:
 def _rows(run: FinishedRun, name: str) -> list[dict[str, str]]:
     with (run.folder / name).open(newline="") as stream:
         return [*csv.DictReader(stream)]
-
-
-def columns_of(run: FinishedRun, name: str) -> dict[str, list[str]]:
-    """The columns of one of its CSV files, as text."""
-    rows = _rows(run, name)
-    return {key: [row[key] for row in rows] for key in rows[0]}
 
 
 def plain(value: Any) -> Any:

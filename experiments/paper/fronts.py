@@ -19,8 +19,8 @@ OURS, LONGER = "detofa", "ofa_longer"  # methods of equal cost
 HALF = 0.4  # points of AP: the interval that a difference is to have
 
 
-class Images(NamedTuple):
-    """What AP is of: for the CSV file, pictures and the page, and its columns behind those of the budgets."""
+class Split(NamedTuple):
+    """The images that AP is of: names for the CSV file, pictures and the page, and the columns behind the budgets'."""
 
     name: str
     title: str
@@ -29,14 +29,15 @@ class Images(NamedTuple):
     columns: tuple[str, ...]
 
 
-TEST = Images("test", "test split", "On the test split:", aps, (MEAN, LARGEST))
-HELD_OUT = Images(
+TEST = Split("test", "test split", "On the test split:", aps, (MEAN, LARGEST))
+HELD_OUT = Split(
     "held out",
     "held-out images",
     "On the held-out training images, which also chose between the few winners of each budget:",
     held_out_aps,
     (MEAN,),
 )
+Points = Mapping[str, Mapping[int, np.ndarray]]  # method -> seed -> AP in the columns of a split
 
 
 def fronts(runs: Runs, labels: Mapping[str, str]) -> Exhibit:
@@ -46,28 +47,29 @@ def fronts(runs: Runs, labels: Mapping[str, str]) -> Exhibit:
     rows: list[dict[str, Any]] = []
     lines: list[str] = []
     gains: dict[str, dict[str, tuple[float, float, float]]] = {}
-    for images in (TEST, HELD_OUT):
-        points = {method: {seed: images.aps(run, budgets) for seed, run in own.items()} for method, own in runs.items()}
+    first, *others = runs
+    for split in (TEST, HELD_OUT):
+        points = {method: {seed: split.aps(run, budgets) for seed, run in own.items()} for method, own in runs.items()}
         # nothing was searched for, and so nothing held out, where the largest path was trained alone
         points = {method: own for method, own in points.items() if not np.isnan([*own.values()]).all()}
-        if points:
-            more, said = _compared(points, labels, images, budgets)
-            rows, lines = rows + more, [*lines, *([""] if lines else []), images.remark, "", *said]
-            gains[images.title] = _gains(points, labels, budgets)
-    first = next(iter(runs))
+        if first in points:
+            more, said = _compared(points, labels, split, budgets)
+            rows, lines = rows + more, [*lines, *([""] if lines else []), split.remark, "", *said]
+            if found := _gains(points, labels, budgets):
+                gains[split.title] = found
     # means over other seeds do not compare
     drawn = {method: own for method, own in runs.items() if own.keys() >= runs[first].keys()}
-    comparison = Comparison([Method(labels[method], [*own.values()]) for method, own in drawn.items()])
+    if len(drawn) < len(runs):
+        n = f"{len(runs[first])} seed{'s' * (len(runs[first]) > 1)}"
+        left_out = "; ".join(labels[method] for method in others if method not in drawn)
+        lines += ["", f"The picture of fronts is of methods with {labels[first]}'s {n}, without {left_out}."]
+    methods = [Method(labels[method], [own[seed] for seed in runs[first]]) for method, own in drawn.items()]
+    comparison = Comparison(methods)
     comparison.settings = []  # labels say them
-    own = {"figure": picture(comparison)}
-    if any(gains.values()):
-        own["gains"] = figures.gains(gains, over=labels[first])
-    return Exhibit(rows, lines, **own)
+    return Exhibit(rows, lines, picture(comparison), figures.gains(gains, over=labels[first]) if gains else None)
 
 
-def _gains(
-    points: Mapping[str, Mapping[int, np.ndarray]], labels: Mapping[str, str], budgets: list[float]
-) -> dict[str, tuple[float, float, float]]:
+def _gains(points: Points, labels: Mapping[str, str], budgets: list[float]) -> dict[str, tuple[float, float, float]]:
     """Of the mean of the budgets, by pairs, with its interval; of the methods that were searched for it."""
     first, *others = points
     found = {}
@@ -80,11 +82,11 @@ def _gains(
 
 
 def _compared(
-    points: Mapping[str, Mapping[int, np.ndarray]], labels: Mapping[str, str], images: Images, budgets: list[float]
+    points: Points, labels: Mapping[str, str], split: Split, budgets: list[float]
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Rows and lines of each method's figures by seed, and of their differences from the first method's."""
     first, *others = points
-    titles = [*(f"≤ {budget / 1e6:.3g} M" for budget in budgets), *images.columns]
+    titles = [*(f"≤ {budget / 1e6:.3g} M" for budget in budgets), *split.columns]
     mean, rows, needed = titles.index(MEAN), [], []
     cells, against = [["AP (%)", "seeds", *titles]], [[f"minus {labels[first]}", "pairs", *titles]]
     for method, own in points.items():
@@ -101,23 +103,39 @@ def _compared(
             values = (*(one[column] for one in found), *(one[column] for one in gain))
             names = ("ap", "ap_low", "ap_high", "difference", "difference_low", "difference_high")
             row = dict(zip(names, map(plain, values), strict=True))
-            known = {"images": images.name, "method": method, "seeds": len(own), "budget": title}
+            known = {"images": split.name, "method": method, "seeds": len(own), "budget": title}
             rows.append({**known, **row, "pairs": len(seeds)})
     remark = f"Pairs for ± {HALF} points of the mean, by the scatter of these: {', '.join(needed)}."
     lines = [*table(cells), *(["", *table(against)] if others else []), *(["", remark] if needed else [])]
-    return rows, [*lines, *_rises(points, labels, titles[: len(budgets)])]
+    lines += _ours_minus(points, labels, mean)
+    if split is TEST:  # winners on held-out images cannot fall from one budget to the next
+        lines += _rises(points, labels, titles[: len(budgets)])
+    return rows, lines
 
 
-def _rises(points: Mapping[str, Mapping[int, np.ndarray]], labels: Mapping[str, str], titles: list[str]) -> list[str]:
+def _ours_minus(points: Points, labels: Mapping[str, str], mean: int) -> list[str]:
+    """DetOFA's gain over each method but the first, which has its own table, in the mean of the budgets."""
+    _, *others = points
+    if OURS not in others:
+        return []
+    cells = [[f"{labels[OURS]} minus", "pairs", MEAN]]
+    for method in others:
+        gain, seeds = difference(points[OURS], points[method])
+        if method != OURS and not np.isnan(gain.value[mean]):
+            cells.append([labels[method], str(len(seeds)), shown(*(float(one[mean]) for one in gain), sign="+")])
+    return ["", *table(cells)] if len(cells) > 1 else []
+
+
+def _rises(points: Points, labels: Mapping[str, str], titles: list[str]) -> list[str]:
     """What each budget adds to the one before, by pairs of the same run; of methods with two runs that were searched
     under several budgets."""
     cells = [["rise from the budget before", "seeds", *titles[1:], "smallest to largest"]]
     for method, own in points.items():
-        aps = np.array([*own.values()])[:, : len(titles)]
-        if len(aps) > 1 and len(titles) > 1 and not np.isnan(aps).any():
-            found = estimate(np.column_stack([np.diff(aps), aps[:, -1] - aps[:, 0]]))
-            by_pairs = (shown(*one, sign="+") for one in zip(*found, strict=True))
-            cells.append([labels[method], str(len(aps)), *by_pairs])
+        found = np.array([*own.values()])[:, : len(titles)]
+        if len(found) > 1 and len(titles) > 1 and not np.isnan(found).any():
+            rises = estimate(np.column_stack([np.diff(found), found[:, -1] - found[:, 0]]))
+            by_pairs = (shown(*one, sign="+") for one in zip(*rises, strict=True))
+            cells.append([labels[method], str(len(found)), *by_pairs])
     return ["", *table(cells)] if len(cells) > 1 else []
 
 
@@ -136,10 +154,10 @@ def _equal_cost(runs: Runs, labels: Mapping[str, str]) -> list[str]:
     cells = [["at equal cost", "seeds", "epochs", "seconds until trained", *(one.title for one in (TEST, HELD_OUT))]]
     means = [
         {
-            method: {s: images.aps(run, budgets)[len(budgets)] for s, run in runs[method].items()}
+            method: {s: split.aps(run, budgets)[len(budgets)] for s, run in runs[method].items()}
             for method in (LONGER, OURS)
         }
-        for images in (TEST, HELD_OUT)
+        for split in (TEST, HELD_OUT)
     ]
     for method in (LONGER, OURS):
         own = [*runs[method].values()]

@@ -49,8 +49,8 @@ def require_visible(options: SceneOptions, where: str) -> None:
 def photographs(*, testing: bool) -> list[np.ndarray]:
     """The test split's own quarter of each photograph, or the rest; (h, w, 3) uint8 BGR.
 
-    So AP on it tells of backgrounds that training never shows, cut smaller too as the quarter is narrow: lower than on
-    held-out training pictures, and by more in some runs than in others.
+    So AP on the test split tells of backgrounds that training never shows; they are also cut smaller, as the quarter is
+    narrow.
     """
     try:
         folder = resources.files("sklearn.datasets.images")

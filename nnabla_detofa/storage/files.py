@@ -23,7 +23,7 @@ def write_bytes(file: Path, content: bytes) -> None:
             _write(beside, content)
             beside.replace(file)
         except OSError:
-            beside.unlink(missing_ok=True)  # what a full disk refused gives back its room
+            beside.unlink(missing_ok=True)  # a partial file would keep its space
             raise
         flush(file.parent)
 

@@ -63,7 +63,7 @@ class MeasuredPaths(NamedTuple):
     loss: np.ndarray
     cost: np.ndarray | None = None
 
-    def at(self, rows: slice) -> "MeasuredPaths":
+    def at(self, rows: slice | np.ndarray) -> "MeasuredPaths":
         """Some of them."""
         return self._replace(**{name: column[rows] for name, column in self._asdict().items() if column is not None})
 

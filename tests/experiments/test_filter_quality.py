@@ -1,6 +1,7 @@
 """The path filter beside yardsticks: tables that are read, splits, what is resumed, and intervals."""
 
 import csv
+import json
 import shutil
 from pathlib import Path
 
@@ -47,6 +48,11 @@ def test_paths_of_a_run_are_judged_by_their_second_measurement(tmp_path):
     again.unlink()
     assert measured_tables.of_run(again.parent).judged_by.tolist() == read.losses.tolist()
     assert measured_tables.of_run(KEPT).name == "detofa/detofa-seed0"
+    stages = json.loads((again.parent / "stages.json").read_text())
+    stages["path_filter_final"]["inputs"].pop("network")  # as where ridge regression ranked
+    (again.parent / "stages.json").write_text(json.dumps(stages))
+    with pytest.raises(RunFolderError, match="no path filter"):
+        measured_tables.of_run(again.parent)
     (again.parent / "summary.json").unlink()
     with pytest.raises(RunFolderError, match=r"one"):
         measured_tables.of_run(again.parent)

@@ -3,8 +3,10 @@
 from itertools import count
 
 import numpy as np
+import pytest
 
 from experiments import images_per_path as experiment
+from nnabla_detofa.errors import ConfigError
 from nnabla_detofa.storage.tables import NumberTable
 
 DESIGN = experiment.Design()
@@ -52,6 +54,13 @@ def test_no_picture_is_used_twice_and_measuring_goes_on_where_it_stopped(tmp_pat
     again, _, pieces = measured(tmp_path / "pieces.csv", 300)
     assert pieces == 3
     np.testing.assert_array_equal(again, rows)
+
+
+def test_losses_of_another_design_are_not_gone_on_with(tmp_path):
+    measured(tmp_path / "losses.csv")
+    other = DESIGN._replace(measured=DESIGN.measured - 2)
+    with pytest.raises(ConfigError, match="another --out"):
+        experiment.measure(Run(), PATHS, other, NumberTable(tmp_path / "losses.csv", experiment.COLUMNS), np.inf)
 
 
 def test_shared_noise_spoils_only_the_order_of_losses_from_different_images(tmp_path):

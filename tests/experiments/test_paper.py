@@ -17,10 +17,11 @@ from scipy import stats
 from experiments.paper import __main__ as paper
 from experiments.paper import runs as paper_runs
 from experiments.paper.estimates import aps, difference, estimate, held_out_aps, pairs_needed
-from experiments.paper.path_losses import Measured, taken_apart
+from experiments.paper.path_losses import taken_apart
 from experiments.paper.plan import EXHIBITS, METHODS, SCALES, methods_of
 from experiments.paper.runs import ABOUT, FILTER, PATHS, WARMUP, Job, Pace, Planned, Store, make_all, planned_jobs
 from nnabla_detofa.errors import RunFolderError
+from nnabla_detofa.storage import MeasuredPaths
 from nnabla_detofa.storage.files import read_json
 
 REPOSITORY = Path(__file__).parents[2]
@@ -260,6 +261,23 @@ def test_a_page_tells_gains_by_pairs_and_what_is_missing(store):
     assert f"by the scatter of these: DetOFA {n}." in page
 
 
+def test_means_over_other_seeds_are_no_fronts_of_one_picture(store):
+    """A method that lacks seeds is named, has its gain by pairs, and stands in the other picture."""
+    jobs = planned_jobs("tiny", ["ofa", "detofa", "random"], 2, [])
+    for one in reversed(jobs):  # the first seed is what the others are made from
+        if one.job.name != "random-seed1":
+            put(store, one, ap=0.1 * (one.job.method == "detofa"), held_out=0.02 * (one.job.method == "detofa"))
+    paper.write_page(store, jobs, "fig5", store.folder.parent)
+    page = (store.folder.parent / "fig5.md").read_text()
+    assert "of methods with OFA's 2 seeds, without as much thrown out at random.\n" in page
+    assert "![fig5_gains](fig5_gains.png)" in page
+    assert (store.folder.parent / "fig5_gains.png").read_bytes().startswith(b"\x89PNG")
+    test, held_out = page.split("On the held-out training images")
+    for part, gain in ((test, "+10.00"), (held_out, "+2.00")):
+        _, ours = part.split("| DetOFA minus | pairs | mean of budgets |")
+        assert f"| as much thrown out at random | 1 | {gain} |" in ours
+
+
 def test_a_page_tells_what_each_budget_adds(store):
     jobs = planned_jobs("tiny", ["ofa", "detofa"], 3, [])
     for one in jobs[:-1]:
@@ -270,7 +288,7 @@ def test_a_page_tells_what_each_budget_adds(store):
             row["ap"] = 0.1 + 0.02 * i + 0.01 * one.job.seed * (i == 1)
         file.write_text(json.dumps(summary))
     paper.write_page(store, jobs, "fig5", store.folder.parent)
-    _, rises = (store.folder.parent / "fig5.md").read_text().split("| rise from the budget before |", 1)
+    _, rises = (store.folder.parent / "fig5.md").read_text().split("| rise from the budget before |")  # once alone
     rows = [line.split(" | ") for line in rises.splitlines() if line.startswith(("| OFA |", "| DetOFA |"))][:2]
     low, high = stats.t.interval(0.95, 2, loc=3, scale=stats.sem([2, 3, 4]))
     n = len(summary["pareto"])
@@ -294,17 +312,20 @@ def test_a_page_tells_the_gains_on_held_out_images_beside_those_on_the_test_spli
 
 
 def test_a_difference_of_losses_is_taken_apart_into_choice_and_training():
-    """Paths that pruning leaves are 2 better than their bucket, and training makes them better by 3."""
-    bucket, base = np.repeat([0, 1], 4), np.repeat([50.0, 40.0], 4)
-    kept = np.tile([True, True, False, False], 2)
-    losses = base + np.where(kept, -2, 2)
-    columns = np.zeros((8, 3), int), bucket, base
-    ofa = Measured(*columns, losses)
-    detofa = Measured(*columns, base - 5)
-    assert taken_apart(ofa, detofa, kept) == (-5, -2, -3)
+    """Paths that pruning leaves are 2 better than their bucket, and training makes them better by 3 in one bucket and
+    by 6 in the other, of which fewer are left: that counts less."""
+    bucket, base = np.repeat([0, 1], 8), np.repeat([50.0, 40.0], 8)
+    kept = np.array([True] * 4 + [False] * 4 + [True] * 2 + [False] * 6)
+    losses = np.where(kept, base - 2, np.where(bucket == 0, base + 2, base + 2 / 3))
+    paths, flops = np.zeros((16, 3), np.int8), base
+    ofa = MeasuredPaths(paths, flops, bucket, losses)
+    detofa = ofa._replace(loss=base - np.where(bucket == 0, 5, 8))
+    np.testing.assert_allclose(taken_apart(ofa, detofa, kept), (-6, -2, -4))
     one = ofa.at(bucket == 0)
     assert taken_apart(one, detofa, kept[bucket == 0]) == (-5, -2, -3)  # a bucket without paths says nothing
-    assert taken_apart(ofa, ofa, np.ones(8, bool)) == (0, 0, 0)
+    assert taken_apart(ofa, detofa.at(bucket == 0), kept) == (-5, -2, -3)
+    np.testing.assert_allclose(taken_apart(ofa, ofa, np.ones(16, bool)), 0, atol=1e-12)
+    assert np.isnan(taken_apart(ofa, detofa, np.zeros(16, bool))).all()
 
 
 def test_ofa_for_as_long_as_detofa_takes(store):
@@ -357,14 +378,14 @@ def test_processes_share_the_seeds(store, monkeypatch):
 
 
 def test_some_methods_alone(store, monkeypatch, capsys):
-    """Their runs are made and the page is of them; one that the figure does not have is refused in a line."""
+    """Their runs are made, and the page is of what is there; one that the figure does not have is refused in a line."""
     made = []
     monkeypatch.setattr(paper, "make_all", lambda _, jobs, __: made.extend(one.job.name for one in jobs) or 0)
     arguments = ["fig5", "hparams.finetune=1", "--scale", "tiny", "--seeds", "1", "--out", str(store.folder)]
     assert paper.main([*arguments, "--methods", "detofa", "ofa"]) == 0
     assert made == ["ofa-seed0", "detofa-seed0"]
     page = (store.folder.parent / "fig5.md").read_text()
-    assert "| DetOFA | 1 |" in page and "Missing" not in page
+    assert "| DetOFA | 1 |" in page and "- CompOFA*: seed 0\n" in page
     assert paper.main([*arguments, "--methods", "paths_10"]) == 2
     assert capsys.readouterr().err.startswith("paper: --methods is 'paths_10'")
 
