@@ -1,6 +1,6 @@
 """AP by budget of methods, and differences by pairs (Figures 5, 8 and 9)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,7 +53,7 @@ def fronts(runs: Runs, labels: Mapping[str, str]) -> Exhibit:
         # nothing was searched for, and so nothing held out, where the largest path was trained alone
         points = {method: own for method, own in points.items() if not np.isnan([*own.values()]).all()}
         if first in points:
-            more, said = _compared(points, labels, split, budgets)
+            more, said = _compared(points, labels, split, budgets, _Pairs(runs))
             rows, lines = rows + more, [*lines, *([""] if lines else []), split.remark, "", *said]
             if found := _gains(points, labels, budgets):
                 gains[split.title] = found
@@ -69,6 +69,26 @@ def fronts(runs: Runs, labels: Mapping[str, str]) -> Exhibit:
     return Exhibit(rows, lines, picture(comparison), figures.gains(gains, over=labels[first]) if gains else None)
 
 
+class _Pairs:
+    """The seeds of two methods, whose runs began with one warm-up or with two of the same settings: made on another
+    machine, these differ by how sums are rounded, and so do all figures behind them."""
+
+    def __init__(self, runs: Runs):
+        self._warmups = {
+            method: {seed: run.seconds.get("warmup") for seed, run in own.items()} for method, own in runs.items()
+        }
+
+    def of(self, ours: str, theirs: str) -> Iterator[tuple[str, list[int]]]:
+        """A remark and seeds: all of both methods, and those with one warm-up where these are some of them."""
+        first, second = (self._warmups[method] for method in (ours, theirs))
+        seeds = sorted(first.keys() & second.keys())
+        # a copy keeps its seconds, to the millisecond
+        alike = [seed for seed in seeds if first[seed] is not None and first[seed] == second[seed]]
+        yield "" if alike or not seeds else ", other warm-ups", seeds
+        if 0 < len(alike) < len(seeds):
+            yield ", of one warm-up", alike
+
+
 def _gains(points: Points, labels: Mapping[str, str], budgets: list[float]) -> dict[str, tuple[float, float, float]]:
     """Of the mean of the budgets, by pairs, with its interval; of the methods that were searched for it."""
     first, *others = points
@@ -82,7 +102,7 @@ def _gains(points: Points, labels: Mapping[str, str], budgets: list[float]) -> d
 
 
 def _compared(
-    points: Points, labels: Mapping[str, str], split: Split, budgets: list[float]
+    points: Points, labels: Mapping[str, str], split: Split, budgets: list[float], pairs: _Pairs
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Rows and lines of each method's figures by seed, and of their differences from the first method's."""
     first, *others = points
@@ -94,8 +114,10 @@ def _compared(
         gain, seeds = difference(own, points[first])
         cells.append([labels[method], str(len(own)), *(shown(*one) for one in zip(*found, strict=True))])
         if method != first:
-            by_pairs = (shown(*one, sign="+") for one in zip(*gain, strict=True))
-            against.append([labels[method], str(len(seeds)), *by_pairs])
+            for remark, some in pairs.of(method, first):
+                by_pairs = zip(*difference({seed: own[seed] for seed in some}, points[first])[0], strict=True)
+                cells_of = (shown(*one, sign="+") for one in by_pairs)
+                against.append([f"{labels[method]}{remark}", str(len(some)), *cells_of])
             if len(seeds) > 1 and not np.isnan(gain.value[mean]):
                 n = pairs_needed([own[one][mean] - points[first][one][mean] for one in seeds], HALF)
                 needed.append(f"{labels[method]} {n}")
@@ -105,24 +127,26 @@ def _compared(
             row = dict(zip(names, map(plain, values), strict=True))
             known = {"images": split.name, "method": method, "seeds": len(own), "budget": title}
             rows.append({**known, **row, "pairs": len(seeds)})
-    remark = f"Pairs for ± {HALF} points of the mean, by the scatter of these: {', '.join(needed)}."
-    lines = [*table(cells), *(["", *table(against)] if others else []), *(["", remark] if needed else [])]
-    lines += _ours_minus(points, labels, mean)
+    told = f"Pairs for ± {HALF} points of the mean, by the scatter of these: {', '.join(needed)}."
+    lines = [*table(cells), *(["", *table(against)] if others else []), *(["", told] if needed else [])]
+    lines += _ours_minus(points, labels, mean, pairs)
     if split is TEST:  # winners on held-out images cannot fall from one budget to the next
         lines += _rises(points, labels, titles[: len(budgets)])
     return rows, lines
 
 
-def _ours_minus(points: Points, labels: Mapping[str, str], mean: int) -> list[str]:
+def _ours_minus(points: Points, labels: Mapping[str, str], mean: int, pairs: _Pairs) -> list[str]:
     """DetOFA's gain over each method but the first, which has its own table, in the mean of the budgets."""
     _, *others = points
     if OURS not in others:
         return []
     cells = [[f"{labels[OURS]} minus", "pairs", MEAN]]
     for method in others:
-        gain, seeds = difference(points[OURS], points[method])
-        if method != OURS and not np.isnan(gain.value[mean]):
-            cells.append([labels[method], str(len(seeds)), shown(*(float(one[mean]) for one in gain), sign="+")])
+        for remark, some in pairs.of(OURS, method) if method != OURS else ():
+            gain, _ = difference({seed: points[OURS][seed] for seed in some}, points[method])
+            if some and not np.isnan(gain.value[mean]):
+                by_pairs = shown(*(float(one[mean]) for one in gain), sign="+")
+                cells.append([f"{labels[method]}{remark}", str(len(some)), by_pairs])
     return ["", *table(cells)] if len(cells) > 1 else []
 
 

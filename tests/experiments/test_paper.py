@@ -278,6 +278,25 @@ def test_means_over_other_seeds_are_no_fronts_of_one_picture(store):
         assert f"| as much thrown out at random | 1 | {gain} |" in ours
 
 
+@pytest.mark.parametrize("own", [{2}, {0, 1, 2}])
+def test_pairs_of_one_warm_up_are_told_from_those_of_two(store, own):
+    """As of runs that were made on another machine: pairs of the same seed, whose warm-ups rounded otherwise."""
+    jobs = planned_jobs("tiny", ["ofa", "random"], 3, [])
+    for one in reversed(jobs):
+        put(store, one)
+        if one.job.method == "random" and one.job.seed in own:
+            file = store.folder / one.job.name / "summary.json"
+            summary = read_json(file)
+            summary["seconds"]["warmup"] += 1
+            file.write_text(json.dumps(summary))
+    paper.write_page(store, jobs, "fig5", store.folder.parent)
+    _, differences = (store.folder.parent / "fig5.md").read_text().split("| minus OFA |", 1)
+    rows = [line.split(" | ")[:2] for line in differences.split("\n\n")[0].splitlines()[2:]]
+    label = METHODS["random"].label
+    some = [[f"| {label}", "3"], [f"| {label}, of one warm-up", "2"]]
+    assert rows == (some if len(own) == 1 else [[f"| {label}, other warm-ups", "3"]])
+
+
 def test_a_page_tells_what_each_budget_adds(store):
     jobs = planned_jobs("tiny", ["ofa", "detofa"], 3, [])
     for one in jobs[:-1]:
