@@ -48,6 +48,12 @@ def store(place, tmp_path):
     return Store(tmp_path / "runs", tmp_path / "log")
 
 
+@pytest.fixture
+def unpainted(monkeypatch):
+    """Pictures are made, but not drawn, which takes most of a page's time."""
+    monkeypatch.setattr(paper.figures, "as_png", lambda _: b"")
+
+
 def put(store, one, *, ap=0.0, held_out=0.0):
     """Kept results of a job, as if it were done: another run's with other AP, on the test split and held out."""
     source = store.folder / ("ofa-seed0" if one.job.method == "ofa" else "detofa-seed0")
@@ -240,6 +246,7 @@ def test_every_exhibit_from_one_run_of_each_method(store):
         assert f"| {label} |" in (out / "fig5.md").read_text()
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_a_page_tells_gains_by_pairs_and_what_is_missing(store):
     jobs = planned_jobs("tiny", ["ofa", "detofa"], 3, [])
     for one in jobs:
@@ -278,6 +285,7 @@ def test_means_over_other_seeds_are_no_fronts_of_one_picture(store):
         assert f"| as much thrown out at random | 1 | {gain} |" in ours
 
 
+@pytest.mark.usefixtures("unpainted")
 @pytest.mark.parametrize("own", [{2}, {0, 1, 2}])
 def test_pairs_of_one_warm_up_are_told_from_those_of_two(store, own):
     """As of runs that were made on another machine: pairs of the same seed, whose warm-ups rounded otherwise."""
@@ -297,6 +305,7 @@ def test_pairs_of_one_warm_up_are_told_from_those_of_two(store, own):
     assert rows == (some if len(own) == 1 else [[f"| {label}, other warm-ups", "3"]])
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_a_page_tells_what_each_budget_adds(store):
     jobs = planned_jobs("tiny", ["ofa", "detofa"], 3, [])
     for one in jobs[:-1]:
@@ -315,6 +324,7 @@ def test_a_page_tells_what_each_budget_adds(store):
     assert rows[1][1] == "2" and rows[0][-1].startswith(f"+{2 * (n - 1):.2f} [")
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_a_page_tells_the_gains_on_held_out_images_beside_those_on_the_test_split(store):
     jobs = planned_jobs("tiny", ["ofa", "detofa"], 2, [])
     for one in jobs:
@@ -347,6 +357,7 @@ def test_a_difference_of_losses_is_taken_apart_into_choice_and_training():
     assert np.isnan(taken_apart(ofa, detofa, np.zeros(16, bool))).all()
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_ofa_for_as_long_as_detofa_takes(store):
     """At every scale it is OFA's run of more epochs, none of which is lost to the schedule of fewer."""
     for scale, one in SCALES.items():
@@ -387,6 +398,7 @@ def test_no_page_without_the_method_that_is_compared_with(store):
     assert not [*store.folder.parent.glob("fig5.*")]
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_processes_share_the_seeds(store, monkeypatch):
     made = []
     monkeypatch.setattr(paper, "make_all", lambda _, jobs, __: made.extend(one.job.name for one in jobs) or 0)
@@ -396,6 +408,7 @@ def test_processes_share_the_seeds(store, monkeypatch):
     assert made == ["ofa-seed0", "detofa-seed0", "ofa-seed2", "detofa-seed2", "ofa-seed1", "detofa-seed1"]
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_some_methods_alone(store, monkeypatch, capsys):
     """Their runs are made, and the page is of what is there; one that the figure does not have is refused in a line."""
     made = []
