@@ -47,8 +47,10 @@ Score = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
 
 
 class Design(NamedTuple):
-    """What is measured: `sizes`, the images for a path (BN and validation), `sets` of each size, and the `measured` and
-    the `unseen` paths of a bucket."""
+    """The numbers of what is measured.
+
+    sizes: images for a path (BN and validation). sets: of each size. measured, unseen: paths of a bucket.
+    """
 
     sizes: tuple[int, ...] = (12, 36, 108, 324)
     sets: int = 10
@@ -147,7 +149,7 @@ def losses_of(rows: np.ndarray, images: int, paths: Paths) -> np.ndarray:
 
 
 def rankers(run: Run, paths: Paths) -> dict[str, Score]:
-    """What is fitted to the measured paths' losses and scores the unseen ones."""
+    """Rankers that are fitted to the measured paths' losses and score the unseen ones."""
     space, options = run.network.space, run.filter_options
     tokens, buckets = space.tokenize(paths.paths), paths.bucket
     unseen, basis = paths.rank >= run.design.measured, basis_of(space, paths.paths)
@@ -193,23 +195,28 @@ class Judge:
         """Figures of both ways, (sizes, repetitions, figures), and of the truth itself, (1, 1, figures)."""
         seen, sets = self.paths.rank < self.design.measured, self.design.sets
         rank, columns = self.paths.rank[seen], np.arange(np.count_nonzero(seen))
-        found: dict[str, list] = {"same images": [], "own images": []}
+        own: list = []
         for images in self.design.sizes:
             losses = losses_of(self.rows, images, self.paths)[:, seen]
-            for way, first in (("same images", np.zeros_like(rank)), ("own images", rank)):
-                repeated = [losses[(first + shift) % sets, columns] for shift in range(sets)]
-                found[way].append([self.figures(one, seen, seed) for seed, one in enumerate(repeated)])
-        ends = {"the truth": [[self.figures(self.truth[seen], seen, 0)]]}
-        return {way: np.array(values) for way, values in (found | ends).items()}
+            repeated = [losses[(rank + shift) % sets, columns] for shift in range(sets)]
+            own.append([self.figures(one, seen, seed) for seed, one in enumerate(repeated)])
+        truth = np.array([[self.figures(self.truth[seen], seen, 0)]])
+        return {"same images": self._of_all, "own images": np.array(own), "the truth": truth}
 
     def by_paths(self) -> dict[int, np.ndarray]:
         """Figures on the same images by how many paths of a bucket are seen, (sizes, repetitions, figures)."""
-        found = {}
-        for count in self.design.counts:
-            seen = self.paths.rank < count
-            each = [losses_of(self.rows, images, self.paths)[:, seen] for images in self.design.sizes]
-            found[count] = np.array([[self.figures(one, seen, s) for s, one in enumerate(sets)] for sets in each])
-        return found
+        *fewer, all_ = self.design.counts
+        return {count: self._same_images(count) for count in fewer} | {all_: self._of_all}
+
+    @cached_property
+    def _of_all(self) -> np.ndarray:
+        return self._same_images(self.design.measured)
+
+    def _same_images(self, count: int) -> np.ndarray:
+        """Where so many paths of a bucket are seen, by a set after the other."""
+        seen = self.paths.rank < count
+        each = [losses_of(self.rows, images, self.paths)[:, seen] for images in self.design.sizes]
+        return np.array([[self.figures(one, seen, seed) for seed, one in enumerate(sets)] for sets in each])
 
 
 def table(design: Design, found: dict[str, np.ndarray], names: Iterable[str]) -> list[str]:

@@ -47,10 +47,9 @@ class Unit(NamedTuple):
 
 def units(tables: list[Table], repetitions: int, kinds: Sequence[str] = KINDS) -> Iterator[Unit]:
     """All of them, the dearest last, so that a command that is stopped leaves whole columns."""
-    last = [kind for kind in kinds if kind == "averages"]
-    for some in ([kind for kind in KINDS if kind in kinds and kind not in last], last):
+    for some in (KINDS[:-1], KINDS[-1:]):
         for repetition in range(repetitions):
-            for kind in some:
+            for kind in (one for one in some if one in kinds):
                 for table in tables:
                     parts = _counts(table) if kind.endswith("curve") else range(FOLDS)
                     yield from (Unit(kind, table, repetition, part) for part in parts)

@@ -46,11 +46,6 @@ def interval(values: np.ndarray, share: float = SHARE) -> tuple[float, float]:
     return float(values.mean()), float(stats.t.ppf(0.975, n - 1) * values.std(ddof=1) * np.sqrt(1 / n + share))
 
 
-def over_runs(values: np.ndarray) -> tuple[float, float]:
-    """As `interval`, over runs (n,), which share nothing."""
-    return interval(values, share=0)
-
-
 def paired(rankers: Mapping[str, Folds], name: str) -> Folds:
     """Figures of a ranker minus those of the path filter on the folds of both."""
     return {key: own - rankers[TRANSFORMER][key] for key, own in rankers[name].items() if key in rankers[TRANSFORMER]}
@@ -63,7 +58,7 @@ def summed_up(folds: Folds) -> list[tuple[float, float]]:
     if len(runs) == 1:
         return [interval(column) for column in np.array([*folds.values()]).T]
     means = [np.mean([own for (each, _, _), own in folds.items() if each == run], axis=0) for run in runs]
-    return [over_runs(column) for column in np.array(means).T]
+    return [interval(column, share=0) for column in np.array(means).T]
 
 
 def table_lines(rankers: Mapping[str, Folds]) -> list[str]:

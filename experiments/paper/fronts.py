@@ -151,7 +151,7 @@ def _ours_minus(points: Points, labels: Mapping[str, str], mean: int, pairs: _Pa
 
 
 def _rises(points: Points, labels: Mapping[str, str], titles: list[str]) -> list[str]:
-    """What each budget adds to the one before, by pairs of the same run; of methods with two runs that were searched
+    """Rise of AP from each budget to the next, by pairs of the same run; of methods with two runs that were searched
     under several budgets."""
     cells = [["rise from the budget before", "seeds", *titles[1:], "smallest to largest"]]
     for method, own in points.items():

@@ -51,7 +51,7 @@ def path_losses(runs: Runs, labels: Mapping[str, str]) -> Exhibit:
 
 
 def _costs(one: MeasuredPaths) -> np.ndarray:
-    """What the buckets are of."""
+    """The cost that the buckets are of, (n,)."""
     return one.flops if one.cost is None else one.cost
 
 

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from ..data.data_check import require_place
 from ..errors import ConfigError, DataError, RunFolderError, refusals_of_the_disk, unknown
 from ..signals import held_back
-from ..storage.files import write_json
+from ..storage.files import refused, write_json
 from .composition import composing, plain
 
 FORMATS = ("onnx", "nnp", "h5")
@@ -61,21 +61,14 @@ def export(arguments: list[str]) -> None:
     rows = chosen(front.rows, budget=given.budget, rank=given.rank)
     out = (given.out or folder / FOLDER).expanduser().absolute()
     written = [name for name in formats if name in here]
-    _make(out)
+    with refused(out, ELSEWHERE):
+        out.mkdir(parents=True, exist_ok=True)
     for one in rows:
         print(write_detector(front, one, out, written, raw=given.raw), flush=True)
     if out == folder / FOLDER:
         renew_links(folder)
     if lacking is not None and "onnx" in formats:
         print(f"detector.onnx is left out: {lacking}")
-
-
-def _make(out: Path) -> None:
-    """The folder of results; RunFolderError where there cannot be one, whatever the reason, as below /proc."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunFolderError(f"cannot write {out}: {error.strerror}; {ELSEWHERE}") from error
 
 
 def _estimate(folder: Path) -> None:
@@ -113,7 +106,8 @@ def detect(arguments: list[str]) -> list[Exception]:
     out = given.out or (Path("detections") if given.json is None else None)
     files, detector = pictures_in(given.pictures, out=out), Exported.load(given.detector)
     if out is not None:
-        _make(out)
+        with refused(out, ELSEWHERE):
+            out.mkdir(parents=True, exist_ok=True)
     with refusals_of_the_disk(ELSEWHERE):
         failures: list[DataError] = detect_in(
             detector, files, out=out, json=given.json, threshold=given.threshold, progress=_bar("detect")

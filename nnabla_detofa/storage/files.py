@@ -100,15 +100,14 @@ def flush(place: Path) -> None:
 
 
 @contextmanager
-def refused(place: Path) -> Iterator[None]:
-    """RunFolderError, in one line, where the disk refuses to write `place`."""
+def refused(
+    place: Path, remedy: str = "what was saved before is as it was, and the same command goes on from there"
+) -> Iterator[None]:
+    """RunFolderError, in one line that ends with the `remedy`, where the disk refuses to write `place`."""
     try:
         yield
     except OSError as error:
-        raise RunFolderError(
-            f"{place} cannot be written: {error.strerror or error}; what was saved before is as it was,"
-            " and the same command goes on from there"
-        ) from error
+        raise RunFolderError(f"{place} cannot be written: {error.strerror or error}; {remedy}") from error
 
 
 def _write(file: Path, content: bytes) -> None:

@@ -8,7 +8,7 @@ from experiments.reliability.properties.answers import RESULT, answer, check_mes
 from nnabla_detofa.errors import DataError, one_line
 
 SETTINGS = settings(
-    max_examples=12, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    max_examples=25, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
 
 
