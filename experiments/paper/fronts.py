@@ -46,7 +46,7 @@ def fronts(runs: Runs, labels: Mapping[str, str]) -> Exhibit:
     budgets = searched[0].budgets if searched else []
     rows: list[dict[str, Any]] = []
     lines: list[str] = []
-    gains: dict[str, dict[str, tuple[float, float, float]]] = {}
+    gains: dict[str, dict[str, tuple[float, ...]]] = {}
     first, *others = runs
     for split in (TEST, HELD_OUT):
         points = {method: {seed: split.aps(run, budgets) for seed, run in own.items()} for method, own in runs.items()}
@@ -55,7 +55,7 @@ def fronts(runs: Runs, labels: Mapping[str, str]) -> Exhibit:
         if first in points:
             more, said = _compared(points, labels, split, budgets, _Pairs(runs))
             rows, lines = rows + more, [*lines, *([""] if lines else []), split.remark, "", *said]
-            if found := _gains(points, labels, budgets):
+            if found := _gains(more, labels, first):
                 gains[split.title] = found
     # means over other seeds do not compare
     drawn = {method: own for method, own in runs.items() if own.keys() >= runs[first].keys()}
@@ -89,15 +89,14 @@ class _Pairs:
             yield ", of one warm-up", alike
 
 
-def _gains(points: Points, labels: Mapping[str, str], budgets: list[float]) -> dict[str, tuple[float, float, float]]:
+def _gains(rows: list[dict[str, Any]], labels: Mapping[str, str], first: str) -> dict[str, tuple[float, ...]]:
     """Of the mean of the budgets, by pairs, with its interval; of the methods that were searched for it."""
-    first, *others = points
     found = {}
-    for method in others:
-        gain, seeds = difference(points[method], points[first])
-        value, low, high = (float(one[len(budgets)]) for one in gain)
-        if not np.isnan(value):
-            found[f"{labels[method]}, {len(seeds)} pair{'s' * (len(seeds) > 1)}"] = value, low, high
+    for row in rows:
+        if row["budget"] == MEAN and row["method"] != first and row["difference"] != "":
+            pairs = f"{row['pairs']} pair{'s' * (row['pairs'] > 1)}"
+            ends = (row[key] for key in ("difference", "difference_low", "difference_high"))
+            found[f"{labels[row['method']]}, {pairs}"] = tuple(np.nan if one == "" else one for one in ends)
     return found
 
 
