@@ -31,6 +31,7 @@ ABOUT = "run.json"  # of a kept run: digest, settings, seconds
 FIRST = "first_stages.json"  # of a run folder: digests of what others may begin with, and what it began with itself
 SMALL = ("summary.json", "stages.json", "pruned_space.json", "filter_quality.json", "detectors.json")
 MOST_BYTES = 1_000_000
+DIGITS = 8  # of a digest, in names of run folders
 GROUPS = ("network", "dataloader", "optimizer", "hparams")
 # what changes no figure, or repeats another key
 IRRELEVANT = {"root", "data", "workers", "prefetch", "cache_megabytes", "examine", "identity"}
@@ -87,7 +88,7 @@ class Planned:
 
     @property
     def name(self) -> str:
-        return f"paper-{self.job.scale}-{self.job.name}-{self.digest[:8]}"
+        return f"paper-{self.job.scale}-{self.job.name}-{self.digest[:DIGITS]}"
 
     @property
     def first_stages(self) -> dict[tuple[str, ...], str]:
@@ -155,15 +156,19 @@ class Store:
 
     def make(self, planned: Planned) -> int:
         """Do the run, or what is left of it, and keep its results; returns the command's exit code."""
-        folder = self.log / planned.name
+        folder = self._place(planned)
         self._begin(planned, folder)
         command = [sys.executable, "-m", "nnabla_detofa.cli", "-c", SCALES[planned.job.scale].config]
-        command += [*planned.job.arguments, f"name={planned.name}"]
+        command += [*planned.job.arguments, f"name={folder.name}"]
         with (folder / "said.txt").open("a") as said:  # bars and refusals are on stderr
             code = _follow(command, stdout=said, cwd=self.log.parent)
         if code == 0:
             self.keep(planned, folder)
         return code
+
+    def _place(self, planned: Planned) -> Path:
+        """The run's folder: that of the same settings, by whatever method's name and at whatever scale it was begun."""
+        return next(iter(sorted(self.log.glob(f"paper-*-{planned.digest[:DIGITS]}"))), self.log / planned.name)
 
     def _begin(self, planned: Planned, folder: Path) -> None:
         """The run's folder, with the first stages of another run where they are the same."""

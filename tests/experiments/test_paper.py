@@ -357,6 +357,17 @@ def test_a_difference_of_losses_is_taken_apart_into_choice_and_training():
     assert np.isnan(taken_apart(ofa, detofa, np.zeros(16, bool))).all()
 
 
+def test_a_run_of_the_same_settings_by_another_name_is_not_done_again(place, tmp_path):
+    """So OFA for as long as DetOFA takes is OFA at a scale of as many epochs."""
+    other, alike = Store(tmp_path, place / "log"), planned("detofa", 0, "method=ofa")
+    assert (alike.digest, alike.name != planned("ofa").name) == (planned("ofa").digest, True)
+    before = sorted(one.name for one in other.log.iterdir())
+    assert other.make(alike) == 0
+    assert sorted(one.name for one in other.log.iterdir()) == before
+    ours, theirs = (read_json(folder / ABOUT) for folder in (tmp_path / alike.job.name, place / "runs" / "ofa-seed0"))
+    assert ours == {**theirs, "method": "detofa"}
+
+
 @pytest.mark.usefixtures("unpainted")
 def test_ofa_for_as_long_as_detofa_takes(store):
     """At every scale it is OFA's run of more epochs, none of which is lost to the schedule of fewer."""
