@@ -1,7 +1,7 @@
 """How well the path filter ranks paths that it has not seen, beside yardsticks.
 
     OMP_NUM_THREADS=1 python -m experiments.filter_quality --tables FOLDER
-    OMP_NUM_THREADS=1 python -m experiments.filter_quality --runs experiments/results/paper-mini/runs/detofa-seed*
+    OMP_NUM_THREADS=1 python -m experiments.filter_quality --runs experiments/results/paper-mini8/runs/detofa-seed*
 
 On tables that others measured, and on the paths that finished runs measured, held-out ones judged by other images.
 Repeated cross-validation, folds stratified by bucket, and a learning curve: some paths of every bucket are seen, all

@@ -15,7 +15,7 @@ from experiments.filter_quality import page, rankers
 from nnabla_detofa.errors import RunFolderError
 from nnabla_detofa.path_filter import TokenLayout
 
-KEPT = Path(page.__file__).parents[1] / "results/paper-mini/runs/detofa-seed0"
+KEPT = Path(page.__file__).parents[1] / "results/paper-mini8/runs/detofa-seed0"
 
 
 def table(n=60, sizes=7):
