@@ -17,10 +17,10 @@ import numpy as np
 from tqdm import tqdm
 
 from experiments.finished_run import FinishedRun
+from experiments.paper.estimates import estimate, shown, table
 from nnabla_detofa.deploy import Detector
 from nnabla_detofa.deploy.evaluation import evaluated
 from nnabla_detofa.ranking import FOLDER, ranked
-from nnabla_detofa.report.compared_methods import students_t
 from nnabla_detofa.search_stages import EVALUATED
 from nnabla_detofa.search_stages import evaluated as detectors_of
 from nnabla_detofa.storage.files import read_json, write_text
@@ -60,23 +60,22 @@ def judged(folder: Path, pictures: Path, n: int) -> Iterator[Judged]:
 
 def page(rows: Sequence[Judged]) -> list[str]:
     """Lines of a Markdown table, a detector each, and what the test split's parts cost on average, by runs."""
-    lines = ["| run | detector | new, training's parts | new, test split's parts | held out | test split |"]
-    lines.append("|---" * 6 + "|")
+    cells = [["run", "detector", "new, training's parts", "new, test split's parts", "held out", "test split"]]
     for one in rows:
-        new = " | ".join(_shown(found["ap"], *found["ap_interval"]) for found in (one.trained, one.unseen))
-        held_out = "–" if one.held_out is None else _shown(one.held_out)
-        lines.append(f"| {one.run} | {one.detector} | {new} | {held_out} | {_shown(one.test)} |")
-    by_run = {run: np.mean([one.lost for one in rows if one.run == run]) for run in dict.fromkeys(r.run for r in rows)}
-    told = f"{100 * np.mean([*by_run.values()]):.1f}"
-    if len(by_run) > 1:
-        _, low, high = students_t(100 * np.array([*by_run.values()]))
-        told += f" [{low:.1f}, {high:.1f}]"
-    runs = f"{len(by_run)} run{'s' * (len(by_run) > 1)}"
-    return [*lines, "", f"AP (%), in brackets 95 % by the bootstrap; lost by the test split's parts: {told}, {runs}."]
+        new = (_percent(found["ap"], *found["ap_interval"]) for found in (one.trained, one.unseen))
+        held_out = np.nan if one.held_out is None else one.held_out
+        cells.append([one.run, one.detector, *new, _percent(held_out), _percent(one.test)])
+    by_run = [np.mean([one.lost for one in rows if one.run == run]) for run in dict.fromkeys(one.run for one in rows)]
+    told, runs = _percent(*map(float, estimate(by_run))), f"{len(by_run)} run{'s' * (len(by_run) > 1)}"
+    return [
+        *table(cells),
+        "",
+        f"AP (%), in brackets 95 % by the bootstrap; lost by the test split's parts: {told}, {runs}.",
+    ]
 
 
-def _shown(ap: float, low: float | None = None, high: float | None = None) -> str:
-    return f"{100 * ap:.1f}" + ("" if low is None or high is None else f" [{100 * low:.1f}, {100 * high:.1f}]")
+def _percent(*shares: float) -> str:
+    return shown(*(100 * one for one in shares), digits=1)
 
 
 def main(given: Sequence[str] | None = None) -> None:

@@ -25,6 +25,7 @@ def test_a_runs_detectors_are_judged_on_new_pictures_of_both_kinds(finished, tmp
     options = read_json(drawn / "manifest.json")
     assert (options["n_train"], options["n_test"]) == (20, 20) and options["seed"] != 0
     assert all(found["images"] == 20 for one in rows for found in (one.trained, one.unseen))
+    assert all(one.trained["dataset"] != one.unseen["dataset"] for one in rows)
     assert all(one.trained["ap_interval"] != one.unseen["ap_interval"] for one in rows if one.trained["ap"] > 0)
 
 
