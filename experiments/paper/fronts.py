@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nnabla_detofa.report import figures
-from nnabla_detofa.report.compared_methods import Method
+from nnabla_detofa.report.compared_methods import Estimate, Method
 from nnabla_detofa.report.comparison import Comparison
 from nnabla_detofa.report.comparison_files import picture
 from nnabla_detofa.report.finished_runs import PRUNING, SAMPLING, FinishedRun
@@ -44,24 +44,23 @@ def fronts(runs: Runs, labels: Mapping[str, str]) -> Exhibit:
     """AP by budget of methods, the first being what the others are compared with (Fig. 5, 8 and 9)."""
     searched = [run for own in runs.values() for run in own.values() if run.searched]
     budgets = searched[0].budgets if searched else []
+    pairs, first = _Pairs(runs), next(iter(runs))
     rows: list[dict[str, Any]] = []
     lines: list[str] = []
     gains: dict[str, dict[str, tuple[float, ...]]] = {}
-    first, *others = runs
     for split in (TEST, HELD_OUT):
         points = {method: {seed: split.aps(run, budgets) for seed, run in own.items()} for method, own in runs.items()}
         # nothing was searched for, and so nothing held out, where the largest path was trained alone
         points = {method: own for method, own in points.items() if not np.isnan([*own.values()]).all()}
         if first in points:
-            more, said = _compared(points, labels, split, budgets, _Pairs(runs))
-            rows, lines = rows + more, [*lines, *([""] if lines else []), split.remark, "", *said]
-            if found := _gains(more, labels, first):
+            compared = _Compared(points, labels, split, budgets, pairs)
+            rows, lines = [*rows, *compared.rows()], [*lines, *([""] if lines else []), *compared.lines()]
+            if found := compared.gains():
                 gains[split.title] = found
     # means over other seeds do not compare
     drawn = {method: own for method, own in runs.items() if own.keys() >= runs[first].keys()}
-    if len(drawn) < len(runs):
+    if left_out := "; ".join(labels[method] for method in runs if method not in drawn):
         n = f"{len(runs[first])} seed{'s' * (len(runs[first]) > 1)}"
-        left_out = "; ".join(labels[method] for method in others if method not in drawn)
         lines += ["", f"The picture of fronts is of methods with {labels[first]}'s {n}, without {left_out}."]
     methods = [Method(labels[method], [own[seed] for seed in runs[first]]) for method, own in drawn.items()]
     comparison = Comparison(methods)
@@ -89,77 +88,109 @@ class _Pairs:
             yield ", of one warm-up", alike
 
 
-def _gains(rows: list[dict[str, Any]], labels: Mapping[str, str], first: str) -> dict[str, tuple[float, ...]]:
-    """Of the mean of the budgets, by pairs, with its interval; of the methods that were searched for it."""
-    found = {}
-    for row in rows:
-        if row["budget"] == MEAN and row["method"] != first and row["difference"] != "":
-            pairs = f"{row['pairs']} pair{'s' * (row['pairs'] > 1)}"
-            ends = (row[key] for key in ("difference", "difference_low", "difference_high"))
-            found[f"{labels[row['method']]}, {pairs}"] = tuple(np.nan if one == "" else one for one in ends)
-    return found
+class _Compared(NamedTuple):
+    """Methods' AP on a split, and its differences by pairs of the same seed, from the first method where not said."""
 
+    points: Points
+    labels: Mapping[str, str]
+    split: Split
+    budgets: list[float]
+    pairs: _Pairs
 
-def _compared(
-    points: Points, labels: Mapping[str, str], split: Split, budgets: list[float], pairs: _Pairs
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """Rows and lines of each method's figures by seed, and of their differences from the first method's."""
-    first, *others = points
-    titles = [*(f"≤ {budget / 1e6:.3g} M" for budget in budgets), *split.columns]
-    mean, rows, needed = titles.index(MEAN), [], []
-    cells, against = [["AP (%)", "seeds", *titles]], [[f"minus {labels[first]}", "pairs", *titles]]
-    for method, own in points.items():
-        found = estimate([*own.values()])
-        gain, seeds = difference(own, points[first])
-        cells.append([labels[method], str(len(own)), *(shown(*one) for one in zip(*found, strict=True))])
-        if method != first:
-            for remark, some in pairs.of(method, first):
-                by_pairs = zip(*difference({seed: own[seed] for seed in some}, points[first])[0], strict=True)
-                cells_of = (shown(*one, sign="+") for one in by_pairs)
-                against.append([f"{labels[method]}{remark}", str(len(some)), *cells_of])
-            if len(seeds) > 1 and not np.isnan(gain.value[mean]):
-                n = pairs_needed([own[one][mean] - points[first][one][mean] for one in seeds], HALF)
-                needed.append(f"{labels[method]} {n}")
-        for column, title in enumerate(titles):
-            values = (*(one[column] for one in found), *(one[column] for one in gain))
-            names = ("ap", "ap_low", "ap_high", "difference", "difference_low", "difference_high")
-            row = dict(zip(names, map(plain, values), strict=True))
-            known = {"images": split.name, "method": method, "seeds": len(own), "budget": title}
-            rows.append({**known, **row, "pairs": len(seeds)})
-    told = f"Pairs for ± {HALF} points of the mean, by the scatter of these: {', '.join(needed)}."
-    lines = [*table(cells), *(["", *table(against)] if others else []), *(["", told] if needed else [])]
-    lines += _ours_minus(points, labels, mean, pairs)
-    if split is TEST:  # winners on held-out images cannot fall from one budget to the next
-        lines += _rises(points, labels, titles[: len(budgets)])
-    return rows, lines
+    @property
+    def _first(self) -> str:
+        return next(iter(self.points))
 
+    @property
+    def _columns(self) -> list[str]:
+        return [*(f"≤ {budget / 1e6:.3g} M" for budget in self.budgets), *self.split.columns]
 
-def _ours_minus(points: Points, labels: Mapping[str, str], mean: int, pairs: _Pairs) -> list[str]:
-    """DetOFA's gain over each method but the first, which has its own table, in the mean of the budgets."""
-    _, *others = points
-    if OURS not in others:
-        return []
-    cells = [[f"{labels[OURS]} minus", "pairs", MEAN]]
-    for method in others:
-        for remark, some in pairs.of(OURS, method) if method != OURS else ():
-            gain, _ = difference({seed: points[OURS][seed] for seed in some}, points[method])
-            if some and not np.isnan(gain.value[mean]):
-                by_pairs = shown(*(float(one[mean]) for one in gain), sign="+")
-                cells.append([f"{labels[method]}{remark}", str(len(some)), by_pairs])
-    return ["", *table(cells)] if len(cells) > 1 else []
+    @property
+    def _mean(self) -> int:
+        """The column of the budgets' mean."""
+        return len(self.budgets)
 
+    def rows(self) -> list[dict[str, Any]]:
+        """Of the CSV file: each method's AP by column, and its difference."""
+        rows = []
+        for method, own in self.points.items():
+            gain, seeds = difference(own, self.points[self._first])
+            for title, *values in zip(self._columns, *estimate([*own.values()]), *gain, strict=True):
+                names = ("ap", "ap_low", "ap_high", "difference", "difference_low", "difference_high")
+                known = {"images": self.split.name, "method": method, "seeds": len(own), "budget": title}
+                rows.append({**known, **dict(zip(names, map(plain, values), strict=True)), "pairs": len(seeds)})
+        return rows
 
-def _rises(points: Points, labels: Mapping[str, str], titles: list[str]) -> list[str]:
-    """Rise of AP from each budget to the next, by pairs of the same run; of methods with two runs that were searched
-    under several budgets."""
-    cells = [["rise from the budget before", "seeds", *titles[1:], "smallest to largest"]]
-    for method, own in points.items():
-        found = np.array([*own.values()])[:, : len(titles)]
-        if len(found) > 1 and len(titles) > 1 and not np.isnan(found).any():
-            rises = estimate(np.column_stack([np.diff(found), found[:, -1] - found[:, 0]]))
-            by_pairs = (shown(*one, sign="+") for one in zip(*rises, strict=True))
-            cells.append([labels[method], str(len(found)), *by_pairs])
-    return ["", *table(cells)] if len(cells) > 1 else []
+    def lines(self) -> list[str]:
+        """Of the page."""
+        parts = [self._aps(), self._differences(), self._pairs_needed(), self._ours_minus()]
+        if self.split is TEST:  # winners on held-out images cannot fall from one budget to the next
+            parts.append(self._rises())
+        return [self.split.remark, *(line for part in parts if part for line in ("", *part))]
+
+    def gains(self) -> dict[str, tuple[float, ...]]:
+        """Differences in the mean of the budgets, with their intervals, of the methods that were searched for it."""
+        found = {}
+        for method in [*self.points][1:]:
+            gain, seeds = difference(self.points[method], self.points[self._first])
+            if not np.isnan(gain.value[self._mean]):
+                told = f"{self.labels[method]}, {len(seeds)} pair{'s' * (len(seeds) > 1)}"
+                found[told] = tuple(float(one[self._mean]) for one in gain)
+        return found
+
+    def _aps(self) -> list[str]:
+        cells = [["AP (%)", "seeds", *self._columns]]
+        for method, own in self.points.items():
+            by_column = (shown(*one) for one in zip(*estimate([*own.values()]), strict=True))
+            cells.append([self.labels[method], str(len(own)), *by_column])
+        return table(cells)
+
+    def _differences(self) -> list[str]:
+        cells = [[f"minus {self.labels[self._first]}", "pairs", *self._columns]]
+        for method in [*self.points][1:]:
+            for remark, gain, n in self._by_pairs(method, self._first):
+                by_column = (shown(*one, sign="+") for one in zip(*gain, strict=True))
+                cells.append([f"{self.labels[method]}{remark}", str(n), *by_column])
+        return table(cells) if len(cells) > 1 else []
+
+    def _by_pairs(self, ours: str, theirs: str) -> Iterator[tuple[str, Estimate, int]]:
+        for remark, seeds in self.pairs.of(ours, theirs):
+            gain, _ = difference({seed: self.points[ours][seed] for seed in seeds}, self.points[theirs])
+            yield remark, gain, len(seeds)
+
+    def _pairs_needed(self) -> list[str]:
+        needed, theirs = [], self.points[self._first]
+        for method in [*self.points][1:]:
+            own = self.points[method]
+            apart = [own[seed][self._mean] - theirs[seed][self._mean] for seed in own.keys() & theirs.keys()]
+            if len(apart) > 1 and not np.isnan(apart).any():
+                needed.append(f"{self.labels[method]} {pairs_needed(apart, HALF)}")
+        told = f"Pairs for ± {HALF} points of the mean, by the scatter of these: {', '.join(needed)}."
+        return [told] if needed else []
+
+    def _ours_minus(self) -> list[str]:
+        """DetOFA's gain over each method but the first, which has its own table, in the mean of the budgets."""
+        cells = [[f"{self.labels[OURS]} minus", "pairs", MEAN]]
+        others = [*self.points][1:]
+        for method in others if OURS in others else ():
+            for remark, gain, n in self._by_pairs(OURS, method) if method != OURS else ():
+                if not np.isnan(gain.value[self._mean]):
+                    by_pairs = shown(*(float(one[self._mean]) for one in gain), sign="+")
+                    cells.append([f"{self.labels[method]}{remark}", str(n), by_pairs])
+        return table(cells) if len(cells) > 1 else []
+
+    def _rises(self) -> list[str]:
+        """Rise of AP from each budget to the next, by pairs of the same run; of methods with two runs that were
+        searched under several budgets."""
+        n = len(self.budgets)
+        cells = [["rise from the budget before", "seeds", *self._columns[1:n], "smallest to largest"]]
+        for method, own in self.points.items():
+            found = np.array([*own.values()])[:, :n]
+            if len(found) > 1 and n > 1 and not np.isnan(found).any():
+                rises = estimate(np.column_stack([np.diff(found), found[:, -1] - found[:, 0]]))
+                by_pairs = (shown(*one, sign="+") for one in zip(*rises, strict=True))
+                cells.append([self.labels[method], str(len(found)), *by_pairs])
+        return table(cells) if len(cells) > 1 else []
 
 
 def fronts_at_equal_cost(runs: Runs, labels: Mapping[str, str]) -> Exhibit:
