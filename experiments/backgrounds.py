@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from experiments.finished_run import FinishedRun
 from experiments.paper.estimates import estimate, shown, table
+from experiments.rebuilt_run import RebuiltRun
 from nnabla_detofa.deploy import Detector
 from nnabla_detofa.deploy.evaluation import evaluated
 from nnabla_detofa.ranking import FOLDER, ranked
@@ -46,7 +46,7 @@ class Judged(NamedTuple):
 
 def judged(folder: Path, pictures: Path, n: int) -> Iterator[Judged]:
     """The detectors of a finished run on `n` new pictures of both kinds, which are kept in the folder `pictures`."""
-    run = FinishedRun(folder)
+    run = RebuiltRun(folder)
     metric = run.stages["evaluate"]["inputs"]["metric"]
     drawn = {"n_train": n, "n_test": n, "seed": SEED}
     new = partial(run.loader, 1, generated=drawn, held_out=0, root=pictures)

@@ -26,8 +26,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.finished_run import FinishedRun
 from experiments.measured_tables import basis_of
+from experiments.rebuilt_run import RebuiltRun
 from nnabla_detofa.errors import ConfigError
 from nnabla_detofa.path_filter import PathFilter, evaluate, fit, ridge_score
 from nnabla_detofa.report.compared_methods import students_t
@@ -76,7 +76,7 @@ class Paths(NamedTuple):
     rank: np.ndarray
 
 
-class Run(FinishedRun):
+class Run(RebuiltRun):
     """Its supernet, and pictures like its own."""
 
     def __init__(self, folder: Path, pictures: Path, design: Design) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from experiments.finished_run import FinishedRun
+from experiments.rebuilt_run import RebuiltRun
 from nnabla_detofa.path_filter import evaluate, kendall_tau
 from nnabla_detofa.report.compared_methods import students_t
 from nnabla_detofa.storage import NumberTable
@@ -55,7 +55,7 @@ def keep(runs: Sequence[Path]) -> None:
         time.sleep(EVERY)
 
 
-class Run(FinishedRun):
+class Run(RebuiltRun):
     """Its network, held-out images in the places of both sets, and paths of every bucket."""
 
     def __init__(self, folder: Path, root: Path, n: int):

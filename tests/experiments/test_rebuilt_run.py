@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments.finished_run import FinishedRun
+from experiments.rebuilt_run import RebuiltRun
 from nnabla_detofa.storage import PathTable
 from nnabla_detofa.supernet import load_weights
 
@@ -11,7 +11,7 @@ from nnabla_detofa.supernet import load_weights
 @pytest.fixture
 def run(finished):
     command, _ = finished
-    return FinishedRun(command.folder)
+    return RebuiltRun(command.folder)
 
 
 def test_costs_and_buckets_are_the_runs(run):

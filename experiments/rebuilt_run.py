@@ -1,4 +1,4 @@
-"""A finished run of conf/*.yaml on VOC's form, rebuilt from its folder: its network, buckets and pictures."""
+"""A run of conf/*.yaml on VOC's form, rebuilt from its folder: its network with fresh weights, buckets and pictures."""
 
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,8 @@ from nnabla_detofa.training.measuring import FixedImages, PathMeasurer
 GENERATED = ("generate", "letters")  # keys of options of pictures that are made
 
 
-class FinishedRun:
-    """The network has fresh weights. `stages` is stages.json, `settings` what the warm-up was made from."""
+class RebuiltRun:
+    """`stages` is stages.json, `settings` what the warm-up was made from."""
 
     def __init__(self, folder: Path):
         self.folder, self.stages = folder, read_json(folder / "stages.json")
