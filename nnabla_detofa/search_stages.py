@@ -186,7 +186,8 @@ def evaluate(
         name = ONLY if before is None else BEFORE
     detectors = [*found, priced(run, largest, name=name)]
     present = detectors if before is None else found
-    measured = len(present) if run.model.only is None else 1  # the only path is the largest one, too
+    alone = run.options.trains_one or run.model.only is not None
+    measured = 1 if alone else len(present)  # the only path is the largest one, too
 
     def work() -> list[Detector]:
         distinct, place = np.unique([one.genes for one in present], axis=0, return_inverse=True)
