@@ -61,17 +61,16 @@ def _redrawn(masks: Masks, segment: int, genes: np.ndarray, hit: np.ndarray, rng
     one, allowed = masks.family.segments[segment], masks.contexts[segment]
     grid = np.zeros(one.contexts.max(axis=0).astype(int) + 1, bool)
     grid[tuple(one.contexts.T)] = allowed
-    keys = rng.random((len(genes), *grid.shape))
     if masks.family.coupled:
         exist = np.flatnonzero(one.exists.any(axis=1))
         open_ = np.broadcast_to(allowed[exist], (len(genes), len(exist)))
-        drawn = _draw(open_, keys.reshape(len(genes), grid.size)[:, : len(exist)])
+        drawn = _draw(open_, rng.random(open_.shape))
         return np.where(hit.any(axis=1, keepdims=True), one.contexts[exist[drawn]], genes)
     genes = genes.copy()
     for gene in range(genes.shape[1]):
         others = tuple(np.delete(genes, gene, axis=1).T)
-        first = tuple(slice(None) if axis in (0, gene + 1) else 0 for axis in range(keys.ndim))
-        drawn = _draw(np.moveaxis(grid, gene, -1)[others], keys[first])
+        open_ = np.moveaxis(grid, gene, -1)[others]
+        drawn = _draw(open_, rng.random(open_.shape))
         genes[:, gene] = np.where(hit[:, gene], drawn, genes[:, gene])
     return genes
 

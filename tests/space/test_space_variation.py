@@ -35,6 +35,15 @@ def test_mutation_reaches_every_choice_and_changes_few_genes() -> None:
         assert 0.02 < changed < 0.15
 
 
+def test_genes_that_are_mutated_together_are_drawn_apart() -> None:
+    space, n = WHOLE[0], 9000
+    mutants = space.mutate(np.repeat(space.smallest()[None], n, axis=0), np.random.default_rng(0), 1.0)
+    for own in space.family.own_columns[1:]:
+        depth, width = mutants[:, own].T
+        counts = np.bincount(3 * depth + width, minlength=9)
+        assert ((counts - n / 9) ** 2).sum() / (n / 9) < 26.1  # chi-square, 8 degrees of freedom: once in 1,000
+
+
 def test_crossover_takes_stages_and_expands_of_the_parents() -> None:
     space, rng = WHOLE[0], np.random.default_rng(0)
     first, second = space.sample(500, rng), space.sample(500, rng)
