@@ -50,15 +50,17 @@ class PathScore:
 
 
 def measure_paths(run: Run, name: str, space: SearchSpace) -> MeasuredPaths:
-    """m paths drawn uniformly from every bucket of the space, with their validation losses, in `name`.csv."""
+    """m paths drawn uniformly from every bucket of the space, or all where it has fewer, with their validation losses,
+    in `name`.csv."""
     m, reachable = run.options.path_filter.paths_per_bucket, run.budgets.reachable(space, run.cost)
 
     def paths() -> np.ndarray:
-        drawn = run.budgets.sample(space, run.cost, m, run.rng(name), reachable)
+        drawn = run.budgets.sample(space, run.cost, m, run.rng(name), reachable, distinct=True)
         return np.unique(np.concatenate(drawn), axis=0)
 
     inputs = {"paths_per_bucket": m, "cost": run.cost_inputs}
-    return measured(run, name, paths, inputs, n_paths=m * len(reachable))
+    there = (space.count(run.cost, low=low, high=high) for low, high in map(run.budgets.range, reachable))
+    return measured(run, name, paths, inputs, n_paths=sum(min(m, n) for n in there))
 
 
 def fit_path_filter(run: Run, name: str, paths: MeasuredPaths, *, auto: tuple[bool, str] = FEW_PATHS) -> PathScore:

@@ -2,12 +2,16 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from ..errors import ConfigError, SpaceError, require_whole
 from .cost import CostModel
 from .search_space import SearchSpace
+
+ROUNDS = 32  # of draws until a bucket is held to have no other path
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +68,25 @@ class Budgets:
         n: int,
         rng: np.random.Generator,
         buckets: Iterable[int] | None = None,
+        *,
+        distinct: bool = False,
     ) -> list[np.ndarray]:
         """`n` paths of `space` drawn uniformly from each of the `buckets`, or of all, in turn; (n, genes) int8 each.
-        SpaceError for a bucket that none reaches."""
+
+        `distinct`: none twice, and so fewer from a bucket that holds fewer. SpaceError for a bucket that none reaches.
+        """
+        draw = partial(distinct_paths if distinct else SearchSpace.sample, space)
         ranges = map(self.range, range(len(self)) if buckets is None else buckets)
-        return [space.sample(n, rng, cost=cost, low=low, high=high) for low, high in ranges]
+        return [draw(n, rng, cost=cost, low=low, high=high) for low, high in ranges]
+
+
+def distinct_paths(space: SearchSpace, n: int, rng: np.random.Generator, **given: Any) -> np.ndarray:
+    """`n` paths as `space.sample(n, rng, **given)` draws them, but without replacement: fewer where there are fewer, of
+    which each is missed by a chance of about exp(-ROUNDS)."""
+    drawn = space.sample(n, rng, **given)
+    for _ in range(ROUNDS):
+        first = np.sort(np.unique(drawn, axis=0, return_index=True)[1])
+        if len(first) >= n:
+            break
+        drawn = np.concatenate([drawn[first], space.sample(n, rng, **given)])
+    return drawn[first[:n]]

@@ -1,6 +1,7 @@
 """Laws of cost: equals a count layer by layer, monotone, exact extremes; buckets and draws within a range of cost."""
 
 import itertools
+from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -236,6 +237,22 @@ def test_paths_of_every_bucket() -> None:
         assert np.array_equal(budgets.sample(space, cost, 4, rng, [bucket]), [paths])
     with pytest.raises(SpaceError):
         budgets.sample(space.only(depths=[0]), cost, 1, rng, [2])
+
+
+@pytest.mark.parametrize("n", [1, 5, 9, 40])
+def test_distinct_paths_are_all_where_there_are_few_and_equally_likely(n: int) -> None:
+    space = SearchSpace.ofa_resnet50(**SMALL)
+    cost = CostModel.flops(space, image_size=64, n_classes=2)
+    low = np.sort(cost(space.enumerate()))[-9]
+    there, rng = space.count(cost, low=low), np.random.default_rng(0)
+    budgets, drawn = Budgets([0, low, cost.range(space)[1]]), Counter()
+    for _ in range(300):
+        (paths,) = budgets.sample(space, cost, n, rng, [1], distinct=True)
+        assert len({path.tobytes() for path in paths}) == len(paths) == min(n, there)
+        drawn.update(path.tobytes() for path in paths)
+    share = np.array([*drawn.values()]) / 300
+    assert len(share) == there >= 9
+    assert np.abs(share - min(n, there) / there).max() < 4 * np.sqrt(0.25 / 300)
 
 
 def test_bad_budgets() -> None:
