@@ -79,7 +79,7 @@ def decoded(graph: Graph, *, n_classes: int, sides: tuple[int, int], stride: int
     values = graph.add("Transpose", values, perm=[0, 2, 1])
     values = graph.add("GatherND", values, graph.add("Unsqueeze", cell, last), batch_dims=1)
     graph.add("Split", values, graph.constant([2, 2], np.int64), named=["best_sizes", "best_offsets"], axis=-1)
-    half = graph.add("Mul", "best_sizes", graph.constant(0.5))
+    half = graph.add("Mul", graph.add("Abs", "best_sizes"), graph.constant(0.5))  # as a box's hull has it
     centre = graph.add("Add", corner, "best_offsets")
     corners = graph.add("Concat", graph.add("Sub", centre, half), graph.add("Add", centre, half), axis=-1)
     boxes = graph.add("Mul", corners, graph.constant(stride))

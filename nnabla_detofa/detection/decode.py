@@ -41,11 +41,12 @@ def decode(heatmap: np.ndarray, size: np.ndarray, offset: np.ndarray, *, top: in
 def as_peaks(
     index: np.ndarray, scores: np.ndarray, size: np.ndarray, offset: np.ndarray, shape: tuple[int, int]
 ) -> Peaks:
-    """Peaks (B, K) at the places `index` of heat maps (C, h, w) laid flat, `size` and `offset` (B, K, 2) there."""
+    """Peaks (B, K) at the places `index` of heat maps (C, h, w) laid flat, `size` and `offset` (B, K, 2) there; of a
+    negative size, which a network may answer, that without the sign."""
     height, width = shape
     labels, cell = np.divmod(index, height * width)
     kind = np.result_type(offset, np.float32)  # half precision would round centres to sixteenths of a cell
-    size, offset = size.astype(kind), offset.astype(kind)
+    size, offset = np.abs(size).astype(kind), offset.astype(kind)
     centre = np.stack([cell % width, cell // width], axis=-1).astype(kind) + offset
     return Peaks(np.concatenate([centre - size / 2, centre + size / 2], axis=-1), labels, scores)
 

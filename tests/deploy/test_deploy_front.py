@@ -15,7 +15,7 @@ from nnabla_detofa.errors import HostError, SpaceError
 from nnabla_detofa.ranking import folders, ranked
 from nnabla_detofa.search_stages import Detector
 from nnabla_detofa.supernet import NETWORKS, extract, load_weights
-from nnabla_detofa.training import measurer
+from nnabla_detofa.training import preparer
 
 
 def found(path, flops, ap=0.5, **known):
@@ -96,9 +96,9 @@ def test_what_a_description_says(finished, front, ready):
 
 def test_statistics_are_those_that_a_path_is_evaluated_with(finished, front, ready):
     load_weights(ready.model, finished[0].folder / "weights.h5")
-    measure = measurer(ready, bn="evaluation_bn_images")
+    prepare = preparer(ready).prepare
     for one in front.rows:
-        measure.prepare(one.detector.genes)
+        prepare(one.detector.genes)
         wanted, own = extract(ready.model, one.detector.genes).get_parameters(), front.network_of(one).get_parameters()
         assert own.keys() == wanted.keys()
         for name, parameter in own.items():

@@ -49,6 +49,7 @@ def test_boxes_are_those_of_nnabla(detector, number, sides, stem_pool):
     np.testing.assert_array_equal(found["labels"][:, :k], wanted.labels)
     np.testing.assert_allclose(found["boxes"][:, :k], wanted.boxes * network.output_stride, rtol=1e-4, atol=1e-3)
     assert not found["scores"][:, k:].any()
+    assert (maps_of(network, images)[1] < 0).any() and (found["boxes"][..., :2] <= found["boxes"][..., 2:]).all()
 
 
 @pytest.mark.parametrize("kernels", ["nnabla", "numpy"])

@@ -102,6 +102,15 @@ def test_boxes_of_half_precision_maps_are_as_fine_as_their_offsets():
     np.testing.assert_allclose(box, [120.28, 1.28] * 2, atol=2e-4)
 
 
+def test_a_negative_size_is_a_box_with_its_corners_in_order():
+    heatmap, offset = np.eye(4, dtype=np.float32)[None, None], np.zeros((1, 2, 4, 4), np.float32)
+    size = np.random.default_rng(0).normal(size=offset.shape).astype(np.float32)
+    assert (size < 0).any()
+    boxes = decode(heatmap, size, offset, top=4).boxes
+    assert (boxes[..., :2] <= boxes[..., 2:]).all()
+    np.testing.assert_array_equal(boxes, decode(heatmap, -size, offset, top=4).boxes)
+
+
 def test_a_batch_equals_its_images_and_stays_as_it_was():
     maps = random_maps(np.random.default_rng(0), 4, levels=20)
     before = [one.copy() for one in maps]
