@@ -25,9 +25,8 @@ from .training import (
     evaluation_work,
     figure_inputs,
     held_out_figures,
-    measurer,
+    preparer,
 )
-from .training.measured_stages import EVALUATION
 
 EVALUATED = "detectors.json"
 WINNERS = "winners"  # the table of those that were measured
@@ -254,8 +253,8 @@ def estimate_statistics(run: Run) -> None:
     """STATISTICS of a finished run whose evaluation did not keep them, from the images that it took."""
     load_weights(run.model, run.folder / WEIGHTS)
     distinct = np.unique([one.genes for one in evaluated(read_json(run.folder / EVALUATED))], axis=0)
-    measure, statistics = measurer(run, bn=EVALUATION), Taken(run)
+    prepare, statistics = preparer(run).prepare, Taken(run)
     for path in run.session.progress(distinct[run.processes.rank :: run.processes.n], "statistics"):
-        measure.prepare(path)
+        prepare(path)
         statistics.take(path)
     statistics.write(distinct)

@@ -12,6 +12,7 @@ from .measured_stages import (
     held_out_figures,
     measured,
     measurer,
+    preparer,
     say_fewer_images,
 )
 from .path_statistics import STATISTICS, Taken
@@ -42,6 +43,7 @@ __all__ = [
     "learning_rate",
     "measured",
     "measurer",
+    "preparer",
     "run_identity",
     "sampler_state",
     "say_fewer_images",

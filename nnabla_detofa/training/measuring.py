@@ -36,25 +36,36 @@ class FixedImages:
         return iter(self._kept)
 
 
-class PathMeasurer:
-    """Validation loss of any path; every path sees the same images, so that only the paths differ.
+class PathPreparer:
+    """The supernet as the detector that a path is, one path after the other.
 
     Args:
-        network: the supernet; its running BN statistics are those of the last measured path afterwards.
-        loss_weights: of heat map, size and offset; None for a classifier.
+        network: the supernet; its running BN statistics are those of the last prepared path afterwards.
         bn_images: training images for BN re-estimation.
-        validation_images: held-out images (N_p of Eq. 4).
     """
 
-    def __init__(self, network: Supernet, loss_weights, *, bn_images: FixedImages, validation_images: FixedImages):
-        self._network, self._loss_weights = network, loss_weights
-        self._bn_images, self._validation_images = bn_images, validation_images
+    def __init__(self, network: Supernet, bn_images: FixedImages):
+        self._network, self._bn_images = network, bn_images
 
     def prepare(self, path: np.ndarray) -> None:
         """Activate the path with BN statistics of its own, ready for inference."""
         self._network.activate(path)
         reestimate(self._network, (batch.images[: batch.n_valid] for batch in self._bn_images))
         self._network.apply(training=False)
+
+
+class PathMeasurer(PathPreparer):
+    """Validation loss of any path; every path sees the same images, so that only the paths differ.
+
+    Args:
+        network, bn_images: see `PathPreparer`.
+        loss_weights: of heat map, size and offset; None for a classifier.
+        validation_images: held-out images (N_p of Eq. 4).
+    """
+
+    def __init__(self, network: Supernet, loss_weights, *, bn_images: FixedImages, validation_images: FixedImages):
+        super().__init__(network, bn_images)
+        self._loss_weights, self._validation_images = loss_weights, validation_images
 
     def loss(self, path: np.ndarray) -> float:
         """Mean validation loss of the path; not finite where the training diverged."""
