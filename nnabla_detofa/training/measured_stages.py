@@ -8,7 +8,7 @@ import numpy as np
 from ..detection import N_RESAMPLES, resampling
 from ..errors import ConfigError, NumericError
 from ..storage import Kept, MeasuredPaths, PathTable, Work
-from .measuring import FixedImages, PathMeasurer
+from .measuring import FixedImages, PathMeasurer, PathPreparer
 from .run import Run
 
 EVALUATION = "evaluation_bn_images"
@@ -55,13 +55,20 @@ def say_fewer_images(run: Run) -> None:
             run.say(f"path_filter.{key} is {asked}; the {split} part of {dataset.name} has {len(dataset)}, {used}")
 
 
-def measurer(run: Run, part: int = 0, *, bn: str = "bn_images") -> PathMeasurer:
-    """Measures paths on the `part`-th disjoint set of validation images and of those that `bn` counts."""
-    sets = []
-    for key in (bn, "validation_images"):
-        n = n_images(run, key)
-        sets.append(FixedImages(run.data[IMAGES[key]], np.arange(part * n, (part + 1) * n)))
-    return PathMeasurer(run.model, run.options.loss_weights, bn_images=sets[0], validation_images=sets[1])
+def measurer(run: Run, part: int = 0) -> PathMeasurer:
+    """Measures paths on the `part`-th disjoint set of validation images, and of those for BN re-estimation."""
+    sets = {key: _fixed_images(run, key, part) for key in ("bn_images", "validation_images")}
+    return PathMeasurer(run.model, run.options.loss_weights, **sets)
+
+
+def preparer(run: Run) -> PathPreparer:
+    """Makes the network ready for a path whose figure is asked for, which needs no held-out image."""
+    return PathPreparer(run.model, _fixed_images(run, EVALUATION))
+
+
+def _fixed_images(run: Run, key: str, part: int = 0) -> FixedImages:
+    n = n_images(run, key)
+    return FixedImages(run.data[IMAGES[key]], np.arange(part * n, (part + 1) * n))
 
 
 def measured(
@@ -143,6 +150,7 @@ def shared(
     """Which paths, from the `first` on, and their values, each of `shape`: one path at a time for each process. The
     session may be stopped behind each time."""
     ranks = run.processes.n
+    run.processes.require_same(f"paths in {name}", paths)
     for start in run.session.progress(range(first, len(paths), ranks), name):
         values = np.zeros((ranks, *shape))
         if (mine := start + run.processes.rank) < len(paths):
@@ -169,10 +177,10 @@ def figure_inputs(run: Run, split: str) -> dict:
 
 def figure_of(run: Run, split: str) -> Callable[[np.ndarray], float]:
     """The metric of a path on all images of a split, in 0–1, after BN re-estimation and without fine-tuning."""
-    loader, measure = run.data[split], measurer(run, bn=EVALUATION)
+    loader, prepare = run.data[split], preparer(run).prepare
 
     def figure(path: np.ndarray) -> float:
-        measure.prepare(path)
+        prepare(path)
         return run.model.task.figure(run.options.metric, run.model, loader)
 
     return figure
@@ -214,7 +222,7 @@ def assessed(
     `behind` is called with each path that this process measured, while the network's statistics are the path's. The
     images decide which resamples are drawn, so that those of other runs on the same images are the same.
     """
-    loader, prepare = run.data["test"], prepare or measurer(run, bn=EVALUATION).prepare
+    loader, prepare = run.data["test"], prepare or preparer(run).prepare
     bounds = np.cumsum([1, loader.n_classes])
 
     def value(path: np.ndarray) -> np.ndarray:

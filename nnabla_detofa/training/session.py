@@ -10,8 +10,11 @@ import nnabla as nn
 import numpy as np
 from tqdm import tqdm
 
+from ..host.communicator import require_same
 from ..signals import Stopped
 from .interruption import StopRequest
+
+REMEDY = "each computed them, and their machines round differently: start all on machines of one kind"
 
 
 class Processes:
@@ -54,6 +57,14 @@ class Processes:
     def of_first(self, wish: bool) -> bool:
         """Whether the first process has the wish, the same on all of them; all have to ask at the same place."""
         return self.any(wish and self.is_first)[0]
+
+    def require_same(self, what: str, values: np.ndarray) -> None:
+        """HostError, on all processes, where an array of one is not the first's; all have to ask at the same place.
+
+        All compute the same from the same numbers, but machines that round differently, which would part unnoticed, or
+        wait for each other for ever.
+        """
+        require_same(self._comm, what, values.tobytes().hex(), REMEDY)
 
 
 class Session:

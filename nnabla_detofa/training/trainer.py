@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 import numpy as np
 from tqdm import tqdm
 
-from ..errors import NumericError
+from ..errors import NumericError, RunFolderError
 from ..run_options import ArgsOptions
 from ..storage import Stages
 from .checkpoint import Checkpoints, lost_parameter
@@ -151,6 +151,8 @@ class Trainer:
         lost = lost_parameter(self._model)
         if any(self._session.processes.any(lost is not None)):
             self._diverged(f"{lost or 'a parameter of another process'} is not finite after step {self.n_done}")
+        if self._path is not None:
+            self._session.processes.require_same(f"genes at step {self.n_done}", self._path)
         if self._stages.writes:
             self._checkpoints.save(self.n_done, self._state(), network=self._model, solver=self.step.solver)
         self._stages.count_seconds()
@@ -206,5 +208,7 @@ def checkpoints(
 
 
 def sampler_state(stages: Stages, stage: str) -> dict:
-    """The sampler's state at the end of a training stage."""
-    return (checkpoints(stages, stage).read() or {})["sampler"]
+    """The sampler's state at the end of a training stage; RunFolderError where no checkpoint of it can be read."""
+    if (state := checkpoints(stages, stage).read()) is None:
+        raise RunFolderError(f"{stages / f'checkpoint_{stage}'} holds no checkpoint that can be read")
+    return state["sampler"]

@@ -14,6 +14,7 @@ from nnabla_detofa.errors import ConfigError, HostError
 from nnabla_detofa.host import communicator as communicators
 from nnabla_detofa.host.communicator import MpiCommunicator, open_communicator, require_same
 from nnabla_detofa.processes import RANKS, SIZES
+from nnabla_detofa.training.session import Processes
 
 CPU = get_extension_context("cpu")
 
@@ -159,3 +160,14 @@ def test_what_has_to_be_the_same_is_or_all_know_who_differs(each, values, others
     else:
         assert {type(one) for one in found} == {ConfigError}
         assert {str(one) for one in found} == {f"{others} other letters than process 0: write the same"}
+
+
+def test_a_path_that_another_process_rounded_to_is_told(each):
+    def ask(one):
+        Processes(one).require_same("genes at step 3", np.full((2, 2), values[one.rank], np.int8))
+
+    values = [7, 7, 7]
+    assert each(3, ask) == [None] * 3
+    values = [7, 8, 7]
+    said = "process 1 has other genes at step 3 than process 0"
+    assert all(isinstance(one, HostError) and str(one).startswith(said) for one in each(3, ask))
