@@ -243,7 +243,7 @@ class Stages:
         if self.writes:
             place.mkdir(parents=True)
             for file in files:
-                for one in {self / file}.union(*map(self.path.glob, (f".{file}.*", f"{file}.*"))):
+                for one in (self / file, *self.path.glob(f".{file}.*")):
                     if one.exists():
                         one.rename(place / one.name)
         return place
