@@ -23,6 +23,7 @@ import numpy as np
 from nnabla_detofa.errors import ConfigError
 from nnabla_detofa.path_filter import PathFilter, evaluate, fit, ridge_score
 from nnabla_detofa.path_filter.store import read
+from nnabla_detofa.report.compared_methods import students_t
 from nnabla_detofa.space import Budgets, CostModel, ResNet50, SearchSpace
 from nnabla_detofa.storage import PathTable
 
@@ -87,8 +88,10 @@ def one_split(file: Path, paths: Paths, options: argparse.Namespace, rng: np.ran
 
 def interval(values: np.ndarray) -> str:
     """Mean and the half-width of its 95 % interval over the splits."""
-    spread = 1.96 * values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else float("nan")
-    return f"{values.mean():.3f} ± {spread:.3f}"
+    if len(values) < 2:
+        return f"{values.mean():.3f} ± nan"
+    mean, low, _ = students_t(values)
+    return f"{mean:.3f} ± {mean - low:.3f}"
 
 
 def report(curve: dict[tuple[int, str], np.ndarray], counts: list[int]) -> str:

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from nnabla_detofa.errors import SpaceError
+from nnabla_detofa.report.compared_methods import students_t
 from nnabla_detofa.search import evolve
 from nnabla_detofa.space import Budgets
 
@@ -152,7 +153,7 @@ def cell(counts: Sequence[float]) -> str:
     met = np.array([count for count in counts if np.isfinite(count)])
     if not len(met):
         return "never"
-    half = f" ± {1.96 * met.std(ddof=1) / np.sqrt(len(met)):.0f}" if len(met) > 1 else ""
+    half = f" ± {met.mean() - students_t(met).low:.0f}" if len(met) > 1 else ""
     return f"{met.mean():.0f}{half}" + (f", {len(counts) - len(met)} never" if len(met) < len(counts) else "")
 
 

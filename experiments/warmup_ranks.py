@@ -15,6 +15,7 @@ import argparse
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -44,11 +45,11 @@ def keep(runs: Sequence[Path]) -> None:
     """Link the weights of the checkpoints that come and go; ends when every run has its last ones."""
     while True:
         done = all((run / "weights.h5").is_file() for run in runs)
-        for file in (file for run in runs for file in run.glob("checkpoint_*/*/weights.h5")):
+        for file in (file for run in runs for file in run.glob("checkpoint_*/[0-9]*/weights.h5")):
             run, step = file.parents[2], int(file.parent.name)
             link = run / EPOCHS / f"{step:09d}-{file.parents[1].name}.h5"
             link.parent.mkdir(exist_ok=True)
-            if not link.exists():
+            with suppress(FileExistsError, FileNotFoundError):  # linked before, or already deleted for a later one
                 os.link(file, link)
         if done:
             return

@@ -101,7 +101,8 @@ def _own_cosine(phase: Phase) -> Schedule:
 
 def dropout_seed(run: Run, number: int) -> int:
     """Seed of the dropout of a mini-batch, from the run's seed, the step and the number in it; 31 bits."""
-    sequence = np.random.SeedSequence([run.options.seed, run.trainer.n_done, number])
+    place = divmod(run.trainer.n_done, run.trainer.steps_an_epoch)  # steps alone repeat where phases have other batches
+    sequence = np.random.SeedSequence([run.options.seed, *place, number])
     return int(sequence.generate_state(1)[0] >> 1)
 
 
@@ -162,7 +163,7 @@ def report(run: Run, quality: dict, ends: dict[str, list[dict]], paths: list[dic
             "filter_quality": quality,
         }
 
-    inputs = {"filter_quality": quality, "paths": paths}
+    inputs = {"phases": ends, "filter_quality": quality, "paths": paths}
     return run.stages.run("report", inputs, run.folder.json("summary.json"), work, rehearsed=dict)
 
 

@@ -23,9 +23,10 @@ def estimate(values: Sequence[Any]) -> Estimate:
 
 
 def difference(ours: Mapping[int, Any], theirs: Mapping[int, Any]) -> tuple[Estimate, list[int]]:
-    """Ours minus theirs by pairs of the same seed, and these seeds."""
+    """Ours minus theirs by pairs of the same seed, nan without one, and these seeds."""
     seeds = sorted(ours.keys() & theirs.keys())
-    return estimate([np.asarray(ours[one], float) - np.asarray(theirs[one], float) for one in seeds]), seeds
+    apart = [np.asarray(ours[one], float) - np.asarray(theirs[one], float) for one in seeds]
+    return estimate(np.reshape(apart, (len(seeds), *np.shape(next(iter(ours.values())))))), seeds
 
 
 def pairs_needed(differences: Sequence[float], half: float, most: int = 10_000) -> int:

@@ -170,13 +170,13 @@ def _settle_classes(config: dict[str, Any], options: dict[str, Any], loader: Any
     if "n_classes" in options and options["n_classes"] is None:
         settled = {"n_classes": loader.n_classes}
         options.update(settled)
-        for own in config["hparams"].get("identity", {}).get("network", {}).values():
+        for own in (config["hparams"].get("identity") or {}).get("network", {}).values():
             own.update(settled)
 
 
 def _settle_image_size(config: dict[str, Any]) -> None:
     """Write a data set's `image_size: [S, S]` as S into the run's identity: it is the same run."""
-    for own in config["hparams"].get("identity", {}).get("dataloader", {}).values():
+    for own in (config["hparams"].get("identity") or {}).get("dataloader", {}).values():
         for options in filter(None, (own, *((own or {}).get(key) for key in ("generate", "letters")))):
             match options.get("image_size"):
                 case [height, width] if height == width:

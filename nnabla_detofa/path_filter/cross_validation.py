@@ -52,7 +52,7 @@ def cross_validate(
         seen = tokens[rest], buckets[rest], losses[rest]
         path_filter.fit(*seen, rng=rng, basis=basis, **fit_options)
         rankers = {
-            RANKERS[TRANSFORMER]: path_filter.score(tokens[held_out], buckets[held_out]),
+            RANKERS[TRANSFORMER]: path_filter.score(tokens[held_out], buckets[held_out], dtype=np.float64),
             RANKERS[FLOPS]: costs[held_out],  # of two paths the dearer is held to be the better one
             RANKERS[RIDGE]: ridge_score(*seen, tokens[held_out]),
         }

@@ -214,6 +214,8 @@ def test_intervals_and_differences_by_pairs():
     assert seeds == [1, 2, 3, 4]
     np.testing.assert_allclose(found.low, paired.confidence_interval().low)
     np.testing.assert_allclose(found.high, paired.confidence_interval().high)
+    nothing, seeds = difference({0: shared[0]}, {1: shared[1]})
+    assert seeds == [] and all(np.isnan(ends).all() and ends.shape == (3,) for ends in nothing)
     one = estimate([[1.0, 2.0]])
     assert one.value.tolist() == [1, 2] and np.isnan(one.low).all()
     assert np.isnan(estimate(np.empty((0, 2))).value).all()
