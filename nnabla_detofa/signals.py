@@ -60,6 +60,16 @@ def held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+@contextmanager
+def let_through() -> Iterator[None]:
+    """Inside `held_back`: those that were held back are delivered here, and those that come inside at once."""
+    before = signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _drop_lost(terminals: list[int]) -> None:
     """Writing to a terminal that is gone is an error, at which a run would end before it has saved."""
     for stream in terminals:

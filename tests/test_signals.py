@@ -66,3 +66,32 @@ def test_other_threads_set_nothing():
     thread.start()
     thread.join()
     assert seen == before
+
+
+IMPORTING = """
+class Hook:
+    def find_spec(self, name, *_):
+        if name == "hydra":
+            os.kill(os.getpid(), NUMBER)
+sys.meta_path.insert(0, Hook())
+"""
+COMPOSING = """
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+load = ConfigLoaderImpl.load_configuration
+def loaded(*given, **named):
+    os.kill(os.getpid(), NUMBER)
+    return load(*given, **named)
+ConfigLoaderImpl.load_configuration = loaded
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("when", [IMPORTING, COMPOSING])
+def test_the_command_is_interrupted_before_it_has_begun(tmp_path, when, number):
+    command = "from nnabla_detofa.cli import main\nsys.exit(main(['-c', 'detofa_letters', '--cfg', 'job']))"
+    source = "import os, sys\n" + when.replace("NUMBER", str(int(number))) + command
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert (done.returncode, done.stderr) == (
+        75,
+        "nnabla_detofa: interrupted; run the same command again to go on\n",
+    )

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -56,7 +57,7 @@ def read_image(file: Path, size: tuple[int, int] | None = None) -> np.ndarray:
 def examine_image(file: Path, size: tuple[int, int] | None, findings: Findings) -> np.ndarray | None:
     """As `read_image`, with every flaw of the image in `findings`; None for an unusable one."""
     data = read_bytes(file, "image", Flaw.IMAGE_MISSING, findings)
-    header = None if data is None else _read_header(file, data, findings)
+    header = None if data is None else _read_header(file, io.BytesIO(data), findings)
     if data is None or header is None:
         return None
     kind, _, orientation = header
@@ -91,8 +92,11 @@ def image_size(file: Path, findings: Findings) -> tuple[int, int] | None:
 def _size_of(file: Path, stamp: object) -> tuple[tuple[int, int] | None, list[Finding]]:  # noqa: ARG001
     """The size, or what makes the image unusable; what is only unusual about it is found when it is examined."""
     found = Findings(strict=False)
-    data = read_bytes(file, "image", Flaw.IMAGE_MISSING, found)
-    header = None if data is None else _read_header(file, data, found)
+    stream = _opened(file, "image", Flaw.IMAGE_MISSING, found)
+    if stream is None:
+        return None, found.unusable
+    with stream:
+        header = _read_header(file, stream, found)
     if header is None:
         return None, found.unusable
     _, size, orientation = header
@@ -101,10 +105,23 @@ def _size_of(file: Path, stamp: object) -> tuple[tuple[int, int] | None, list[Fi
 
 def read_bytes(file: Path, what: str, missing: Flaw, findings: Findings, *, limit: int = MAX_BYTES) -> bytes | None:
     """The content of a regular file of at most `limit` bytes; the flaw `missing` otherwise. No device is opened."""
+    stream = _opened(file, what, missing, findings, limit=limit)
+    if stream is None:
+        return None
+    with stream:
+        try:
+            return stream.read()
+        except OSError as error:
+            findings.add(missing, file, f"cannot read the {what} {file}: {error.strerror}")
+            return None
+
+
+def _opened(file: Path, what: str, missing: Flaw, findings: Findings, *, limit: int = MAX_BYTES) -> BinaryIO | None:
+    """A regular file of at most `limit` bytes, to be read; None, and the flaw `missing`, otherwise."""
     try:
         status = os.stat(file)  # noqa: PTH116
         if stat.S_ISREG(status.st_mode) and status.st_size <= limit:
-            return file.read_bytes()
+            return file.open("rb")
         reason = f"it is no file, or has more than {limit} bytes"
     except (OSError, ValueError) as error:  # a name may be none that the file system could have
         reason = getattr(error, "strerror", None) or str(error)
@@ -127,14 +144,14 @@ def lines_of(data: bytes) -> list[str]:
     return [line.strip() for line in LINE_END.split(text)]
 
 
-def _read_header(file: Path, data: bytes, findings: Findings) -> tuple[str | None, tuple[int, int], int] | None:
+def _read_header(file: Path, stream: BinaryIO, findings: Findings) -> tuple[str | None, tuple[int, int], int] | None:
     """Format, (width, height) as stored and orientation tag, 1 without one, if they promise an image of a bearable
-    size; what is unusual about it is in `findings`."""
+    size; what is unusual about it is in `findings`. Of most formats the `stream` is not read to its end."""
     try:
-        with Pillow.open(io.BytesIO(data), formats=FORMATS) as picture:
+        with Pillow.open(stream, formats=FORMATS) as picture:
             width, height = picture.size
             deep, orientation = ";16" in f"{picture.mode}{picture.tile}", None
-            if picture.format != "PNG" or any(tag in data for tag in TAGS):
+            if picture.format != "PNG" or _has_tags(stream):
                 orientation = picture.getexif().get(ORIENTATION)
             frames = getattr(picture, "is_animated", False)
     except Pillow.DecompressionBombError:
@@ -157,6 +174,15 @@ def _read_header(file: Path, data: bytes, findings: Findings) -> tuple[str | Non
     for flaw in (flaw for flaw, found in unusual.items() if found):
         findings.add(flaw, file)
     return picture.format, (width, height), orientation if orientation in TURNS else 1
+
+
+def _has_tags(stream: BinaryIO) -> bool:
+    """Whether any of TAGS stands in a file, which is then where it was."""
+    place = stream.tell()
+    stream.seek(0)
+    data = stream.read()
+    stream.seek(place)
+    return any(tag in data for tag in TAGS)
 
 
 def _decode(data: bytes, kind: str | None) -> np.ndarray | None:

@@ -9,7 +9,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,7 +21,7 @@ from omegaconf import DictConfig
 
 from .. import processes
 from ..errors import refusals_of_the_disk
-from ..signals import Stopped, handled_by, held_back
+from ..signals import Stopped, handled_by, held_back, let_through
 from .arguments import USAGE, split_arguments, split_plan
 from .commands import COMMANDS, call
 from .composition import (
@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
         return DONE
     logging.getLogger("nnabla").setLevel(logging.WARNING)
     try:
-        with handled_by(signal.default_int_handler, afterwards), as_before():
+        with handled_by(signal.default_int_handler, afterwards), let_through(), as_before():
             if arguments and arguments[0] in COMMANDS:
                 return call(arguments[0], arguments[1:])
             ends = run_or_plan(arguments)
@@ -111,7 +111,7 @@ def run_hydra(file: Path | None, arguments: list[str], *, plan: bool = False) ->
     def work(config: DictConfig) -> None:
         logging.getLogger("nnabla").setLevel(logging.WARNING)
         given = plain(config, Path(hydra.utils.get_original_cwd()))
-        with refusals_of_the_disk():
+        with let_through(), refusals_of_the_disk():
             launch(given, plan=plan)
 
     def job(config: DictConfig) -> Ended | None:
@@ -128,7 +128,10 @@ def run_hydra(file: Path | None, arguments: list[str], *, plan: bool = False) ->
         sys.argv = [sys.argv[0], *options, *given]  # the only place where Hydra reads them
         hydra.main(version_base="1.3", config_path=str(folder), config_name=name)(job)()
 
-    with refusals_of_the_disk(), composing(begun), collected(begun, ends):
+    # Hydra takes an interrupt for something wrong with the configuration, or swallows it; of several runs it waits for
+    # the jobs, too
+    heard = nullcontext() if {"-m", "--multirun"} & {*options} else held_back()
+    with heard, refusals_of_the_disk(), composing(begun), collected(begun, ends):
         with_known_keys(once, overrides)
     return ends
 

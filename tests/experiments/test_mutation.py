@@ -31,3 +31,14 @@ def test_every_room_has_tests_of_its_own():
     rooms = mutation.rooms_of(package)
     assert len(rooms) > 15
     assert [room.stem for room in rooms if not mutation.tests_of(room.stem, room.name, tests)] == []
+
+
+def test_what_is_named_is_there():
+    package, tests = mutation.REPOSITORY / mutation.PACKAGE, Path(__file__).parents[1]
+    rooms = {room.stem for room in mutation.rooms_of(package)}
+    assert {*mutation.TESTS} <= rooms
+    patterns = [one for own in mutation.TESTS.values() for one in own]
+    assert [one for one in patterns if not any(tests.glob(one))] == []
+    assert {file.name for file in tests.rglob("test_*.py")} >= mutation.NOT_HERE
+    lines = {line.strip() for file in package.rglob("*.py") for line in file.read_text().splitlines()}
+    assert {*mutation.EQUIVALENT} <= lines
