@@ -85,6 +85,12 @@ class ScheduleOptions(Options):
         "images a step that the optimizer's rate is for; others get it in proportion",
     ] = None
 
+    @model_validator(mode="after")
+    def _falls(self) -> "ScheduleOptions":
+        if self.name == "step" and not self.at:
+            raise ConfigError(key="schedule.at", given=[], allowed="at least one epoch where name is step; or name=constant")
+        return self
+
 
 class PhaseOptions(Options):
     """A phase of progressive shrinking; its other keys are a space's choices and list those that are open."""

@@ -140,7 +140,7 @@ def _first_of_each(rows: list[dict], what: str, same: str, file: Path, findings:
 
 def _categories(rows: list[dict], file: Path, findings: Findings) -> dict[Id, str]:
     """Names by id, ids ascending."""
-    if not rows or not all(isinstance(row.get("name"), str) for row in rows):
+    if not rows or not all(isinstance(row.get("name"), str) and row["name"].strip() for row in rows):
         raise DataError(f"{file} must define categories, each with a name")
     found = _first_of_each(rows, "categories", "name", file, findings)
     names = {key: composed(found[key]["name"].strip()) for key in sorted(found, key=id_order)}

@@ -52,7 +52,7 @@ class Flaw(Enum):
     CLASS_EMPTY = "class folder without images", "stops"
     ID_REPEATED = "id of several images or categories", "stops"
     CLASSES_ABSENT = "split that has objects, and none of the classes", "stops"
-    NOTHING_TO_TRAIN = "training split without an object of the classes", "stops"
+    NOTHING_TO_TRAIN = "split without an object of the classes", "stops: nothing to learn or to find"
     NOTHING_TO_FIND = "test split without an object to find", "stops: AP would not be defined"
     HELD_OUT_ALL = "held_out that leaves nothing to train on", "stops"
 

@@ -59,6 +59,8 @@ def read_annotation(file: Path, findings: Findings) -> Annotation | None:
             for number, (node, usual) in enumerate(_objects(root))
             for one in _read_object(number, node, usual, file, own)
         ]
+        if not found and root.tag != "annotation":
+            raise ValueError(f"it has no object, and begins with <{root.tag}> instead of <annotation>")
         size = _size(root)
     except ValueError as error:
         findings.add(Flaw.ANNOTATION_BROKEN, file, f"{file} is not a VOC annotation: {error}")

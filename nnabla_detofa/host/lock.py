@@ -29,7 +29,10 @@ def sole_session(folder: Path) -> Iterator[None]:
     server. Where a file system has none, a file that is there takes its place; it is free again once no process of this
     machine has the number in it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileNotFoundError:  # of a file system that makes no folders, as /proc
+        raise RunFolderError(f"the folder {folder} cannot be made; choose another args.output_path") from None
     file = folder / LOCK
     lock: BaseFileLock = FileLock(file, timeout=0, fallback_to_soft=False)
     try:

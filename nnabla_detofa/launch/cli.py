@@ -20,7 +20,7 @@ from hydra.core.plugins import Plugins
 from omegaconf import DictConfig
 
 from .. import processes
-from ..errors import refusals_of_the_disk
+from ..errors import RunFolderError, refusals_of_the_disk
 from ..signals import Stopped, handled_by, held_back, let_through
 from .arguments import USAGE, split_arguments, split_plan
 from .commands import COMMANDS, call
@@ -49,6 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.getLogger("nnabla").setLevel(logging.WARNING)
     try:
         with handled_by(signal.default_int_handler, afterwards), let_through(), as_before():
+            require_folder()
             if arguments and arguments[0] in COMMANDS:
                 return call(arguments[0], arguments[1:])
             ends = run_or_plan(arguments)
@@ -67,6 +68,14 @@ def main(arguments: list[str] | None = None) -> int:
             processes.end_all(BROKEN)
         raise
     return tell_and_end(ends) if ends else DONE
+
+
+def require_folder() -> None:
+    """RunFolderError where the current folder has been deleted, to which all other places are relative."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise RunFolderError("the folder where the command was started is gone; change to one that is there") from None
 
 
 def run_or_plan(arguments: list[str]) -> list[Ended]:
