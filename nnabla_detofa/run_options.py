@@ -88,7 +88,7 @@ class ScheduleOptions(Options):
     @model_validator(mode="after")
     def _falls(self) -> "ScheduleOptions":
         if self.name == "step" and not self.at:
-            raise ConfigError(key="schedule.at", given=[], allowed="at least one epoch where name is step; or name=constant")
+            raise ConfigError(key="schedule.at", given=[], allowed="at least one epoch for name=step")
         return self
 
 

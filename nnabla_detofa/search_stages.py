@@ -218,7 +218,7 @@ def rated(detectors: Sequence[Detector], costs: np.ndarray, found: Assessed) -> 
         replace(
             one,
             ap=aps[i],
-            ap_interval=(*interval(found.resampled[i]),),
+            ap_interval=(*interval(found.resampled[i], about=aps[i]),),
             ap_per_class=tuple(None if np.isnan(ap) else ap for ap in found.per_class[i].tolist()),
             on_front=i in front,
             equal_to=(*equals(found.resampled, i),),

@@ -79,7 +79,7 @@ def evaluated(
         "image_size": IMAGE_SIZE.plain(detector.image_size),
         "metric": metric,
         "ap": found.figure,
-        "ap_interval": [*interval(found.resampled)],
+        "ap_interval": [*interval(found.resampled, about=found.figure)],
         "classes": [*loader.classes],
         "ap_per_class": [None if np.isnan(one) else one for one in found.per_class.tolist()],
         "latency": latency(detector, loader.still(0)[0]),

@@ -240,10 +240,17 @@ class Interval(NamedTuple):
         return (self.low <= value) & (value <= self.high)
 
 
-def interval(figures: np.ndarray) -> Interval:
+def interval(figures: np.ndarray, *, about: float | None = None) -> Interval:
     """The percentile interval of the figures of resamples, (…, resamples), those that are not defined left out; its
-    ends are (…)."""
+    ends are (…).
+
+    `about`: the figure of the images themselves, in 0 … 1. An average precision is higher the fewer different images it
+    is of, and so it is in a resample, which shows some of them twice: what the mean of the resamples is above the
+    figure is taken off.
+    """
     figures = np.asarray(figures, np.float64)
+    if about is not None and not np.isnan(figures).all():
+        figures = np.clip(figures - np.nanmean(figures) + about, 0, 1)
     ends = np.full((2, *figures.shape[:-1]), np.nan)
     defined = ~np.isnan(figures).all(axis=-1)
     if defined.any():

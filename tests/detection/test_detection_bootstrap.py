@@ -11,6 +11,7 @@ from nnabla_detofa.detection import (
     Detections,
     GroundTruth,
     JudgedAnswers,
+    JudgedDetections,
     bootstrap,
     coco_ap,
     interval,
@@ -164,6 +165,26 @@ def test_an_interval_is_as_wide_as_theory_says():
     undefined = interval(np.array([np.nan, 1.0, np.nan, 3.0]))
     np.testing.assert_allclose(undefined, [1.05, 2.95])
     assert np.isnan(interval(np.full(3, np.nan))).all()
+
+
+def test_an_interval_of_ap_holds_what_other_images_of_the_same_source_give():
+    """200 sets of 60 images with an object each, found or missed beside a false alarm; a plain one lies above."""
+    rng, n, found = np.random.default_rng(0), 60, []
+    for _ in range(200):
+        score, alarm = rng.normal(1, 1, n), rng.normal(0, 1, n)
+        order, right = np.argsort(-np.r_[score, alarm]), np.r_[rng.random(n) < 0.7, np.zeros(n, bool)]
+        label, image = np.zeros(2 * n, int), np.tile(np.arange(n), 2)[order]
+        judged = JudgedDetections(
+            n, 1, image, label, right[order][None], label[None] > 0, np.arange(n), label[:n], None
+        )
+        ap, figures = judged.figure(np.ones((1, n), int))[0], resampled(judged, rng=rng, n=200)
+        found.append((ap, *interval(figures, about=ap), *interval(figures)))
+    ap, low, high, plain_low, plain_high = np.array(found).T
+    mean = ap.mean()
+    assert 0.91 < ((low <= mean) & (mean <= high)).mean() < 0.99
+    assert abs(((low + high) / 2 - ap).mean()) < 0.3 * ((plain_low + plain_high) / 2 - ap).mean()
+    assert interval(np.full(9, 0.3), about=0.2) == pytest.approx((0.2, 0.2))
+    assert 0.99 < interval(np.array([0.9, 1.0]), about=1.0).high <= 1
 
 
 def test_intervals_of_rows_are_those_of_each_row():
