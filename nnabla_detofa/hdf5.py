@@ -1,4 +1,4 @@
-"""Plain arrays from HDF5 files that may come from anywhere (an addition; not in the paper).
+"""Plain arrays in HDF5 files, and from such that may come from anywhere (an addition; not in the paper).
 
 A few kilobytes can declare terabytes, and a few damaged bytes can keep libhdf5 busy for ever or end the process: so
 a child process reads each file first, under limits of time and memory.
@@ -9,9 +9,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -59,6 +61,16 @@ def _survive(file: Path) -> None:
         raise HostError(f"{sys.executable} cannot import h5py in a process of its own, to read HDF5 files first")
     if -code in DAMAGED:
         raise ValueError(f"it is damaged: reading it ends the process, or does not end ({signal.Signals(-code).name})")
+
+
+def as_bytes(arrays: Mapping[str, Any], **attributes: Any) -> bytes:
+    """The content of a file of these arrays by name; made in memory, as HDF5 fails badly on a full disk."""
+    content = BytesIO()
+    with h5py.File(content, "w") as out:
+        out.attrs.update(attributes)
+        for name, value in arrays.items():
+            out[name] = value
+    return content.getvalue()
 
 
 def read_arrays(group: h5py.Group) -> dict[str, np.ndarray]:

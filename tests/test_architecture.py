@@ -32,7 +32,7 @@ GRANTS = {
     "space": "numpy options",
     "pruning": "numpy options space",
     "search": "numpy options space",
-    "path_filter": "numpy scipy h5py hdf5 threads options space storage",
+    "path_filter": "numpy scipy hdf5 threads options space storage",
     "detection": "numpy pycocotools options",
     "segmentation": "numpy cv2 pycocotools",
     "data": "numpy cv2 PIL sklearn tqdm yaml compiled options detection segmentation storage",
@@ -44,7 +44,7 @@ GRANTS = {
     "deploy": "numpy cv2 nnabla onnx onnxruntime "
     "data detection figure_names options ranking search_stages segmentation space storage supernet tasks training",
     "run_options": "pydantic options host path_filter pruning search space",
-    "training": "numpy nnabla h5py hdf5 tqdm "
+    "training": "numpy nnabla hdf5 tqdm "
     "precision signals options host run_options space storage supernet detection",
     "finetuning": "numpy deploy storage training",
     "filter_stages": "numpy path_filter space storage training",

@@ -2,28 +2,22 @@
 
 import json
 from collections.abc import Mapping
-from io import BytesIO
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from ..errors import WeightsError
-from ..hdf5 import opened, read_arrays
+from ..hdf5 import as_bytes, opened, read_arrays
 from ..storage.files import write_bytes
 
 FORMAT, VERSION = "nnabla_detofa path filter", 1
 
 
 def write(file: Path, described: Mapping, weights: dict[str, np.ndarray]) -> None:
-    """The file, whole or not at all; made in memory, as HDF5 fails badly on a full disk."""
-    content = BytesIO()
-    with h5py.File(content, "w") as out:
-        out.attrs["header"] = json.dumps({"format": FORMAT, "version": VERSION, **described})
-        for name, value in weights.items():
-            out.create_dataset(f"weights/{name}", data=value)
+    """The file, whole or not at all."""
+    header = json.dumps({"format": FORMAT, "version": VERSION, **described})
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(file, content.getvalue())
+    write_bytes(file, as_bytes({f"weights/{name}": value for name, value in weights.items()}, header=header))
 
 
 def read(file: Path) -> tuple[dict, dict[str, np.ndarray]]:

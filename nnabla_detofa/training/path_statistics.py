@@ -1,15 +1,13 @@
 """The BN statistics of evaluated detectors, in a file with what else their use needs (Section 4.1)."""
 
 import json
-from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import h5py
 import numpy as np
 
 from ..errors import WeightsError
-from ..hdf5 import opened, read_arrays
+from ..hdf5 import as_bytes, opened, read_arrays
 from ..options import IMAGE_SIZE
 from ..storage.files import write_bytes
 from ..supernet import Supernet, extract, statistics_of
@@ -78,14 +76,13 @@ def about(run: Run) -> dict[str, Any]:
 
 
 def write(file: Path, statistics: Statistics) -> None:
-    """The file, whole or not at all; made in memory, as HDF5 fails badly on a full disk."""
-    content = BytesIO()
-    with h5py.File(content, "w") as out:
-        out.attrs[ABOUT] = json.dumps(statistics.about)
-        for number, (path, arrays) in enumerate(statistics.arrays.items()):
-            for name, value in {PATH: np.frombuffer(path, np.int8), **arrays}.items():
-                out.create_dataset(f"{number}/{name}", data=value)
-    write_bytes(file, content.getvalue())
+    """The file, whole or not at all."""
+    arrays = {
+        f"{number}/{name}": value
+        for number, (path, own) in enumerate(statistics.arrays.items())
+        for name, value in {PATH: np.frombuffer(path, np.int8), **own}.items()
+    }
+    write_bytes(file, as_bytes(arrays, **{ABOUT: json.dumps(statistics.about)}))
 
 
 def read(file: Path) -> Statistics:

@@ -9,16 +9,14 @@ the step's batches: no other file is needed. A distilled loss is run again witho
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import h5py
 import nnabla as nn
 import numpy as np
 
 from ..errors import DetOFAError, RunFolderError
-from ..hdf5 import opened, read_arrays
+from ..hdf5 import as_bytes, opened, read_arrays
 from ..storage.files import damage, read_json, write_folder
 from ..supernet import Supernet, network_of
 from .checkpoint import STATE, WEIGHTS, as_contents
@@ -30,14 +28,14 @@ def save_step(
     folder: Path, record: dict[str, Any], batches: Sequence[Mapping[str, list]], *, network: Supernet, solver
 ) -> None:
     """Write weights, solver, batches and the `record` of the step: its path, network, loss weights, images by batch."""
-    content = BytesIO()
-    with h5py.File(content, "w") as out:
-        for number, batch in enumerate(batches):
-            for kind in ("inputs", "targets"):
-                for i, array in enumerate(batch[kind]):
-                    out[f"{number}/{kind}/{i}"] = array
+    arrays = {
+        f"{number}/{kind}/{i}": array
+        for number, batch in enumerate(batches)
+        for kind in ("inputs", "targets")
+        for i, array in enumerate(batch[kind])
+    }
     shutil.rmtree(folder, ignore_errors=True)  # the same step of an earlier session
-    write_folder(folder, {**as_contents(network, solver, record), BATCHES: content.getvalue()})
+    write_folder(folder, {**as_contents(network, solver, record), BATCHES: as_bytes(arrays)})
 
 
 def replay(folder: Path) -> tuple[dict[str, Any], list[dict[str, float]], list[str]]:

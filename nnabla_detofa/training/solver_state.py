@@ -1,23 +1,18 @@
 """The state of a solver as HDF5, in NNabla's layout: `<parameter>/<name>` and the number of its updates, `/t`."""
 
-from io import BytesIO
 from pathlib import Path
 
-import h5py
-
 from ..errors import RunFolderError
-from ..hdf5 import opened, read_arrays
+from ..hdf5 import as_bytes, opened, read_arrays
 
 
 def solver_as_bytes(solver) -> bytes:
-    """The content of the file; made in memory, because HDF5 does not survive a disk that is full."""
-    content = BytesIO()
-    with h5py.File(content, "w") as out:
-        for name, state in solver.get_states().items():
-            out[f"{name}/t"] = state.t
-            for key, value in state.pstate.items():
-                out[f"{name}/{key}"] = value.d
-    return content.getvalue()
+    """The content of the file."""
+    arrays = {}
+    for name, state in solver.get_states().items():
+        arrays[f"{name}/t"] = state.t
+        arrays.update({f"{name}/{key}": value.d for key, value in state.pstate.items()})
+    return as_bytes(arrays)
 
 
 def load_solver(solver, file: Path) -> None:

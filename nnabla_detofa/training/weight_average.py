@@ -4,15 +4,13 @@ Weights at the end of a stage are those of its last steps' images and paths too;
 """
 
 from collections.abc import Mapping
-from io import BytesIO
 from pathlib import Path
 
-import h5py
 import nnabla as nn
 import numpy as np
 
 from ..errors import RunFolderError
-from ..hdf5 import opened, read_arrays
+from ..hdf5 import as_bytes, opened, read_arrays
 
 COUNT = "steps"  # an attribute of the file
 
@@ -41,12 +39,7 @@ class WeightAverage:
 
     def as_bytes(self) -> bytes:
         """The content of a file that `load` reads."""
-        content = BytesIO()
-        with h5py.File(content, "w") as out:
-            out.attrs[COUNT] = self.n
-            for name, total in self._sums.items():
-                out[name] = total
-        return content.getvalue()
+        return as_bytes(self._sums, **{COUNT: self.n})
 
     def load(self, file: Path, parameters: Mapping[str, nn.Variable]) -> None:
         """Go on from what `as_bytes` gave for the same parameters; RunFolderError for any other."""
