@@ -44,8 +44,7 @@ GRANTS = {
     "deploy": "numpy cv2 nnabla onnx onnxruntime "
     "data detection figure_names options ranking search_stages segmentation space storage supernet tasks training",
     "run_options": "pydantic options host path_filter pruning search space",
-    "training": "numpy nnabla hdf5 tqdm "
-    "precision signals options host run_options space storage supernet detection",
+    "training": "numpy nnabla hdf5 tqdm precision signals options host run_options space storage supernet detection",
     "finetuning": "numpy deploy storage training",
     "filter_stages": "numpy path_filter space storage training",
     "guided_sampling": "numpy options path_filter pruning space storage",

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from ..errors import DataError
 from ..options import Listed
 from . import digits
 from .dataset import DetectionDataset
@@ -17,7 +16,7 @@ from .letters import generate as generate_letters
 from .listing import split_suffix
 from .loader import DetectionLoader, LoaderOptions
 from .objects import Sample, Wanted, dataset_of, note_shared
-from .voc_layout import Part, home_of, parts_of
+from .voc_layout import Part, homes_of, parts_of, parts_of_all
 from .voc_xml import Annotation, read_annotation
 
 ORIGIN = 1.0  # VOC counts pixels from 1
@@ -40,17 +39,10 @@ def read_voc(
     read; where not `strict`, what is wrong with one image or object only goes into the findings.
     """
     root, findings = Path(root).expanduser().absolute(), Findings(strict=strict)
-    homes = list(dict.fromkeys((home_of(root, str(year).removeprefix("VOC")), str(split)) for year, split in splits))
-    name = " + ".join(f"{home.name} {split}" for home, split in homes)
+    name, homes = homes_of(root, splits)
     samples: dict[Path, Sample] = {}
-    for home, split in homes:
-        try:
-            parts = parts_of(home, split, findings)
-        except DataError as error:  # what was found in other splits is not lost
-            findings.add(Flaw.SPLIT_UNREADABLE, home, str(error))
-            continue
-        for part in parts:
-            _add_samples(samples, part, findings)
+    for part in parts_of_all(homes, findings, parts=parts_of):
+        _add_samples(samples, part, findings)
     if not samples and not findings.unusable:
         findings.add(Flaw.SPLIT_UNREADABLE, root, f"{name} in {root} lists no image")
     found = {one.name for sample in samples.values() for one in sample.objects}

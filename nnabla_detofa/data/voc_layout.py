@@ -11,15 +11,16 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from ..errors import DataError
 from .flaws import Findings, Flaw
 from .images import SUFFIXES, read_list
 from .listing import Listing, leads_out, split_suffix
 
+T = TypeVar("T")
 LAYOUT = "Annotations, ImageSets/Main and JPEGImages"
 IMAGES, ANNOTATIONS = ("JPEGImages", "images", "Images", "imgs"), ("Annotations", "annotations", "xmls", "xml")
 LISTS = ("ImageSets/Main", "ImageSets", ".")
@@ -35,6 +36,26 @@ class Part(NamedTuple):
     annotations: Listing
     names: list[str]
     source: Path
+
+
+def homes_of(root: Path, splits: Iterable[tuple[Any, Any]]) -> tuple[str, list[tuple[Path, str]]]:
+    """The name of (year, split) pairs together, and each pair once, with the folder of its year."""
+    homes = list(dict.fromkeys((home_of(root, str(year).removeprefix("VOC")), str(split)) for year, split in splits))
+    return " + ".join(f"{home.name} {split}" for home, split in homes), homes
+
+
+def parts_of_all(
+    homes: Iterable[tuple[Path, str]], findings: Findings, *, parts: Callable[..., Iterable[T]]
+) -> Iterator[T]:
+    """The `parts(home, split, findings)` of each split; of one that cannot be read a finding, and those of the others
+    are not lost."""
+    for home, split in homes:
+        try:
+            found = parts(home, split, findings)
+        except DataError as error:
+            findings.add(Flaw.SPLIT_UNREADABLE, home, str(error))
+            continue
+        yield from found
 
 
 def home_of(root: Path, year: str) -> Path:

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from ..errors import DataError
 from ..segmentation import IGNORED
 from . import digits
 from .class_masks import MaskedDataset, MaskedImage, ObjectClasses, Packed, SegmentationLoader, note_empty
@@ -18,7 +17,7 @@ from .listing import split_suffix
 from .loader import WarpOptions
 from .mask_files import MaskForm
 from .voc import SPLITS
-from .voc_layout import Part, home_of, masked_parts_of
+from .voc_layout import Part, homes_of, masked_parts_of, parts_of_all
 
 
 def read_voc_masks(
@@ -36,17 +35,10 @@ def read_voc_masks(
     wrong with one image only goes into the findings.
     """
     root, findings = Path(root).expanduser().absolute(), Findings(strict=strict)
-    homes = list(dict.fromkeys((home_of(root, str(year).removeprefix("VOC")), str(split)) for year, split in splits))
-    name = " + ".join(f"{home.name} {split}" for home, split in homes)
+    name, homes = homes_of(root, splits)
     found: dict[Path, tuple[MaskedImage, Path, tuple[str, ...]]] = {}
-    for home, split in homes:
-        try:
-            form, parts = MaskForm.beside(home), masked_parts_of(home, split, findings)
-        except DataError as error:  # what was found in other splits is not lost
-            findings.add(Flaw.SPLIT_UNREADABLE, home, str(error))
-            continue
-        for part in parts:
-            _add(found, part, form, findings)
+    for form, part in parts_of_all(homes, findings, parts=_masked_parts):
+        _add(found, part, form, findings)
     if not found and not findings.unusable:
         findings.add(Flaw.SPLIT_UNREADABLE, root, f"{name} in {root} lists no image")
     shown = {names[number] for image, _, names in found.values() for number in image.shown}
@@ -60,6 +52,11 @@ def read_voc_masks(
     note_empty(images, findings)
     ids = (None, *range(1, len(labels.names)))
     return MaskedDataset(name, labels.names, images, tuple(findings), category_ids=ids)
+
+
+def _masked_parts(home: Path, split: str, findings: Findings) -> list[tuple[MaskForm, Part]]:
+    form = MaskForm.beside(home)
+    return [(form, part) for part in masked_parts_of(home, split, findings)]
 
 
 def _add(found: dict, part: Part, form: MaskForm, findings: Findings) -> None:

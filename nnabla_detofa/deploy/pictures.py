@@ -51,6 +51,13 @@ def pictures_in(places: Iterable[str | Path], *, out: Path | None = None) -> lis
     return files
 
 
+def others_in(places: Iterable[str | Path], *, out: Path | None = None) -> list[Path]:
+    """The files below the given folders that `pictures_in` leaves out: by their names they are no pictures."""
+    folders = [place for one in places if (place := Path(one).expanduser()).is_dir()]
+    inside = [one for place in folders for one in _below(place, out) if one.is_file()]
+    return sorted({one for one in inside if one.suffix.lower() not in SUFFIXES})
+
+
 def _below(place: Path, out: Path | None) -> Iterator[Path]:
     """Everything below a folder but hidden names, and what is in the folder `out` inside it."""
     home, own = place.resolve(), None if out is None else out.resolve()

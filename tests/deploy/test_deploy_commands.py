@@ -231,6 +231,16 @@ def test_a_folder_without_pictures_is_refused(run, tmp_path):
     assert str(tmp_path) in command.run("detect", str(folders[0]), str(tmp_path)).refusal
 
 
+def test_files_that_are_no_pictures_by_their_names_are_counted(run, pictures_of):
+    command, _, folders, out = run
+    place = pictures_of("a.png", "b.jpg")
+    for name in ("c.heic", "d", "e.txt", "f.txt", ".hidden"):
+        (place / name).touch()
+    answer = command.run("detect", str(folders[0]), str(place), str(place / "a.png"), "--out", str(out))
+    left_out = "4 files left out, which are no pictures by their names: c.heic, d, e.txt, …"
+    assert answer.out == [f"2 images: {out}", left_out]
+
+
 def test_drawings_of_before_are_no_pictures_and_hidden_files_neither(run, pictures_of):
     command, _, folders, _ = run
     place = pictures_of("a.png", "._b.png")
