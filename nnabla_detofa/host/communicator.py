@@ -65,11 +65,13 @@ def _wait(request: Any) -> None:
 def _in_parcels(arrays: list[np.ndarray]) -> Iterator[list[np.ndarray]]:
     """Arrays one after the other, PARCEL values at a time or a little more: each parcel costs a wait and a copy."""
     some: list[np.ndarray] = []
+    n_values = 0
     for array in arrays:
         some.append(array)
-        if sum(one.size for one in some) >= PARCEL:
+        n_values += array.size
+        if n_values >= PARCEL:
             yield some
-            some = []
+            some, n_values = [], 0
     if some:
         yield some
 

@@ -54,7 +54,9 @@ class Taken:
     def _gathered(self, path: np.ndarray) -> dict[str, np.ndarray]:
         own = self._own.get(path.tobytes())
         values = own or {name: np.zeros_like(value) for name, value in statistics_of(self._run.model, path).items()}
-        return {name: self._run.processes.sum(value) for name, value in values.items()}
+        together = self._run.processes.sum(np.concatenate([value.ravel() for value in values.values()]))
+        parts = np.split(together, np.cumsum([value.size for value in values.values()])[:-1])
+        return {name: part.reshape(values[name].shape) for name, part in zip(values, parts, strict=True)}
 
 
 def about(run: Run) -> dict[str, Any]:
