@@ -11,7 +11,7 @@ import numpy as np
 from ..space import Layer
 from ..space.layers import Side, sides_of
 from .modules import build
-from .network import Supernet
+from .network import Supernet, outputs_of
 
 Forward = Callable[[], object]
 
@@ -69,7 +69,7 @@ def layer_output(layer: Layer, like: Supernet, *, batch: int) -> nn.Variable:
 def network_forward(network: Supernet, image_size: Side, *, batch: int) -> Forward:
     """One forward pass of the network's active path for `batch` random images, as in detection."""
     network.apply(training=False)
-    outputs = list(network(_random((batch, 3, *sides_of(image_size)), np.random.default_rng(0))))
+    outputs = outputs_of(network(_random((batch, 3, *sides_of(image_size)), np.random.default_rng(0))))
     return lambda: nn.forward_all(outputs, clear_buffer=True)
 
 

@@ -1,6 +1,7 @@
 """The once-for-all network (Sections 3 and 4.1): the backbone of a space under the head of a task, by composition."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Annotated, Any
 
@@ -216,6 +217,12 @@ class Supernet(Model):
     def get_arch_parameters(self, grad_only=False):  # noqa: ARG002 - the host's protocol
         """No architecture parameters: the path filter chooses paths."""
         return OrderedDict()
+
+
+def outputs_of(answer: nn.Variable | Sequence[nn.Variable]) -> list[nn.Variable]:
+    """The outputs of a network's `call`: a detector's maps, or a classifier's only one, which would be iterated over
+    image by image."""
+    return [answer] if isinstance(answer, nn.Variable) else [*answer]
 
 
 def extract(supernet: Supernet, path: np.ndarray, **changed: Any) -> Supernet:

@@ -6,7 +6,7 @@ import nnabla as nn
 import numpy as np
 
 from .elastic import ElasticBatchNorm
-from .network import Supernet, extract
+from .network import Supernet, extract, outputs_of
 
 STATISTICS = ("_mean", "_var")  # what their parameters are called
 
@@ -33,10 +33,10 @@ def reestimate(network: Supernet, batches: Iterable[np.ndarray]) -> int:
             if images.shape not in graphs:
                 graphs.clear()
                 placeholder = nn.Variable(images.shape)
-                graphs[images.shape] = placeholder, network(placeholder)
+                graphs[images.shape] = placeholder, outputs_of(network(placeholder))
             placeholder, outputs = graphs[images.shape]
             placeholder.d = images
-            nn.forward_all(list(outputs), clear_buffer=True)
+            nn.forward_all(outputs, clear_buffer=True)
             network.flush_statistics()
             sizes.append(len(images))
         for layer in layers:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from nnabla_detofa.space.layers import macs, sides_of
-from nnabla_detofa.supernet import extract
+from nnabla_detofa.supernet import extract, reestimate
 from nnabla_detofa.supernet.latency import Stopwatch, layer_forward, layer_output, network_forward
 
 
@@ -87,6 +87,19 @@ def test_a_whole_network_is_timed_on_images_of_its_height_and_width(small, monke
     monkeypatch.setattr(nn, "forward_all", lambda outputs, **_: forwarded.extend(outputs))
     network_forward(small.net(), (32, 96), batch=2)()
     assert [y.shape for y in forwarded] == [(2, n, 16, 48) for n in (3, 2, 2)]
+
+
+def test_a_classifiers_answer_is_one_output_and_not_one_for_each_image(small, monkeypatch):
+    network, forward_all, asked = small.classifier(), nn.forward_all, []
+
+    def forward(outputs, **options):
+        asked.append([one.shape for one in outputs])
+        forward_all(outputs, **options)
+
+    monkeypatch.setattr(nn, "forward_all", forward)
+    network_forward(network, 32, batch=4)()
+    assert reestimate(network, [np.zeros((4, 3, 32, 32), np.float32)]) == 4
+    assert asked == [[(4, small.CLASSES)]] * 2
 
 
 @pytest.mark.parametrize("kernels", ["numpy", "nnabla"])
