@@ -1,4 +1,4 @@
-"""Tables for the terminal, as lines of text (an addition; not in the paper)."""
+"""Tables and times for the terminal, as lines of text (an addition; not in the paper)."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -71,3 +71,15 @@ def _millions(value: float) -> str:
 def _figure(value: float | None, form: str) -> str:
     """A figure of ranking quality, which is not defined where no bucket has two paths of different loss to rank."""
     return "undefined" if value is None else format(value, form)
+
+
+def duration(seconds: float) -> str:
+    """A time in two digits or three, in the unit of which it is at least 2."""
+    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{_short(seconds / size)} {unit}"
+    return f"{_short(seconds)} s"
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"

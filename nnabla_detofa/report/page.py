@@ -14,6 +14,7 @@ from ..storage import Kept
 from ..storage.files import write_text
 from ..training import Run
 from .contents import contents, flat
+from .lines import duration
 from .links import PAGE, links
 from .samples import sample_images
 
@@ -75,7 +76,7 @@ def page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"figures": _figures, "duration": _duration, "links": partial(links, folder)}
+    environment.filters |= {"figures": _figures, "duration": duration, "links": partial(links, folder)}
     given = {"name": folder.name, "settings": settings, "versions": versions, "samples": samples}
     given["now"] = f"{datetime.now():%Y-%m-%d %H:%M}"
     return environment.get_template(TEMPLATE).render(**contents(folder, summary, edges=edges), **given)
@@ -98,10 +99,3 @@ def installed() -> dict[str, str]:
 def _figures(value: float | None, form: str = ",.4g") -> str:
     """A number as it is read; a dash where it is not known."""
     return "–" if value is None else format(value, form)
-
-
-def _duration(seconds: float) -> str:
-    for unit, size in (("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:,.1f} {unit}"
-    return f"{seconds:,.1f} s"

@@ -12,6 +12,7 @@ from ..space.layers import FLOAT_BYTES
 from ..storage import Work
 from ..training import Run, drawn_paths, measurer
 from ..training.gradients import PathGradients
+from .lines import duration
 
 TIMED_STEPS = 3
 LINK = 10e9  # bytes a second
@@ -44,16 +45,16 @@ def plan_lines(run: Run, name: str, stages: Mapping[str, Work]) -> Iterator[str]
     pace = measure_pace(run, floats)
     exchange = Exchange.of(run, pace)
     seconds = {stage: _seconds(work, pace, run.processes.n, exchange) for stage, work in stages.items()}
-    for stage, duration in seconds.items():
-        yield _row(stage, f"{stages[stage].detail}: about {_duration(duration)}")
+    for stage, took in seconds.items():
+        yield _row(stage, f"{stages[stage].detail}: about {duration(took)}")
     yield _row(
         "in all",
-        f"about {_duration(sum(seconds.values()))}, from {TIMED_STEPS} steps of {_count(pace.n, 'image')} on this"
+        f"about {duration(sum(seconds.values()))}, from {TIMED_STEPS} steps of {_count(pace.n, 'image')} on this"
         f" machine: {pace.training:.3g} s an image in training, {pace.forward:.3g} s in measuring; path filters,"
         " pruning and evolution come on top",
     )
     durations = {n: sum(_seconds(work, pace, n, exchange) for work in stages.values()) for n in _numbers(run)}
-    told = ", ".join(f"{n}: {_duration(duration)}" for n, duration in durations.items())
+    told = ", ".join(f"{n}: {duration(took)}" for n, took in durations.items())
     yield _row("by processes", f"{told}; {exchange}, and a device as this one for each")
 
 
@@ -217,14 +218,3 @@ def _bytes(n: float) -> str:
         if n >= size:
             return f"{n / size:.3g} {unit}"
     return f"{n / 1e3:.3g} kB"
-
-
-def _duration(seconds: float) -> str:
-    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{_short(seconds / size)} {unit}"
-    return f"{_short(seconds)} s"
-
-
-def _short(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"

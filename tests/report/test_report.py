@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from nnabla_detofa.report import figures, plan
-from nnabla_detofa.report.lines import gain_lines, pareto_lines, pruning_line, quality_lines
+from nnabla_detofa.report.lines import duration, gain_lines, pareto_lines, pruning_line, quality_lines
 from nnabla_detofa.report.pareto import picture, write_pareto
 from nnabla_detofa.report.plan import FewImages, Pace
 from nnabla_detofa.search_stages import Detector
@@ -120,7 +120,7 @@ def test_time_is_shared_by_the_processes():
 
 
 def test_amounts_are_readable():
-    durations = [plan._duration(s) for s in (0.5, 90, 300, 7300, 3e5, 1e8)]
+    durations = [duration(s) for s in (0.5, 90, 300, 7300, 3e5, 1e8)]
     assert durations == ["0.5 s", "90 s", "5 min", "2 h", "3.5 days", "1,157 days"]
     assert [plan._bytes(n) for n in (1500, 2.5e6, 3.25e9)] == ["1.5 kB", "2.5 MB", "3.25 GB"]
     counts = [plan._count(n, noun) for n, noun in ((1, "process"), (2, "process"), (2, "image"))]
