@@ -38,7 +38,7 @@ class Part(NamedTuple):
     source: Path
 
 
-def homes_of(root: Path, splits: Iterable[tuple[Any, Any]]) -> tuple[str, list[tuple[Path, str]]]:
+def homes_of(root: Path, splits: Iterable[Sequence[Any]]) -> tuple[str, list[tuple[Path, str]]]:
     """The name of (year, split) pairs together, and each pair once, with the folder of its year."""
     homes = list(dict.fromkeys((home_of(root, str(year).removeprefix("VOC")), str(split)) for year, split in splits))
     return " + ".join(f"{home.name} {split}" for home, split in homes), homes
