@@ -170,9 +170,11 @@ class _Compared(NamedTuple):
 
     def _ours_minus(self) -> list[str]:
         """DetOFA's gain over each method but the first, which has its own table, in the mean of the budgets."""
-        cells = [[f"{self.labels[OURS]} minus", "pairs", MEAN]]
         others = [*self.points][1:]
-        for method in others if OURS in others else ():
+        if OURS not in others:
+            return []
+        cells = [[f"{self.labels[OURS]} minus", "pairs", MEAN]]
+        for method in others:
             for remark, gain, n in self._by_pairs(OURS, method) if method != OURS else ():
                 if not np.isnan(gain.value[self._mean]):
                     by_pairs = shown(*(float(one[self._mean]) for one in gain), sign="+")

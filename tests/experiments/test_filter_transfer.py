@@ -32,7 +32,7 @@ def test_the_table_has_a_row_for_each_ranker_and_number_of_paths(tables, capsys)
     title, _, *rows = capsys.readouterr().out.splitlines()
     assert title.startswith("36 measured paths, 12 in the smallest bucket; 2 splits")
     assert [row.split()[0] for row in rows] == ["4"] * 5 + ["8"] * 5
-    assert filter_transfer.interval(np.array([0.1, 0.3])) == "0.200 ± 0.196"
+    assert filter_transfer.interval(np.array([0.1, 0.3])) == "0.200 ± 1.271"  # Student's t of two
 
 
 def test_paths_are_judged_by_the_second_measurement(tables):

@@ -67,4 +67,4 @@ def test_every_way_meets_the_best_of_a_smooth_table(space):
     lines = macro.table(space, budgets, [high], [20], 2)
     assert [line.count("|") for line in lines] == [7] * 4 and lines[2].split(" | ")[1] == "3969"
     counts = ([8, 12], [8, 12, np.nan], [8, np.nan], [np.nan])
-    assert [macro.cell(one) for one in counts] == ["10 ± 4", "10 ± 4, 1 never", "8, 1 never", "never"]
+    assert [macro.cell(one) for one in counts] == ["10 ± 25", "10 ± 25, 1 never", "8, 1 never", "never"]
