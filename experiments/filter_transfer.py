@@ -20,10 +20,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from experiments.paper.estimates import estimate
 from nnabla_detofa.errors import ConfigError
 from nnabla_detofa.path_filter import PathFilter, evaluate, fit, ridge_score
 from nnabla_detofa.path_filter.store import read
-from nnabla_detofa.report.compared_methods import students_t
 from nnabla_detofa.space import Budgets, CostModel, ResNet50, SearchSpace
 from nnabla_detofa.storage import PathTable
 
@@ -88,9 +88,7 @@ def one_split(file: Path, paths: Paths, options: argparse.Namespace, rng: np.ran
 
 def interval(values: np.ndarray) -> str:
     """Mean and the half-width of its 95 % interval over the splits."""
-    if len(values) < 2:
-        return f"{values.mean():.3f} ± nan"
-    mean, low, _ = students_t(values)
+    mean, low, _ = estimate(values)
     return f"{mean:.3f} ± {mean - low:.3f}"
 
 

@@ -102,6 +102,10 @@ class _Compared(NamedTuple):
         return next(iter(self.points))
 
     @property
+    def _others(self) -> list[str]:
+        return [*self.points][1:]
+
+    @property
     def _columns(self) -> list[str]:
         return [*(f"≤ {budget / 1e6:.3g} M" for budget in self.budgets), *self.split.columns]
 
@@ -131,7 +135,7 @@ class _Compared(NamedTuple):
     def gains(self) -> dict[str, tuple[float, ...]]:
         """Differences in the mean of the budgets, with their intervals, of the methods that were searched for it."""
         found = {}
-        for method in [*self.points][1:]:
+        for method in self._others:
             gain, seeds = difference(self.points[method], self.points[self._first])
             if not np.isnan(gain.value[self._mean]):
                 told = f"{self.labels[method]}, {len(seeds)} pair{'s' * (len(seeds) > 1)}"
@@ -147,7 +151,7 @@ class _Compared(NamedTuple):
 
     def _differences(self) -> list[str]:
         cells = [[f"minus {self.labels[self._first]}", "pairs", *self._columns]]
-        for method in [*self.points][1:]:
+        for method in self._others:
             for remark, gain, n in self._by_pairs(method, self._first):
                 by_column = (shown(*one, sign="+") for one in zip(*gain, strict=True))
                 cells.append([f"{self.labels[method]}{remark}", str(n), *by_column])
@@ -155,12 +159,12 @@ class _Compared(NamedTuple):
 
     def _by_pairs(self, ours: str, theirs: str) -> Iterator[tuple[str, Estimate, int]]:
         for remark, seeds in self.pairs.of(ours, theirs):
-            gain, _ = difference({seed: self.points[ours][seed] for seed in seeds}, self.points[theirs])
+            gain, _ = difference(self.points[ours], {seed: self.points[theirs][seed] for seed in seeds})
             yield remark, gain, len(seeds)
 
     def _pairs_needed(self) -> list[str]:
         needed, theirs = [], self.points[self._first]
-        for method in [*self.points][1:]:
+        for method in self._others:
             own = self.points[method]
             apart = [own[seed][self._mean] - theirs[seed][self._mean] for seed in own.keys() & theirs.keys()]
             if len(apart) > 1 and not np.isnan(apart).any():
@@ -170,11 +174,10 @@ class _Compared(NamedTuple):
 
     def _ours_minus(self) -> list[str]:
         """DetOFA's gain over each method but the first, which has its own table, in the mean of the budgets."""
-        others = [*self.points][1:]
-        if OURS not in others:
+        if OURS not in self._others:
             return []
         cells = [[f"{self.labels[OURS]} minus", "pairs", MEAN]]
-        for method in others:
+        for method in self._others:
             for remark, gain, n in self._by_pairs(OURS, method) if method != OURS else ():
                 if not np.isnan(gain.value[self._mean]):
                     by_pairs = shown(*(float(one[self._mean]) for one in gain), sign="+")

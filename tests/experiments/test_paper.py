@@ -288,6 +288,19 @@ def test_means_over_other_seeds_are_no_fronts_of_one_picture(store):
 
 
 @pytest.mark.usefixtures("unpainted")
+def test_methods_without_a_common_seed_have_a_page_without_a_difference(store):
+    jobs = planned_jobs("tiny", ["ofa", "detofa"], 2, [])
+    for one in jobs:  # the others are made from the first seeds
+        put(store, one)
+    for name in ("ofa-seed1", "detofa-seed0"):
+        shutil.rmtree(store.folder / name)
+    paper.write_page(store, jobs, "fig5", store.folder.parent)
+    test, _ = (store.folder.parent / "fig5.md").read_text().split("On the held-out training images")
+    _, against = test.split("| minus OFA | pairs |")
+    assert "| DetOFA | 0 | – | –" in against
+
+
+@pytest.mark.usefixtures("unpainted")
 @pytest.mark.parametrize("own", [{2}, {0, 1, 2}])
 def test_pairs_of_one_warm_up_are_told_from_those_of_two(store, own):
     """As of runs that were made on another machine: pairs of the same seed, whose warm-ups rounded otherwise."""
