@@ -240,11 +240,13 @@ class Stages:
         """Move files, and what an interrupted writer left of them, to a new numbered folder."""
         earlier = [int(one.name) for one in self.path.glob("previous/*") if one.name.isdecimal()]
         place = self.path / "previous" / str(max(earlier, default=0) + 1)
+        own = {*files}
+        others = {file for record in self._records.values() for file in record.files} - own
         if self.writes:
             place.mkdir(parents=True)
-            for file in files:
-                for one in (self / file, *self.path.glob(f".{file}.*")):
-                    if one.exists():
+            for file in own:
+                for one in {self / file}.union(*map(self.path.glob, (f".{file}.*", f"{file}.*"))):
+                    if one.exists() and one.name not in others:
                         one.rename(place / one.name)
         return place
 

@@ -106,7 +106,7 @@ def test_a_kill_loses_few_of_the_seconds(session, path):
 
 def test_a_changed_stage_sets_aside_its_files_and_all_later_ones(session, path):
     session().chain(first=1, second=2, third=3)
-    unfinished = [".second.json.before", ".second.json.writing"]  # of an interrupted writer
+    unfinished = [".second.json.before", ".second.json.writing", "third.json.part"]  # of an interrupted writer
     for name in unfinished:
         (path / name).touch()
     changed = session()
@@ -117,6 +117,18 @@ def test_a_changed_stage_sets_aside_its_files_and_all_later_ones(session, path):
     assert sorted(record(aside)) == ["second", "third"]
     assert (path / "first.json").read_text() == "1\n"
     assert any(str(aside) in line for line in changed.said)
+
+
+def test_a_stages_folder_does_not_take_the_file_of_a_stage_of_like_name_along(session, path):
+    def run(value):
+        one = session()
+        one.stage("second", 1)  # leaves second.json
+        one.work("third", lambda: (path / "second").mkdir(exist_ok=True), "second", value=value)
+
+    run(1)
+    run(2)
+    assert (path / "second.json").read_text() == "1\n"
+    assert sorted(one.name for one in (path / "previous" / "1").iterdir()) == ["second", "stages.json"]
 
 
 def test_each_change_gets_a_folder_of_its_own(session, path):
