@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 STOP = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT, signal.SIGHUP)
@@ -50,20 +50,19 @@ def handled_by(handler: Callable[..., Any], afterwards: signal.Handlers | None =
                 signal.signal(one, afterwards or previous)
 
 
-@contextmanager
-def held_back() -> Iterator[None]:
+def held_back() -> AbstractContextManager[None]:
     """Those that come inside are delivered behind it."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return _masked(signal.SIG_BLOCK)
+
+
+def let_through() -> AbstractContextManager[None]:
+    """Inside `held_back`: those that were held back are delivered here, and those that come inside at once."""
+    return _masked(signal.SIG_UNBLOCK)
 
 
 @contextmanager
-def let_through() -> Iterator[None]:
-    """Inside `held_back`: those that were held back are delivered here, and those that come inside at once."""
-    before = signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP)
+def _masked(how: int) -> Iterator[None]:
+    before = signal.pthread_sigmask(how, STOP)
     try:
         yield
     finally:

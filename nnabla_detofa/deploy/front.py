@@ -15,7 +15,7 @@ from ..search_stages import EVALUATED, Detector, evaluated
 from ..space import layers
 from ..storage import MANIFEST
 from ..storage.files import checksum, read_json
-from ..storage.manifest import read_manifest
+from ..storage.manifest import Record, read_manifest
 from ..supernet import Supernet, load_weights, network_of
 from ..training import STATISTICS, WEIGHTS, Run
 from ..training.path_statistics import Statistics, read
@@ -95,18 +95,17 @@ def front_of_folder(folder: Path) -> Front:
     missing = lacks(folder)
     if missing:
         raise RunFolderError(f"{folder} is not a finished run, it lacks {', '.join(missing)}: finish it first")
-    _require_unchanged(folder)
+    records = read_manifest(folder)
+    _require_unchanged(folder, records)
     statistics = read(folder / STATISTICS)
     network = network_of(statistics.about["network"])
     load_weights(network, folder / WEIGHTS)
-    return Front(
-        network, statistics, evaluated(read_json(folder / EVALUATED)), read_json(folder / MANIFEST)[LAST]["digest"]
-    )
+    return Front(network, statistics, evaluated(read_json(folder / EVALUATED)), records[LAST].digest)
 
 
-def _require_unchanged(folder: Path) -> None:
+def _require_unchanged(folder: Path, records: Mapping[str, Record]) -> None:
     """RunFolderError for weights or detectors that are not as their stage left them."""
-    known = {file: one for record in read_manifest(folder).values() for file, one in record.sums.items()}
+    known = {file: one for record in records.values() for file, one in record.sums.items()}
     for name in (WEIGHTS, EVALUATED):
         if name in known and checksum(folder / name) != known[name]:
             raise RunFolderError(

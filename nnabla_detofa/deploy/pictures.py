@@ -31,16 +31,22 @@ COLOURS = (
 )
 
 
-def pictures_in(places: Iterable[str | Path], *, out: Path | None = None) -> list[Path]:
+def pictures_in(places: Iterable[str | Path], *, out: Path | None = None) -> tuple[list[Path], list[Path]]:
     """The files that are given, and the pictures below the folders that are: neither hidden ones nor drawings that are
-    in `out` from before. DataError where there is none; ConfigError where a drawing would take a picture's place."""
+    in `out` from before; and the other files there, which are no pictures by their names.
+
+    DataError where a folder holds none; ConfigError where a drawing would take a picture's place.
+    """
     found: list[Path] = []
+    others: set[Path] = set()
     for place in (Path(one).expanduser() for one in places):
         if place.is_dir():
-            inside = sorted(one for one in _below(place, out) if one.suffix.lower() in SUFFIXES and one.is_file())
-            if not inside:
+            inside = {one for one in _below(place, out) if one.is_file()}
+            pictures = {one for one in inside if one.suffix.lower() in SUFFIXES}
+            if not pictures:
                 raise DataError(f"{place} holds no picture: {', '.join(SUFFIXES)}")
-            found += inside
+            found += sorted(pictures)
+            others |= inside - pictures
         else:
             found.append(place)
     files = list(dict.fromkeys(found))
@@ -48,14 +54,7 @@ def pictures_in(places: Iterable[str | Path], *, out: Path | None = None) -> lis
     if beside:
         reason = f"{out} holds {beside[0].name} itself, and drawings would take the place of pictures"
         raise ConfigError(f"{reason}: give another folder with --out", key="--out", given=str(out))
-    return files
-
-
-def others_in(places: Iterable[str | Path], *, out: Path | None = None) -> list[Path]:
-    """The files below the given folders that `pictures_in` leaves out: by their names they are no pictures."""
-    folders = [place for one in places if (place := Path(one).expanduser()).is_dir()]
-    inside = [one for place in folders for one in _below(place, out) if one.is_file()]
-    return sorted({one for one in inside if one.suffix.lower() not in SUFFIXES})
+    return files, sorted(others)
 
 
 def _below(place: Path, out: Path | None) -> Iterator[Path]:

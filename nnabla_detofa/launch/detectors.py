@@ -102,10 +102,10 @@ def detect(arguments: list[str]) -> list[Exception]:
         raise ConfigError(key="--threshold", given=given.threshold, allowed="a number in [0, 1)")
     with held_back():
         from ..deploy import Exported
-        from ..deploy.pictures import detect_in, others_in, pictures_in
+        from ..deploy.pictures import detect_in, pictures_in
     require_place(given.json)
     out = given.out or (Path("detections") if given.json is None else None)
-    files, detector = pictures_in(given.pictures, out=out), Exported.load(given.detector)
+    (files, others), detector = pictures_in(given.pictures, out=out), Exported.load(given.detector)
     if out is not None:
         with refused(out, ELSEWHERE):
             out.mkdir(parents=True, exist_ok=True)
@@ -114,7 +114,7 @@ def detect(arguments: list[str]) -> list[Exception]:
             detector, files, out=out, json=given.json, threshold=given.threshold, progress=_bar("detect")
         )
     _say(len(files) - len(failures), (place for place in (out, given.json) if place is not None))
-    if others := others_in(given.pictures, out=out):
+    if others:
         shown = ", ".join(one.name for one in others[:SHOWN]) + (", …" if len(others) > SHOWN else "")
         print(f"{len(others)} files left out, which are no pictures by their names: {shown}")
     if not failures:

@@ -45,7 +45,10 @@ REFUSED = [
     (lambda coco: setattr(coco, "content", [1]), "not a COCO instances file"),
     (lambda coco: coco.content.update(images=[], annotations=[]), "lists no image"),
     (lambda coco: coco.content.update(categories=[], annotations=[]), "must define categories"),
-    *((append("categories", row), "must define categories") for row in ({"id": 1}, {"id": 1, "name": []})),
+    *(
+        (append("categories", row), "must define categories")
+        for row in ({"id": 1}, {"id": 1, "name": []}, {"id": 9, "name": " "})
+    ),
     *((change("images", file_name=name), "lacks its file_name") for name in (None, "")),
     *((change("images", file_name=name), "leads out of") for name in ("../x.jpg", "/etc/passwd", "a/../../x.jpg")),
     (change("images", file_name="z.jpg"), r"lists z\.jpg, but .*train2017 does not have it"),

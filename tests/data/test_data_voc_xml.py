@@ -136,3 +136,13 @@ def test_what_may_stand_before_the_document(tmp_path, prologue):
 def test_an_empty_file_is_a_background(tmp_path, data):
     annotation, flaws = read(tmp_path, data)
     assert (annotation, flaws) == ((None, []), [Flaw.ANNOTATION_MISSING])
+
+
+@pytest.mark.parametrize("content", ['<annotations><image><box label="cat" xtl="1"/></image></annotations>', "<html/>"])
+def test_a_file_of_something_else_is_no_background(tmp_path, content):
+    file = tmp_path / "a.xml"
+    file.write_text(content)
+    with pytest.raises(DataError, match="a.xml is not a VOC annotation: it has no object, and begins with <[ah]"):
+        read_annotation(file, Findings())
+    file.write_text("<annotation/>")
+    assert read_annotation(file, Findings()) == (None, [])

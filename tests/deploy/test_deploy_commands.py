@@ -116,6 +116,12 @@ def test_a_run_that_is_not_finished_is_refused_with_what_is_missing(again, missi
     assert missing in again.run("export", str(again.folder)).refusal
 
 
+def test_figures_that_were_edited_behind_the_run_are_not_exported(again):
+    file = again.folder / "detectors.json"
+    file.write_text(file.read_text().replace('"ap": ', '"ap": 0.9', 1))
+    assert "detectors.json has changed since the run left it" in again.run("export", str(again.folder)).refusal
+
+
 def test_what_is_no_run_is_refused(command, tmp_path):
     for place in (tmp_path, tmp_path / "none"):
         assert "stages.json" in command.run("export", str(place)).refusal

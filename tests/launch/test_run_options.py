@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from nnabla_detofa.errors import ConfigError
 from nnabla_detofa.launch.composition import compose, plain, shipped_configs
-from nnabla_detofa.run_options import HOST_HPARAMS, SUPPLIED, PretrainingOptions, RunOptions
+from nnabla_detofa.run_options import HOST_HPARAMS, SUPPLIED, PretrainingOptions, RunOptions, ScheduleOptions
 
 CLASSES = {"DetOFASearcher": RunOptions, "OFAPretrainer": PretrainingOptions}
 
@@ -181,3 +181,9 @@ def test_pre_training_leaves_a_filter():
     with pytest.raises(ConfigError) as caught:
         PretrainingOptions.of(hparams, args)
     assert (caught.value.key, caught.value.given) == ("path_filter.ranker", "ridge")
+
+
+def test_a_schedule_of_steps_has_some():
+    with pytest.raises(ConfigError, match=r"schedule.at is \[\]; it must be at least one epoch for name=step"):
+        ScheduleOptions.of("hparams.schedule", {"name": "step"})
+    assert ScheduleOptions.of("hparams.schedule", {"name": "step", "at": [3]}).at == (3,)
