@@ -289,11 +289,3 @@ def _marked(name: str, known: tuple, given: Any) -> np.ndarray:
     if not values or not all(value in known for value in values):
         raise ConfigError(key=name, given=given, allowed=f"a list of the space's choices, {list(known)}")
     return np.isin(known, values)
-
-
-def choice_index(key: str, value: object, choices: Sequence) -> int:
-    """The index of a value of a genotype among the choices; ConfigError where it is none of them."""
-    for index, choice in enumerate(choices):
-        if value == choice:
-            return index
-    raise ConfigError(key=f"genotype {key}", given=value, allowed=f"one of {', '.join(map(str, choices))}")

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
 from math import prod
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 
-from ..errors import ConfigError
 from ..options import Ascending, Number, Options, Whole
-from .channels import make_divisible
-from .family import Family, Segment, Tokens, choice_index
+from .family import Segment, Tokens
+from .genotypes import choice_index, require_form
+from .kernel_family import KernelFamily
 from .layers import CONV, HARD_SWISH, IDENTITY, INVERTED, LINEAR, NOTHING, POOLED, RELU, UNIT, Layer, Side
 
 STEM_CHANNELS = 16
@@ -41,32 +41,20 @@ class MobileNetV3Options(Options):
 
 
 @dataclass(frozen=True)
-class MobileNetV3(Family):
+class MobileNetV3(KernelFamily):
     """A MobileNetV3 of elastic depth, kernels and expands.
 
     A row of genes: the depth of each of five stages, then kernel and expand of each block.
     """
 
     name = "mobilenetv3"
+    options_type = MobileNetV3Options
     options: MobileNetV3Options = field(default_factory=MobileNetV3Options)
-
-    def __post_init__(self) -> None:
-        if even := [side for side in self.options.kernels if side % 2 == 0]:
-            raise ConfigError(key="space.kernels", given=even[0], allowed="an odd number: a window has a middle")
-        self.require_tables()
-
-    def _rounded(self, width: float) -> int:
-        return make_divisible(width, self.options.channel_divisor)
 
     @cached_property
     def widths(self) -> tuple[int, ...]:
         """Channels behind the stem and behind each stage."""
-        return tuple(self._rounded(width * self.options.width_scale) for width in (STEM_CHANNELS, *STAGES))
-
-    @property
-    def choices(self) -> dict[str, tuple]:
-        """See `Family`."""
-        return {name: getattr(self.options, name) for name in ("depths", "kernels", "expands")}
+        return self.scaled((STEM_CHANNELS, *STAGES))
 
     @cached_property
     def segments(self) -> tuple[Segment, ...]:
@@ -101,7 +89,7 @@ class MobileNetV3(Family):
         side = UNIT // stride // prod(STRIDES[: stage + (block > 0)])
         n_in, stride = (n_out, 1) if block else (self.widths[stage], STRIDES[stage])
         kernel, expand = self.segments[segment].choices[choice]
-        middle = self._rounded(n_in * self.options.expands[expand])
+        middle = self.rounded(n_in * self.options.expands[expand])
         return (
             Layer(
                 INVERTED,
@@ -112,14 +100,14 @@ class MobileNetV3(Family):
                 IDENTITY if stride == 1 and n_in == n_out else NOTHING,
                 side,
                 self.options.kernels[kernel],
-                self._rounded(middle // REDUCTION) if SQUEEZED[stage] else 0,
+                self.rounded(middle // REDUCTION) if SQUEEZED[stage] else 0,
                 ACTIVATIONS[stage],
             ),
         )
 
     def classifier(self, n_in: int, side: Side, n_classes: int) -> dict[str, Layer]:
         """See `Family`; OFA's widens the last map first, and mixes its means."""
-        widened, mixed = (self._rounded(width * self.options.width_scale) for width in CLASSIFIER)
+        widened, mixed = self.scaled(CLASSIFIER)
         return {
             "final_expand_layer": Layer(CONV, n_in, 0, widened, 1, NOTHING, side, 1, activation=HARD_SWISH),
             "feature_mix_layer": Layer(POOLED, widened, 0, mixed, 1, NOTHING, side, activation=HARD_SWISH),
@@ -138,15 +126,6 @@ class MobileNetV3(Family):
         codes = np.arange(1, 1 + len(one.choices)) if segment else np.zeros(1, np.intp)
         return Tokens(np.zeros((len(one.contexts), 0), np.intp), np.tile(codes, (len(one.contexts), 1)))
 
-    def to_dict(self) -> dict[str, object]:
-        """See `Family`."""
-        return {"family": self.name, **self.options.model_dump(mode="json")}
-
-    @classmethod
-    def from_dict(cls, given: Mapping[str, Any]) -> "MobileNetV3":
-        """See `Family`."""
-        return cls(MobileNetV3Options.of("space", given))
-
     # ---- the host's genotype {"ks": a kernel for each block, "e": an expand for each, "d": 5 depths}
 
     def genotype(self, path: np.ndarray) -> dict[str, list]:
@@ -162,11 +141,8 @@ class MobileNetV3(Family):
     def from_genotype(self, given: Mapping[str, Sequence]) -> np.ndarray:
         """See `Family`; kernels and expands of blocks that the depth leaves out are not looked at."""
         most = self.segments[1].n_blocks
-        lengths = {"ks": len(STAGES) * most, "e": len(STAGES) * most, "d": len(STAGES)}
-        for key, length in lengths.items():
-            if not isinstance(given, Mapping) or not isinstance(given.get(key), Sequence) or len(given[key]) != length:
-                form = f"{{ks: {lengths['ks']} kernels, e: {lengths['e']} expands, d: {lengths['d']} depths}}"
-                raise ConfigError(key="genotype", given=given, allowed=f"of the form {form}")
+        blocks = len(STAGES) * most
+        require_form(given, {"ks": (blocks, "kernels"), "e": (blocks, "expands"), "d": (len(STAGES), "depths")})
         depths, kernels, expands = self.choices.values()
         path = np.full(self.n_genes, -1, np.int8)
         for stage, (depth, columns) in enumerate(zip(given["d"], self.block_columns[1:], strict=True)):

@@ -10,7 +10,8 @@ import numpy as np
 from ..errors import ConfigError
 from ..options import Ascending, Flag, Listed, Number, Options, Whole
 from .channels import Channels, channel_table
-from .family import SKIP, Family, Segment, Tokens, choice_index
+from .family import SKIP, Family, Segment, Tokens
+from .genotypes import choice_index, require_form
 from .layers import BLOCK, IDENTITY, NOTHING, PROJECTION, STEM, UNIT, Layer
 
 STRIDES = (1, 2, 2, 2)
@@ -214,11 +215,7 @@ class ResNet50(Family):
         As in the host, the stem keeps its residual block at the largest depth alone.
         """
         options, layers = self.options, [one.n_blocks for one in self.segments[1:]]
-        lengths = {"d": 5, "e": sum(layers), "w": 6}
-        for key, length in lengths.items():
-            if not isinstance(given, Mapping) or not isinstance(given.get(key), Sequence) or len(given[key]) != length:
-                form = f"{{d: 5 depths, e: {lengths['e']} expands, w: 6 indices}}"
-                raise ConfigError(key="genotype", given=given, allowed=f"of the form {form}")
+        require_form(given, {"d": (5, "depths"), "e": (sum(layers), "expands"), "w": (6, "indices")})
         choice_index("d", given["d"][0], sorted({0, *options.depths, self._stem_on}))
         depth = [choice_index("d", value, options.depths) for value in given["d"][1:]]
         width = [choice_index("w", value, range(len(options.widths))) for value in given["w"]]

@@ -7,14 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise, product
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 
 from ..errors import ConfigError
 from ..options import Ascending, Number, Options, Whole
-from .channels import make_divisible
-from .family import Family, Segment, Tokens, choice_index
+from .family import Segment, Tokens
+from .genotypes import choice_index, require_form
+from .kernel_family import KernelFamily
 from .layers import CONV, IDENTITY, LINEAR, NOTHING, PROJECTION, SEPARABLE, UNIT, XCEPTION, Layer, Side
 
 ENTRY = (32, 64, 128, 256, 728)  # channels behind each convolution and block; the last are those of the middle flow
@@ -38,47 +39,38 @@ class XceptionOptions(Options):
 
 
 @dataclass(frozen=True)
-class Xception(Family):
+class Xception(KernelFamily):
     """An Xception of elastic blocks in its middle flow.
 
     A row of genes: depth, kernel and expand of each block, each a segment; the expand of a block of depth 1 is -1.
     """
 
     name = "xception"
+    options_type = XceptionOptions
     options: XceptionOptions = field(default_factory=XceptionOptions)
 
     def __post_init__(self) -> None:
         options = self.options
-        if even := [side for side in options.kernels if side % 2 == 0]:
-            raise ConfigError(key="space.kernels", given=even[0], allowed="an odd number: a window has a middle")
         if equal := [expand for expand, (a, b) in zip(options.expands, pairwise(self.middle), strict=False) if a == b]:
             raise ConfigError(key="space.expands", given=equal[0], allowed="so far below the next that channels differ")
         if len(options.depths) > 1 and self.middle[-1] < self.entry[-1]:
             raise ConfigError(key="space.expands", given=options.expands[-1], allowed="1 or more where depths differ")
-        self.require_tables()
-
-    def _rounded(self, width: float) -> int:
-        return make_divisible(width, self.options.channel_divisor)
+        super().__post_init__()
 
     @cached_property
     def entry(self) -> tuple[int, ...]:
         """Channels along the entry flow; the last are those of the middle flow."""
-        return tuple(self._rounded(width * self.options.width_scale) for width in ENTRY)
+        return self.scaled(ENTRY)
 
     @cached_property
     def exit(self) -> tuple[int, ...]:
         """Channels along the exit flow."""
-        return tuple(self._rounded(width * self.options.width_scale) for width in EXIT)
+        return self.scaled(EXIT)
 
     @cached_property
     def middle(self) -> tuple[int, ...]:
         """Channels between the convolutions of a block, for each expand."""
-        return tuple(self._rounded(round(self.entry[-1] * expand)) for expand in self.options.expands)
-
-    @property
-    def choices(self) -> dict[str, tuple]:
-        """See `Family`."""
-        return {name: getattr(self.options, name) for name in ("depths", "kernels", "expands")}
+        return tuple(self.rounded(round(self.entry[-1] * expand)) for expand in self.options.expands)
 
     @cached_property
     def segments(self) -> tuple[Segment, ...]:
@@ -151,15 +143,6 @@ class Xception(Family):
         expand[single & (depth >= 0)] = -1
         return rows
 
-    def to_dict(self) -> dict[str, object]:
-        """See `Family`."""
-        return {"family": self.name, **self.options.model_dump(mode="json")}
-
-    @classmethod
-    def from_dict(cls, given: Mapping[str, Any]) -> "Xception":
-        """See `Family`."""
-        return cls(XceptionOptions.of("space", given))
-
     # ---- the host's genotype {"ks": a kernel for each block, "e": an expand for each, "d": a depth for each}
 
     def genotype(self, path: np.ndarray) -> dict[str, list]:
@@ -174,10 +157,7 @@ class Xception(Family):
     def from_genotype(self, given: Mapping[str, Sequence]) -> np.ndarray:
         """See `Family`; expands of blocks of one convolution are not looked at."""
         blocks = self.options.middle_blocks
-        for key in ("ks", "e", "d"):
-            if not isinstance(given, Mapping) or not isinstance(given.get(key), Sequence) or len(given[key]) != blocks:
-                form = f"{{ks: {blocks} kernels, e: {blocks} expands, d: {blocks} depths}}"
-                raise ConfigError(key="genotype", given=given, allowed=f"of the form {form}")
+        require_form(given, {"ks": (blocks, "kernels"), "e": (blocks, "expands"), "d": (blocks, "depths")})
         depths, kernels, expands = self.choices.values()
         rows = [
             (
