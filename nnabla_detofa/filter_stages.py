@@ -1,6 +1,7 @@
 """Filter stages: paths are measured and a path filter learns to order them (Section 3.1; lines 3 and 4)."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -71,11 +72,14 @@ def fit_path_filter(run: Run, name: str, paths: MeasuredPaths, *, auto: tuple[bo
         run.say(f"{name}: none is fitted; the dearer path of a bucket is held to be better (path_filter.ranker)")
         return PathScore(lambda paths: _cost_score(run, paths))
     names = [f"{name}.h5", *(f"{name}_{number + 1}.h5" for number in range(1, options.filters))]
-    filters = new_path_filters(run, auto)
-    inputs = _added(run) if options.ranker == RIDGE else _filter_inputs(run, filters)
+    if options.ranker == RIDGE:
+        inputs, fit = _added(run), partial(_ridge, run, paths)
+    else:
+        filters = new_path_filters(run, auto)
+        inputs, fit = _filter_inputs(run, filters), partial(_fitted, run, name, paths, filters, auto)
 
     def work() -> AveragedFilter:
-        fitted = _ridge(run, paths) if options.ranker == RIDGE else _fitted(run, name, paths, filters, auto)
+        fitted = fit()
         if run.folder.writes:
             for file, one in zip(names, fitted.filters, strict=True):
                 one.save(run.folder / file, space=scored_space(run))

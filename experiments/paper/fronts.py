@@ -13,6 +13,7 @@ from nnabla_detofa.report.finished_runs import PRUNING, SAMPLING, FinishedRun
 
 from .estimates import Runs, aps, difference, estimate, held_out_aps, pairs_needed, shown, table
 from .exhibits import Exhibit, plain
+from .runs import warmup_of
 
 MEAN, LARGEST = "mean of budgets", "largest path"
 OURS, LONGER = "detofa", "ofa_longer"  # methods of equal cost
@@ -73,15 +74,12 @@ class _Pairs:
     machine, these differ by how sums are rounded, and so do all figures behind them."""
 
     def __init__(self, runs: Runs):
-        self._warmups = {
-            method: {seed: run.seconds.get("warmup") for seed, run in own.items()} for method, own in runs.items()
-        }
+        self._warmups = {method: {seed: warmup_of(run) for seed, run in own.items()} for method, own in runs.items()}
 
     def of(self, ours: str, theirs: str) -> Iterator[tuple[str, list[int]]]:
         """A remark and seeds: all of both methods, and those with one warm-up where these are some of them."""
         first, second = (self._warmups[method] for method in (ours, theirs))
         seeds = sorted(first.keys() & second.keys())
-        # a copy keeps its seconds, to the millisecond
         alike = [seed for seed in seeds if first[seed] is not None and first[seed] == second[seed]]
         yield "" if alike or not seeds else ", other warm-ups", seeds
         if 0 < len(alike) < len(seeds):

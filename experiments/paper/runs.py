@@ -21,8 +21,10 @@ from nnabla_detofa.errors import RunFolderError
 from nnabla_detofa.launch.composition import compose, plain_part
 from nnabla_detofa.report.finished_runs import FinishedRun
 from nnabla_detofa.signals import handled_by
-from nnabla_detofa.storage.files import read_json, write_folder, write_json
+from nnabla_detofa.storage.files import SUMS, read_json, write_folder, write_json
 from nnabla_detofa.storage.manifest import MANIFEST, read_manifest, write_manifest
+from nnabla_detofa.training.checkpoint import WEIGHTS
+from nnabla_detofa.training.identity import IRRELEVANT as DATA_IRRELEVANT
 
 from .plan import METHODS, SCALES
 
@@ -33,9 +35,7 @@ SMALL = ("summary.json", "stages.json", "pruned_space.json", "filter_quality.jso
 MOST_BYTES = 1_000_000
 DIGITS = 8  # of a digest, in names of run folders
 GROUPS = ("network", "dataloader", "optimizer", "hparams")
-# what changes no figure, or repeats another key
-IRRELEVANT = {"root", "data", "workers", "prefetch", "cache_megabytes", "examine", "identity"}
-IRRELEVANT |= {"images_expected", "classes_expected"}
+IRRELEVANT = {*DATA_IRRELEVANT, "identity"}  # the latter repeats other groups
 # options that are younger than some kept runs, and the value at which each changes nothing: there a digest leaves it
 # out, so that runs from before stay done
 ADDED: dict[str, Any] = {
@@ -212,6 +212,7 @@ class Store:
             **{"method": planned.job.method, "seed": planned.job.seed, "scale": planned.job.scale},
             **{"digest": planned.digest, "version": version("nnabla-detofa"), "computes": COMPUTES},
             **{"seconds": round(sum(run.seconds.values()), 1), "own_seconds": round(own, 1)},
+            "warmup_weights": _warmup_weights(folder),
             "machine": {"cores": os.cpu_count(), "threads": os.environ.get("OMP_NUM_THREADS")},
             "date": time.strftime("%Y-%m-%d", time.gmtime()),
             "settings": planned.settings,
@@ -222,6 +223,18 @@ class Store:
             raise RunFolderError(f"the results of {folder} are {size:,} bytes, more than {MOST_BYTES:,} to be kept")
         self.folder.mkdir(parents=True, exist_ok=True)
         write_folder(self.folder / planned.job.name, contents, replaces=True)
+
+
+def _warmup_weights(folder: Path) -> str | None:
+    """The digest of the weights that warm-up left; None where a run has none."""
+    steps = sorted(folder.glob(f"checkpoint_warmup/*/{SUMS}"))
+    return read_json(steps[-1])[WEIGHTS] if steps else None
+
+
+def warmup_of(run: FinishedRun) -> str | float | None:
+    """By what the warm-up of a kept run is known: its weights or, where an earlier release kept no digest of them, its
+    seconds, which stay with a copy to the millisecond. None without one."""
+    return read_json(run.folder / ABOUT).get("warmup_weights") or run.seconds.get("warmup")
 
 
 def _follow(command: Sequence[str], **options: Any) -> int:

@@ -302,16 +302,24 @@ def test_methods_without_a_common_seed_have_a_page_without_a_difference(store):
 
 @pytest.mark.usefixtures("unpainted")
 @pytest.mark.parametrize("own", [{2}, {0, 1, 2}])
-def test_pairs_of_one_warm_up_are_told_from_those_of_two(store, own):
-    """As of runs that were made on another machine: pairs of the same seed, whose warm-ups rounded otherwise."""
+@pytest.mark.parametrize("known_by", ["weights", "seconds"])
+def test_pairs_of_one_warm_up_are_told_from_those_of_two(store, own, known_by):
+    """As of runs that were made on another machine: pairs of the same seed, whose warm-ups rounded otherwise. Of runs
+    kept by earlier releases there are seconds alone."""
     jobs = planned_jobs("tiny", ["ofa", "random"], 3, [])
     for one in reversed(jobs):
         put(store, one)
-        if one.job.method == "random" and one.job.seed in own:
-            file = store.folder / one.job.name / "summary.json"
-            summary = read_json(file)
-            summary["seconds"]["warmup"] += 1
-            file.write_text(json.dumps(summary))
+        about, summary = (store.folder / one.job.name / name for name in (ABOUT, "summary.json"))
+        kept, told = read_json(about), read_json(summary)
+        differs = one.job.method == "random" and one.job.seed in own
+        if known_by == "weights":
+            kept["warmup_weights"] += "another" * differs
+            told["seconds"]["warmup"] += one.job.method == "random"  # no matter
+        else:
+            del kept["warmup_weights"]
+            told["seconds"]["warmup"] += differs
+        about.write_text(json.dumps(kept))
+        summary.write_text(json.dumps(told))
     paper.write_page(store, jobs, "fig5", store.folder.parent)
     _, differences = (store.folder.parent / "fig5.md").read_text().split("| minus OFA |", 1)
     rows = [line.split(" | ")[:2] for line in differences.split("\n\n")[0].splitlines()[2:]]

@@ -169,6 +169,15 @@ def test_wrong_input_is_one_line(capfd, arguments, words):
     assert [word for word in words if word not in said] == []
 
 
+def test_a_folder_that_is_gone_is_one_line(tmp_path, monkeypatch, capfd):
+    """As a shell stands in a folder that something else has deleted."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert "is gone" in answer(capfd, "-c", "mine")
+
+
 @pytest.mark.parametrize(
     "value",
     ["~/x", "/data/图片", "/data/set (1)", "/data/epoch=9", "#1", "a!", "a;b&c", "x[1]", "{x", 'a"b', "a'b", "é"],
