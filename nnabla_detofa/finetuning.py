@@ -47,7 +47,7 @@ def assess_before(run: Run, inputs: dict[str, Any]) -> Assessed | None:
         Kept([FILE], lambda: _read(run), lambda found: _write(run, found)),
         work,
         rehearsed=lambda: Assessed(*np.full((3, 1, 1), np.nan)),
-        takes=Work(f"1 path, {images:,} images", images=images),
+        takes=Work(f"1 path, {images:,} images", images=images, paths=1),
     )
 
 

@@ -13,7 +13,7 @@ from ..options import OneOf, checked
 from .communicator import open_communicator
 from .cpu import NoStreamEvent
 from .cuda_libraries import extension as installed_extension
-from .gpus import VISIBLE, device_number, open_cuda, require_all_named
+from .gpus import VISIBLE, device_number, open_cuda, require_all_named, require_one_each
 
 CONTEXTS = ("auto", "cpu", "cudnn")
 TYPE_CONFIGS = ("float", "half", "mixed_half")
@@ -56,7 +56,8 @@ def open_device(
 def _cuda(*, required: bool) -> tuple[ModuleType | None, str, str]:
     """nnabla's CUDA extension with the number of this process' GPU; else None, and why, if the extension is installed.
 
-    HostError where it is `required` and not usable, or where some of the GPUs that are named do not answer.
+    HostError where it is `required` and not usable, where some of the GPUs that are named do not answer, or where there
+    is none for this process.
     """
     try:
         cuda, visible = open_cuda()
@@ -67,4 +68,5 @@ def _cuda(*, required: bool) -> tuple[ModuleType | None, str, str]:
             ) from None
         return None, "0", str(error) if installed_extension() else ""
     require_all_named(visible)
+    require_one_each(visible)
     return cuda, str(device_number(visible)), ""

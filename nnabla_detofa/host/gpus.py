@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 from ..errors import HostError
-from ..processes import local_rank
+from ..processes import local_rank, started
 from .cuda_libraries import CUDA, DRIVER, INSTALL, extension, loaded
 from .quiet import quiet
 
@@ -77,6 +77,17 @@ def require_all_named(visible: int) -> None:
         raise HostError(
             f"{VISIBLE} (or args.device_id) is '{given}', but {visible} of these {len(named)} GPUs answer, those before"
             f" '{named[visible]}': name GPUs that `nvidia-smi -L` lists, each once"
+        )
+
+
+def require_one_each(visible: int) -> None:
+    """HostError where this process has no GPU of its own among the `visible` ones: NCCL numbers them by its rank on its
+    node, too, and takes one process for each."""
+    if started() > 1 and (number := local_rank()) >= visible:
+        raise HostError(
+            f"process {number} of this machine, counted from 0, sees {visible} GPU{'s' * (visible > 1)}: start one"
+            " process for each GPU, and let each see all of its machine; with SLURM by --ntasks-per-node=N"
+            " --gpus-per-node=N, neither --gpus-per-task nor --gpu-bind"
         )
 
 

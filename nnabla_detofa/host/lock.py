@@ -11,7 +11,7 @@ from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from ..errors import RunFolderError
 
-LOCK, WITHOUT_LOCKS = ".lock", ".lock.held"
+LOCK, WITHOUT_LOCKS, JOB = ".lock", ".lock.held", ".lock.job"
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
@@ -27,7 +27,7 @@ def sole_session(folder: Path) -> Iterator[None]:
 
     The lock is the kernel's (`flock`), which is free again however its holder ends, and which Linux passes on to an NFS
     server. Where a file system has none, a file that is there takes its place; it is free again once no process of this
-    machine has the number in it.
+    machine has the number in it, or a job of SLURM that held it has been queued again.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -43,8 +43,10 @@ def sole_session(folder: Path) -> Iterator[None]:
             if error.errno not in NO_LOCKS:
                 raise
             file = folder / WITHOUT_LOCKS
+            _free_if_queued_again(folder)
             lock = SoftFileLock(file, timeout=0.5)  # in which it finds out whether its holder lives
             lock.acquire()
+            (folder / JOB).write_text(os.environ.get("SLURM_JOB_ID", ""))
     except Timeout:
         holder = " on ".join(file.read_text(errors="replace").split()[:2]) or "unknown"
         raise RunFolderError(
@@ -55,3 +57,12 @@ def sole_session(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _free_if_queued_again(folder: Path) -> None:
+    """Take away what an earlier start of this job of SLURM has left where it was killed, on whatever machine: SLURM
+    starts a job again once nothing of it runs."""
+    job, held_by = os.environ.get("SLURM_JOB_ID"), folder / JOB
+    started_again = os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
+    if job and started_again and held_by.is_file() and held_by.read_text(errors="replace") == job:
+        (folder / WITHOUT_LOCKS).unlink(missing_ok=True)

@@ -15,6 +15,7 @@ SOLVERS = {name: make for name, make in vars(solvers).items() if name[:1].isuppe
 RATES, MOMENTS = ("alpha", "lr"), ("beta1", "beta2", "momentum")
 UNREAD_ARGS = ("save_nnp", "no_visualize")  # what runners of the host read and ours do not, as HOST_HPARAMS
 LEFT_ANYWAY = "each detector is left as detectors/RANK-COST/detector.nnp, with or without it"
+FEW_IMAGES = 8  # of a forward pass in training
 SCHEDULERS = ("CosineScheduler", "CosineSchedulerWarmup", "StepScheduler")  # that the host can build
 
 
@@ -141,6 +142,18 @@ def settle_batches(hparams: dict[str, Any], n_procs: int, *, validates: bool) ->
         mini = hparams[f"mini_batch_{split}"]
         said = f"hparams.mini_batch_{split} ({mini}) x processes ({n_procs})"
         _require_multiple(hparams, split, n_procs * mini, said)
+
+
+def small_passes(hparams: Mapping[str, Any]) -> str | None:
+    """A line where a settled batch is so divided that batch norm sees few images at once."""
+    mini, batch = hparams["mini_batch_train"], hparams["batch_size_train"]
+    if mini >= min(FEW_IMAGES, batch):
+        return None
+    return (
+        f"batch norm normalises by the {mini} image{'s' * (mini > 1)} of a forward pass, few for it: each process takes"
+        f" its share of hparams.batch_size_train={batch}; raise it with the number of processes, and the learning rate"
+        " follows where hparams.schedule.per_batch is set"
+    )
 
 
 def _require_multiple(hparams: Mapping[str, Any], split: str, of: int, said: str) -> None:

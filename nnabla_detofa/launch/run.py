@@ -26,7 +26,16 @@ from ..host.job import live_job
 from ..host.lock import read_holder, sole_session
 from ..host.quiet import quiet
 from ..host.repair import MissingModule
-from .config_check import Config, accepted, check_keywords, check_optimizers, only_entry, settle_batches, without_effect
+from .config_check import (
+    Config,
+    accepted,
+    check_keywords,
+    check_optimizers,
+    only_entry,
+    settle_batches,
+    small_passes,
+    without_effect,
+)
 from .given_detector import prepare_images, take_detector, take_labels
 from .plugin import NotGeneratedError, nothing_generated, register, splits_shared, stand_in
 
@@ -71,6 +80,7 @@ def launch(config: dict[str, Any], *, plan: bool = False, action: str = "run", f
         **{key: args[key] for key in ("context", "device_id", "type_config") if key in args}
     )
     settle_batches(hparams, args["comm"].n_procs, validates=not hasattr(algorithm, "plan"))
+    said += filter(None, [small_passes(hparams)])
     _require_same_start(config)
     _seed(hparams.get("seed"))
     with ExitStack() as held:

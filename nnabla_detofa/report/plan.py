@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from math import ceil
 from typing import Any, NamedTuple
 
 import nnabla as nn
@@ -24,12 +25,14 @@ class Pace(NamedTuple):
     """Seconds that one image takes in an update of the weights, and in a forward pass; measured with `n` at a time.
 
     exchange: seconds a step in which gradients become their means over the processes that measured it.
+    loading: seconds that one image takes the loader's threads, beside training.
     """
 
     training: float
     forward: float
     n: int
     exchange: float = 0.0
+    loading: float = 0.0
 
 
 def plan_lines(run: Run, name: str, stages: Mapping[str, Work]) -> Iterator[str]:
@@ -50,8 +53,8 @@ def plan_lines(run: Run, name: str, stages: Mapping[str, Work]) -> Iterator[str]
     yield _row(
         "in all",
         f"about {duration(sum(seconds.values()))}, from {TIMED_STEPS} steps of {_count(pace.n, 'image')} on this"
-        f" machine: {pace.training:.3g} s an image in training, {pace.forward:.3g} s in measuring; path filters,"
-        " pruning and evolution come on top",
+        f" machine: {pace.training:.3g} s an image in training, {pace.forward:.3g} s in measuring, {pace.loading:.3g} s"
+        " in loading, beside training; path filters, pruning and evolution come on top",
     )
     durations = {n: sum(_seconds(work, pace, n, exchange) for work in stages.values()) for n in _numbers(run)}
     told = ", ".join(f"{n}: {duration(took)}" for n, took in durations.items())
@@ -153,6 +156,7 @@ def measure_pace(run: Run, floats: int) -> Pace:
     n = run.options.mini_batch_train
     if nn.get_current_context().backend[0].startswith("cpu"):
         n = min(n, max(1, TIMED_BYTES // (2 * FLOAT_BYTES * floats)))
+    loading = _time_loading(run.step.loader)
     run.step.loader, run.step.accumulate = FewImages(run.step.loader, n), 1
     sampler = drawn_paths(run, "plan", run.space)
     paths = [sampler.next() for _ in range(TIMED_STEPS)]
@@ -163,7 +167,17 @@ def measure_pace(run: Run, floats: int) -> Pace:
     measure.loss(paths[0])
     exchange = _time_exchange(run)
     training = max(_time(run, run.step, paths) - exchange, 0.0)
-    return Pace(training / n, _time(run, measure.loss, paths) / (2 * n), n, exchange)
+    return Pace(training / n, _time(run, measure.loss, paths) / (2 * n), n, exchange, loading)
+
+
+def _time_loading(loader: Any) -> float:
+    """Mean seconds of an image, once what was made ahead is used up."""
+    for _ in range(loader.options.prefetch):
+        loader.next()
+    start = time.perf_counter()
+    for _ in range(TIMED_STEPS):
+        loader.next()
+    return (time.perf_counter() - start) / (TIMED_STEPS * loader.batch_size)
 
 
 def _time_exchange(run: Run) -> float:
@@ -200,9 +214,11 @@ def _cut(batch: Mapping[str, Any], n: int) -> dict[str, Any]:
 
 
 def _seconds(work: Work, pace: Pace, n: int, exchange: Exchange) -> float:
-    """Seconds of a stage whose images are shared evenly by n processes, which then exchange what they found."""
-    shared = work.steps * work.batch * pace.training + work.images * pace.forward
-    return shared / n + work.steps * exchange.seconds(n)
+    """Seconds of a stage of n processes, which share each batch evenly and exchange what they found; a path is measured
+    whole by one of them."""
+    turns = ceil(work.paths / n) / work.paths if work.paths else 1 / n
+    trained = work.steps * (work.batch * max(pace.training, pace.loading) / n + exchange.seconds(n))
+    return trained + work.images * pace.forward * turns
 
 
 def _row(name: str, text: str) -> str:

@@ -18,6 +18,7 @@ from .files import checksum, flush, read_json, write_json
 from .manifest import MANIFEST, Record, read_manifest, write_manifest
 
 T = TypeVar("T")
+SEEN_SECONDS = 90  # in which a shared disk shows a new file to all; NFS keeps for 60 at most what it has of a folder
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,14 @@ class Kept(Generic[T]):
 @dataclass(frozen=True)
 class Work:
     """The work of a stage: `steps` updates of the weights, of `batch` images each over all processes; `images` that go
-    forward through paths. `detail` says in words what makes them up."""
+    forward through paths, `paths` of which go whole to one process each, or one by one where it is 0. `detail` says in
+    words what makes them up."""
 
     detail: str
     steps: int = 0
     batch: int = 0
     images: int = 0
+    paths: int = 0
 
 
 class Rehearsal:
@@ -74,6 +77,7 @@ class Stages:
         say: takes a line for the user.
         writes: whether this process changes the folder (rank 0 alone does).
         barrier: waits for the other processes.
+        of_first: what the first process finds, the same on all: a shared disk may show another state to each.
     """
 
     def __init__(
@@ -83,9 +87,10 @@ class Stages:
         say: Callable[[str], None],
         writes: bool = True,
         barrier: Callable[[], None] = lambda: None,
+        of_first: Callable[[bool], bool] = lambda found: found,
     ):
         self.path, self.writes = path, writes
-        self._say, self._barrier = say, barrier
+        self._say, self._barrier, self._of_first = say, barrier, of_first
         path.mkdir(parents=True, exist_ok=True)
         self._records = read_manifest(path) if (path / MANIFEST).is_file() else {}
         self._passed: dict[str, str] = {}  # digests of the stages of this session, by name
@@ -160,10 +165,12 @@ class Stages:
         else:
             foreign = self._foreign(kept.files, known)
         self._passed[name], self._last = digest, name if on_chain else self._last
-        if known is not None and known.done and not foreign and all((self / file).exists() for file in kept.files):
+        there = all((self / file).exists() for file in kept.files)
+        if self._of_first(known is not None and known.done and not foreign and there):
             self._say(f"{name}: kept, its inputs are unchanged")
+            self.wait_for(kept.files)
             return kept.read()
-        if foreign:
+        if self._of_first(bool(foreign)):
             self._barrier()  # all have looked at them before one moves them
             place, why = self._move_aside(foreign), "changed since" if known else "of no recorded stage"
             self._say(f"{name}: {', '.join(foreign)}: {why}, moved to {place}; what is missing is done again")
@@ -190,7 +197,20 @@ class Stages:
             self.count_seconds(every=0)
             self._present = None
         self._say(f"{name}: done in {record.seconds:.1f} s")
+        self.wait_for(kept.files)
         return value if self.writes or value is None else kept.read()  # what a process computed itself may differ
+
+    def wait_for(self, files: Sequence[str]) -> None:
+        """Wait until this process sees the files that are there: NFS may deny a new one for a while to a machine that
+        has looked for it before. RunFolderError where that takes too long."""
+        until = time.monotonic() + SEEN_SECONDS
+        while unseen := [file for file in files if not (self / file).exists()]:
+            if time.monotonic() > until:
+                raise RunFolderError(
+                    f"{self / unseen[0]} is there for the first process and not for this one; all need the run folder"
+                    " on a disk that they share"
+                )
+            time.sleep(0.1)
 
     def count_seconds(self, *, every: float = 10) -> None:
         """Note how long the present stage has taken, `every` so many seconds: a kill loses no more of them."""

@@ -49,7 +49,7 @@ class Checkpoints(NamedTuple):
 
         RunFolderError where the disk refuses; those before are as they were.
         """
-        place = self.folder / f"{step:09d}"
+        place = self._place(step)
         if place.exists() or place.is_symlink():
             if damage(place, self._files) is None:  # a step has but one state
                 return
@@ -63,23 +63,24 @@ class Checkpoints(NamedTuple):
             if one not in kept:
                 _remove(one)
 
-    def load(self, *, network, solver) -> dict[str, Any] | None:
-        """Restore network and solver from the last whole checkpoint and return its state; None where none is there.
+    def load(self, *, network, solver, step: int | None = None) -> dict[str, Any] | None:
+        """Restore network and solver from the last whole checkpoint, or from that of a `step`, and return its state;
+        None where none is there.
 
         RunFolderError where none of them is whole, or it belongs to other settings.
         """
-        state = self.read()
+        state = self.read(step)
         if state is not None:
-            place = self.folder / f"{state['step']:09d}"
+            place = self._place(state["step"])
             load_weights(network, place / WEIGHTS)
             load_solver(solver, place / SOLVER)
             if self.average is not None:
                 self.average.load(place / AVERAGE, network.get_parameters())
         return state
 
-    def read(self) -> dict[str, Any] | None:
+    def read(self, step: int | None = None) -> dict[str, Any] | None:
         """The state alone, as `load` returns it."""
-        places = self._places()
+        places = self._places() if step is None else [self._place(step)]
         for place, before in zip(places, [*places[1:], None], strict=False):
             damaged = damage(place, self._files)
             if damaged is None:
@@ -91,6 +92,9 @@ class Checkpoints(NamedTuple):
                 )
             self.say(f"{place} is damaged ({damaged}); going on from the one before it, {before.name}")
         return None
+
+    def _place(self, step: int) -> Path:
+        return self.folder / f"{step:09d}"
 
     def _places(self) -> list[Path]:
         """The checkpoints, damaged or not, the last one first."""

@@ -101,7 +101,7 @@ def measuring_work(run: Run, n_paths: int, images: int, *, bn: str = "bn_images"
     """BN re-estimation of so many paths, and so many images for each."""
     bn_images = n_images(run, bn)
     detail = f"{n_paths:,} paths, {bn_images:,} images for BN and {images:,} more for each"
-    return Work(detail, images=n_paths * (bn_images + images))
+    return Work(detail, images=n_paths * (bn_images + images), paths=n_paths)
 
 
 def path_table(run: Run, name: str, value: str = "loss") -> PathTable:
@@ -150,7 +150,7 @@ def shared(
     """Which paths, from the `first` on, and their values, each of `shape`: one path at a time for each process. The
     session may be stopped behind each time."""
     ranks = run.processes.n
-    run.processes.require_same(f"paths in {name}", paths)
+    run.processes.require_same(f"paths in {name}", paths[first:])
     for start in run.session.progress(range(first, len(paths), ranks), name):
         values = np.zeros((ranks, *shape))
         if (mine := start + run.processes.rank) < len(paths):

@@ -46,7 +46,11 @@ class Run:
         self.processes = Processes(comm)
         self.session = Session(monitor, self.processes, seed=options.seed)
         self.folder = Stages(
-            folder, say=self.session.say, writes=self.processes.is_first, barrier=self.processes.barrier
+            folder,
+            say=self.session.say,
+            writes=self.processes.is_first,
+            barrier=self.processes.barrier,
+            of_first=self.processes.of_first,
         )
         self.stages: Stages | Rehearsal = self.folder
         self.flops: CostModel = model.flops(self.image_size)

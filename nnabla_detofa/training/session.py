@@ -1,6 +1,7 @@
 """Session of a run: lines, bars and curves, random streams, and the other processes (an addition; not in the paper)."""
 
 import copy
+import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from ..host.communicator import require_same
 from ..signals import Stopped
 from .interruption import StopRequest
 
+IN_LOGS = 10.0  # seconds between two states of a bar that nobody watches, or a day of them has megabytes
 REMEDY = "each computed them, and their machines round differently: start all on machines of one kind"
 
 
@@ -58,6 +60,10 @@ class Processes:
         """Whether the first process has the wish, the same on all of them; all have to ask at the same place."""
         return self.any(wish and self.is_first)[0]
 
+    def number_of_first(self, number: int) -> int:
+        """The first process's number, below 2**24, on all of them; all have to ask at the same place."""
+        return int(self.sum(np.array([number if self.is_first else 0.0]))[0])
+
     def require_same(self, what: str, values: np.ndarray) -> None:
         """HostError, on all processes, where an array of one is not the first's; all have to ask at the same place.
 
@@ -95,7 +101,8 @@ class Session:
     def progress(self, iterable: Iterable | None, name: str, **options: Any) -> tqdm:
         """A bar with ETA over an iterable, on rank 0."""
         silent = self._quiet or not self.processes.is_first
-        return tqdm(iterable, desc=name, disable=silent, dynamic_ncols=True, mininterval=1.0, **options)
+        seconds = 1.0 if sys.stderr.isatty() else IN_LOGS
+        return tqdm(iterable, desc=name, disable=silent, dynamic_ncols=True, mininterval=seconds, **options)
 
     @contextmanager
     def bar(self, name: str, *, total: int | None) -> Iterator[Callable[..., None]]:

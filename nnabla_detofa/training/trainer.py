@@ -19,6 +19,7 @@ from .step import NotFiniteError, PathStep
 from .weight_average import WeightAverage
 
 MOST_NAMES = 32  # of images in a message
+NONE = -1  # for the step of a checkpoint that is not there
 
 
 class Trainer:
@@ -124,11 +125,10 @@ class Trainer:
 
     def _restore(self, stage: str, begin: Callable[[], None], *, start: int, end: int) -> None:
         """Everything as at the stage's last checkpoint, or as at its beginning."""
-        own = {"network": self._model, "solver": self.step.solver}
-        state = self._checkpoints.load(**own)
+        state = self._load(self._checkpoints)
         if state is not None:
             self._sampler.restore(state["sampler"])
-        origin = state or (self._trained.load(**own) if self._trained else None)
+        origin = state or (self._load(self._trained) if self._trained else None)
         if origin is not None:
             self.step.loss_scale.restore(origin["loss_scale"])
         self.n_done = state["step"] if state else start
@@ -140,6 +140,17 @@ class Trainer:
         elif self.n_done < end:
             self._session.say(f"{stage}: going on after step {self.n_done - start} of {end - start}")
         self._saved = time.monotonic()
+
+    def _load(self, some: Checkpoints) -> dict | None:
+        """Network and solver as at the last whole checkpoint, on all processes at that which the first one sees: a
+        shared disk may show another list of them to each. Returns its state, None where there is none."""
+        processes, own = self._session.processes, {"network": self._model, "solver": self.step.solver}
+        state = some.load(**own) if processes.is_first else None
+        step = processes.number_of_first(state["step"] if state else NONE)
+        if processes.is_first or step == NONE:
+            return state
+        self._stages.wait_for([f"{some.folder.name}/{step:09d}"])
+        return some.load(**own, step=step)
 
     def _state(self) -> dict:
         """State beside weights and solver that decides how training goes on, as JSON holds it."""

@@ -127,6 +127,19 @@ def test_gradients_go_around_a_ring():
     assert [_seconds(work, pace, n, exchange) for n in (1, 2, 4)] == [50, 25 + 30, 12.5 + 45]
 
 
+def test_a_path_is_measured_whole_by_one_process():
+    """So that six paths take two turns of four processes, and one of eight."""
+    pace, exchange = Pace(training=0.5, forward=0.25, n=4), Exchange(size=600, speed=200.0, measured=True)
+    work = Work("", images=6 * 40, paths=6)
+    assert [_seconds(work, pace, n, exchange) for n in (1, 4, 6, 8)] == [60, 20, 10, 10]
+
+
+def test_training_goes_no_faster_than_images_are_loaded():
+    work, exchange = Work("", steps=10, batch=8), Exchange(size=600, speed=200.0, measured=True)
+    for loading, seconds in ((0.25, 40), (0.5, 40), (2.0, 160)):
+        assert _seconds(work, Pace(training=0.5, forward=0.25, n=4, loading=loading), 1, exchange) == seconds
+
+
 def test_a_plan_tells_the_duration_by_the_number_of_processes(command, monkeypatch):
     answers = []
     for pace in (Pace(training=1.0, forward=0.0, n=1), Pace(training=1.0, forward=0.0, n=1, exchange=0.5)):

@@ -15,6 +15,7 @@ from nnabla_detofa.host.gpus import (
     gpus,
     open_cuda,
     require_all_named,
+    require_one_each,
 )
 from nnabla_detofa.processes import LOCAL_RANKS
 
@@ -63,6 +64,17 @@ def test_what_mpirun_says_comes_before_what_its_job_says(numbers, launcher):
 
 def test_alone_where_nothing_tells(numbers):
     assert numbers(8, [{}, {"SLURM_LOCALID": ""}, {"OMPI_COMM_WORLD_LOCAL_RANK": "-1"}]) == [0, 0, 0]
+
+
+def test_each_process_of_a_machine_needs_a_gpu_of_its_own(numbers, monkeypatch):
+    """NCCL counts them by the process's place on its machine, whichever of them a process sees."""
+    numbers(8, [{"SLURM_LOCALID": "3"}])
+    require_one_each(1)  # as one process alone, whatever the job that it is in says
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "8")
+    require_one_each(4)
+    for visible in (1, 3):
+        with pytest.raises(HostError, match=f"process 3 .* sees {visible} GPUs?: .*--gpus-per-node"):
+            require_one_each(visible)
 
 
 @pytest.mark.parametrize(

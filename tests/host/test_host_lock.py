@@ -68,6 +68,28 @@ def test_it_is_free_when_its_holder(another, tmp_path, end):
         pass
 
 
+@pytest.mark.parametrize(("job", "restarts", "free"), [("7", "1", True), ("7", "0", False), ("8", "1", False)])
+def test_a_job_that_is_queued_again_takes_over_from_itself(tmp_path, monkeypatch, job, restarts, free):
+    """Killed on a machine that is not this one, where a file takes the lock's place."""
+
+    def flock(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.delenv("SLURM_RESTART_COUNT", raising=False)
+    with sole_session(tmp_path):
+        left = (tmp_path / WITHOUT_LOCKS).read_text()
+    (tmp_path / WITHOUT_LOCKS).write_text(left.replace(socket.gethostname(), "another"))
+    monkeypatch.setenv("SLURM_JOB_ID", job)
+    monkeypatch.setenv("SLURM_RESTART_COUNT", restarts)
+    if free:
+        with sole_session(tmp_path):
+            pass
+    else:
+        assert "is in use by process" in refusal(tmp_path)
+
+
 def test_it_is_free_after_an_error(tmp_path):
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt), sole_session(tmp_path / "log" / "trial"):

@@ -8,6 +8,7 @@ from nnabla_detofa.launch.config_check import (
     check_keywords,
     check_optimizers,
     settle_batches,
+    small_passes,
     without_effect,
 )
 
@@ -128,6 +129,16 @@ def test_batches_divide_into_processes_and_mini_batches(refusal):
 def test_a_mini_batch_of_null_is_the_processes_share(refusal, n_procs, share):
     assert settled(n_procs, validates=False, mini_batch_train=None)["mini_batch_train"] == share
     assert refusal(settled, 3, mini_batch_train=None).key == "hparams.batch_size_train"
+
+
+@pytest.mark.parametrize(
+    ("mini", "batch", "said"), [(8, 16, False), (4, 16, True), (4, 4, False), (1, 32, True), (32, 32, False)]
+)
+def test_few_images_in_a_pass_are_told(mini, batch, said):
+    """Where they are a part of the batch; a small batch is the user's own choice."""
+    line = small_passes({"mini_batch_train": mini, "batch_size_train": batch})
+    assert (line is not None) is said
+    assert not said or (f"the {mini} image" in line and f"batch_size_train={batch}" in line)
 
 
 def checked(**options):

@@ -2,9 +2,11 @@
 
 import json
 import time
+from pathlib import Path
 
 import pytest
 
+import nnabla_detofa.storage.stages as stages_module
 from nnabla_detofa.errors import RunFolderError
 from nnabla_detofa.storage import Kept, Rehearsal, Stages, Work, restamp
 
@@ -286,6 +288,33 @@ def test_all_processes_wait_before_a_stage_changes_anything_and_after_it(session
         kept = one.folder.json("second.json")
         one.folder.run("second", {"value": value}, kept, lambda: events.append("work"))
         assert events == ["wait"] * (value == 4) + ["wait", "work", "wait"]
+
+
+def test_a_process_waits_for_what_a_shared_disk_does_not_show_it_yet(session, monkeypatch):
+    """As NFS does, for a while, to a machine that has looked for a file before it was there."""
+    session().chain(first=1)
+    seen_from, exists = time.monotonic() + 0.3, Path.exists
+    monkeypatch.setattr(
+        Path, "exists", lambda file: exists(file) and (file.name != "first.json" or time.monotonic() > seen_from)
+    )
+    other = session(writes=False, of_first=lambda _: True)
+    assert other.stage("first", 1) == 1 and other.ran == []
+    assert time.monotonic() > seen_from
+    monkeypatch.setattr(Path, "exists", lambda file: exists(file) and file.name != "first.json")
+    monkeypatch.setattr(stages_module, "SEEN_SECONDS", 0.2)
+    with pytest.raises(RunFolderError, match="first.json is there for the first process and not for this one"):
+        session(writes=False, of_first=lambda _: True).stage("first", 1)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_the_first_process_decides_whether_a_stage_is_done_again(session, path, whole):
+    """However another one sees the folder."""
+    session().chain(first=1)
+    if whole:
+        (path / "first.json").write_text("3")
+    other = session(writes=False, of_first=lambda _: whole)
+    assert other.stage("first", 1) == (3 if whole else 1)
+    assert other.ran == ([] if whole else ["first"])
 
 
 def test_a_rehearsal_does_nothing():

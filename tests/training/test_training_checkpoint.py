@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import nnabla as nn
 import nnabla.solvers as S  # noqa: N812
@@ -15,6 +16,7 @@ from nnabla_detofa.errors import RunFolderError, WeightsError
 from nnabla_detofa.storage import files
 from nnabla_detofa.training import checkpoint
 from nnabla_detofa.training.checkpoint import Checkpoints, lost_parameter
+from nnabla_detofa.training.trainer import NONE, Trainer
 
 SHAPES = {"conv/W": (4, 3, 3, 3), "conv/b": (4,), "bn/mean": (1, 4, 1, 1)}
 
@@ -105,6 +107,30 @@ def test_the_last_two_are_kept(training, folder):
         one.update(step).save(step)
     assert places(folder) == ["000009999", "000010000"]
     assert training().load() == {"step": 10_000}
+
+
+@pytest.mark.parametrize(("first_sees", "found"), [(5, {"step": 5}), (None, None)])
+def test_all_processes_go_on_from_the_checkpoint_of_the_first(training, folder, first_sees, found):
+    """Though a shared disk shows this one another list of them."""
+    one = training().update(0).save(5)
+    then = one.weights()
+    one.update(1).save(9)
+    other, waited = training(seed=1), []
+    before = other.weights()
+    processes = SimpleNamespace(is_first=False, number_of_first=lambda _: NONE if first_sees is None else first_sees)
+    trainer = Trainer(
+        other.network,
+        SimpleNamespace(loader=range(4), solver=other.solver),
+        batch=2,
+        session=SimpleNamespace(processes=processes),
+        stages=SimpleNamespace(wait_for=waited.extend),
+        options=None,
+        record={},
+    )
+    state = trainer._load(other.checkpoints)
+    assert (state and {"step": state["step"]}) == found
+    assert waited == ([f"{folder.name}/000000005"] if found else [])
+    same(other.weights(), then if found else before)
 
 
 @pytest.mark.parametrize("name", ["weights.h5", "solver.h5", "state.json", "sums.json"])
