@@ -227,7 +227,7 @@ def table(design: Design, found: dict[str, np.ndarray], names: Iterable[str]) ->
     titles = ["tau of the losses", *(f"{r}: {f}" for r in names for f in ("tau", "precision"))]
     lines = [f"| images a path | way | {' | '.join(titles)} |", "|---:|---" + "|---:" * len(titles) + "|"]
     for way, values in found.items():
-        for images, each in zip(design.sizes if len(values) > 1 else [sum(TRUTH)], values, strict=True):
+        for images, each in zip([sum(TRUTH)] if way == "the truth" else design.sizes, values, strict=True):
             lines.append(f"| {images} | {way} | {' | '.join(_cells(each))} |")
     return lines
 

@@ -20,6 +20,8 @@ from .path_filter import (
     place_in_bucket,
     require_main_effects,
     ridge_filter,
+    score_of_paths,
+    scored_space,
     start_from_costs,
 )
 from .space import Score, SearchSpace
@@ -53,15 +55,20 @@ class PathScore:
 def measure_paths(run: Run, name: str, space: SearchSpace) -> MeasuredPaths:
     """m paths drawn uniformly from every bucket of the space, or all where it has fewer, with their validation losses,
     in `name`.csv."""
-    m, reachable = run.options.path_filter.paths_per_bucket, run.budgets.reachable(space, run.cost)
+    m, each = run.options.path_filter.paths_per_bucket, _measured_a_bucket(run, space)
 
     def paths() -> np.ndarray:
+        reachable = [bucket for bucket, n in enumerate(each) if n]
         drawn = run.budgets.sample(space, run.cost, m, run.rng(name), reachable, distinct=True)
         return np.unique(np.concatenate(drawn), axis=0)
 
     inputs = {"paths_per_bucket": m, "cost": run.cost_inputs}
-    there = (space.count(run.cost, low=low, high=high) for low, high in map(run.budgets.range, reachable))
-    return measured(run, name, paths, inputs, n_paths=sum(min(m, n) for n in there))
+    return measured(run, name, paths, inputs, n_paths=sum(each))
+
+
+def _measured_a_bucket(run: Run, space: SearchSpace) -> list[int]:
+    """How many paths of the space are measured in each bucket."""
+    return [min(run.options.path_filter.paths_per_bucket, n) for n in run.budgets.counts(space, run.cost)]
 
 
 def fit_path_filter(run: Run, name: str, paths: MeasuredPaths, *, auto: tuple[bool, str] = FEW_PATHS) -> PathScore:
@@ -71,6 +78,7 @@ def fit_path_filter(run: Run, name: str, paths: MeasuredPaths, *, auto: tuple[bo
     if options.ranker == FLOPS:
         run.say(f"{name}: none is fitted; the dearer path of a bucket is held to be better (path_filter.ranker)")
         return PathScore(lambda paths: _cost_score(run, paths))
+    space = scored_space(run.space, run.options.cost.name)
     names = [f"{name}.h5", *(f"{name}_{number + 1}.h5" for number in range(1, options.filters))]
     if options.ranker == RIDGE:
         inputs, fit = _added(run), partial(_ridge, run, paths)
@@ -82,19 +90,19 @@ def fit_path_filter(run: Run, name: str, paths: MeasuredPaths, *, auto: tuple[bo
         fitted = fit()
         if run.folder.writes:
             for file, one in zip(names, fitted.filters, strict=True):
-                one.save(run.folder / file, space=scored_space(run))
+                one.save(run.folder / file, space=space)
         return fitted
 
     def load(file: str) -> PathFilter:
-        return PathFilter.load(run.folder / file, layout=run.space.token_layout(), space=scored_space(run))
+        return PathFilter.load(run.folder / file, layout=run.space.token_layout(), space=space)
 
     kept: Kept[AveragedFilter | None] = Kept(names, lambda: AveragedFilter([*map(load, names)]))
     fitted = run.stages.run(name, inputs, kept, work, rehearsed=lambda: None)
     if fitted is None:
         rng = run.rng("rehearsal")
         return PathScore(lambda paths: rng.random(len(paths)))
-    each = tuple(_score(run, one) for one in fitted.filters) if options.filters > 1 else ()
-    return PathScore(_score(run, fitted), each)
+    judge = partial(score_of_paths, space=run.space, cost=run.cost, budgets=run.budgets)
+    return PathScore(judge(fitted), tuple(map(judge, fitted.filters)) if options.filters > 1 else ())
 
 
 def _fitted(
@@ -130,13 +138,6 @@ def _basis(run: Run) -> np.ndarray | None:
     return gene_basis(run.space, paths)
 
 
-def _score(run: Run, path_filter: PathFilter | AveragedFilter) -> Score:
-    """In double precision, which tells the best paths apart."""
-    return lambda paths: path_filter.score(
-        run.space.tokenize(paths), run.budgets.bucket(run.cost(paths)), dtype=np.float64
-    )
-
-
 def _cost_score(run: Run, paths: np.ndarray) -> np.ndarray:
     """Scores by cost alone, (n,)."""
     costs = run.cost(paths)
@@ -153,7 +154,7 @@ def new_path_filters(run: Run, auto: tuple[bool, str] = FEW_PATHS) -> AveragedFi
     priced = _priced(run) if options.prior is not None else ()
     for one in filters:
         if options.pretrained is not None:
-            one.start_from(options.pretrained, space=scored_space(run))
+            one.start_from(options.pretrained, space=scored_space(run.space, run.options.cost.name))
         if priced:
             start_from_costs(one, *priced)
         if options.effects_of != TOKENS and options.ranker == TRANSFORMER:
@@ -179,8 +180,7 @@ def _filter_inputs(run: Run, filters: AveragedFilter) -> dict[str, Any]:
 def _added(run: Run) -> dict[str, Any]:
     """Options that are younger than some runs, and so inputs only where they are on."""
     options = run.options.path_filter
-    off = {"filters": 1, "prior": None, "ranker": TRANSFORMER, "effects_of": TOKENS}
-    return {key: getattr(options, key) for key, value in off.items() if getattr(options, key) != value}
+    return options.model_dump(include={"filters", "prior", "ranker", "effects_of"}, exclude_defaults=True)
 
 
 def main_effects(run: Run, auto: tuple[bool, str]) -> MainEffects:
@@ -200,11 +200,6 @@ def main_effects(run: Run, auto: tuple[bool, str]) -> MainEffects:
     return auto
 
 
-def scored_space(run: Run) -> dict[str, Any]:
-    """Description of what scores are of: the choices that paths are made of, and the cost that divides the buckets."""
-    return {**run.space.family.to_dict(), "cost": run.options.cost.name}
-
-
 def ranked(run: Run, paths: MeasuredPaths) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Tokens (n, positions), buckets (n,) and losses (n,) of measured paths."""
     return run.space.tokenize(paths.paths), paths.bucket, paths.loss
@@ -217,7 +212,7 @@ def assess_path_filter(
     options, after = run.options.path_filter, [name]
     again: MeasuredPaths | None = None
     if options.second_measurement:  # on other images: an order that these do not confirm is theirs alone
-        n_paths = options.paths_per_bucket * len(run.budgets.reachable(run.space, run.cost))
+        n_paths = sum(_measured_a_bucket(run, run.space))
         after.append(f"{name}_again")
         again = measured(run, after[-1], lambda: paths.paths, {"part": 1}, n_paths=n_paths, part=1, after=[name])
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from .errors import ConfigError, HostError
 from .options import OneOf, Options, Value, Whole, ratio
-from .path_filter import PathFilter
+from .path_filter import PathFilter, score_of_paths, scored_space
 from .pruning import AcceptedPaths, path_thresholds
 from .space import PROPOSALS, Budgets, ClassifierLayers, CostModel, SearchSpace
 from .storage.files import read_json
@@ -102,16 +102,13 @@ def guide(network: Any, cost: CostModel, *, rng: np.random.Generator, **options:
         WeightsError: a path filter or a pruned space of other choices than the cost's, or a filter of another cost.
     """
     given, space = GuideOptions.of("guide", options), cost.space
-    scored = {**space.family.to_dict(), "cost": cost.name}
-    path_filter = PathFilter.load(given.path_filter, layout=space.token_layout(), space=scored)
+    layout, scored = space.token_layout(), scored_space(space, cost.name)
+    path_filter = PathFilter.load(given.path_filter, layout=layout, space=scored)
     pruned = space
     if given.pruned_space is not None:
         pruned = SearchSpace.from_dict(read_json(Path(given.pruned_space)), within=space)
     budgets = Budgets.equal_width(cost, n=path_filter.design.n_buckets)
-
-    def score(paths: np.ndarray) -> np.ndarray:
-        return path_filter.score(space.tokenize(paths), budgets.bucket(cost(paths)), dtype=np.float64)
-
+    score = score_of_paths(path_filter, space, cost, budgets)
     found = path_thresholds(pruned, score, cost, budgets, paths_per_bucket=given.paths_per_threshold, rng=rng)
     thresholds, draw = found.at(given.path_ratio), PROPOSALS[given.sampler](pruned, cost, budgets)
     accepted = AcceptedPaths(pruned, score, cost, budgets, thresholds=thresholds, draw=draw, rng=rng)

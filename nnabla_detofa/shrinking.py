@@ -13,6 +13,7 @@ from .training import WEIGHTS, Run, Schedule, drawn_paths, schedule, train
 TAKEN = {
     *("warmup", "paths_warmup", "path_filter_warmup", "operations", "thresholds", "finetune", "weights", "teacher"),
     *("paths_final", "paths_final_again", "path_filter_final", "filter_quality", "search", "evaluate", "report"),
+    *("export", "page"),
     *("paths", "paths_again", "path_filter", "top1", "latency"),
 }
 

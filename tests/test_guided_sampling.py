@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 import nnabla_detofa
+from nnabla_detofa import guided_sampling
 from nnabla_detofa.errors import ConfigError, HostError, WeightsError
 from nnabla_detofa.guided_sampling import guide, host_cost, host_space
 from nnabla_detofa.host.repair import MissingModule
@@ -118,6 +119,27 @@ def test_the_weakest_share_of_each_bucket_is_refused(case, path_ratio):
             assert (others < own.min()).mean() > path_ratio - 0.06  # the quantile of 1,000 others
     free = case.draws(600, path_ratio=0)
     assert case.score(free).mean() < case.score(paths).mean()
+
+
+def test_thresholds_are_of_the_pruned_space(case, monkeypatch):
+    asked, thresholds = [], guided_sampling.path_thresholds
+
+    def noted(space, *rest, **options):
+        asked.append(space)
+        return thresholds(space, *rest, **options)
+
+    monkeypatch.setattr(guided_sampling, "path_thresholds", noted)
+    case.draws(1)
+    assert asked == [case.pruned]
+
+
+@pytest.mark.parametrize("path_ratio", [0.25, 0.5])
+def test_as_large_a_share_of_uniform_draws_is_refused(case, path_ratio):
+    rng, options = np.random.default_rng(0), {"path_ratio": path_ratio, "sampler": "uniform"}
+    accepted = guide(case.network, case.cost, rng=rng, **case.files, **options)
+    for _ in range(600):
+        case.network.sample_active_subnet()
+    assert abs(accepted.rejected.sum() / accepted.drawn.sum() - path_ratio) < 0.07  # δ is of 1,000 others a bucket
 
 
 def test_one_seed_is_one_sequence(case):

@@ -8,6 +8,7 @@ from .fitting import FitReport, fit, require_main_effects, start_from_costs
 from .gene_basis import gene_basis
 from .metrics import evaluate, kendall_tau
 from .model import AUTO, PathFilter
+from .of_paths import score_of_paths, scored_space
 from .rankers import FLOPS, RIDGE, TRANSFORMER, place_in_bucket, ridge_filter
 from .settings import TOKENS, PathFilterOptions
 
@@ -31,5 +32,7 @@ __all__ = [
     "require_main_effects",
     "ridge_filter",
     "ridge_score",
+    "score_of_paths",
+    "scored_space",
     "start_from_costs",
 ]

@@ -37,10 +37,8 @@ def path_thresholds(
     rng: np.random.Generator,
 ) -> PathThresholds:
     """Score `paths_per_bucket` paths drawn uniformly from each bucket of `space` (line 6)."""
-    scores = [np.empty(0)] * len(budgets)
-    for bucket in budgets.reachable(space, cost):
-        low, high = budgets.range(bucket)
-        paths = space.sample(paths_per_bucket, rng, cost=cost, low=low, high=high)
+    scores, reachable = [np.empty(0)] * len(budgets), budgets.reachable(space, cost)
+    for bucket, paths in zip(reachable, budgets.sample(space, cost, paths_per_bucket, rng, reachable), strict=True):
         scores[bucket] = np.sort(path_scores(score, paths))
     return PathThresholds(tuple(scores))
 

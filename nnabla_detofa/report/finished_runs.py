@@ -16,7 +16,8 @@ TASK = ("dataset", "test.dataset", "test.images", "metric", "cost.name")  # what
 ALONE = ("before fine-tuning", "the only path")  # the last row of runs of one path, as `search_stages` calls it
 DERIVED = {"digest", "images", "budgets", "cost"}  # of a stage's inputs: follow from data and settings
 SEED = "seed"
-# Stages before the training that they serve, and stages after all training; the others are training.
+# Stages that price layers, stages before the training that they serve, and after all training; the others are training.
+PRICING = ("latency",)
 SAMPLING = ("paths_warmup",)
 PRUNING = ("path_filter_warmup", "operations", "thresholds")
 SEARCHING = ("paths_final", "paths_final_again", "path_filter_final", "filter_quality", "search", "evaluate", "report")
@@ -84,7 +85,7 @@ class FinishedRun:
         """Its settings by dotted names, which begin with the stage but for those of the first, that methods share
         whatever they call it; strategy, sampler, seed and the stages of training by these names."""
         found = {key: self.said(key) for key in ("strategy", "sampler", SEED)} | {"training": ", ".join(self.training)}
-        first = next((stage for stage in self.seconds if stage in self.stages), None)
+        first = next((stage for stage in self.training if stage in self.stages), None)
         for stage, record in self.stages.items():
             if stage != "report":
                 found.update(_leaves(record["inputs"], "" if stage == first else f"{stage}."))
@@ -93,7 +94,7 @@ class FinishedRun:
     @property
     def training(self) -> list[str]:
         """The stages that train: all but the named ones."""
-        return [stage for stage in self.seconds if stage not in SAMPLING + PRUNING + SEARCHING]
+        return [stage for stage in self.seconds if stage not in PRICING + SAMPLING + PRUNING + SEARCHING]
 
     @property
     def test_images(self) -> str | None:

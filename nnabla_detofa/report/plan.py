@@ -118,10 +118,9 @@ def _costs(run: Run) -> Iterator[str]:
         low, high = cost.range(run.space)
         yield _row(_name(run, cost), f"{low:,.0f} to {high:,.0f} {cost.unit} a path")
     size = run.space.size()
-    for bucket in range(len(run.budgets)):
+    for bucket, n in enumerate(run.budgets.counts(run.space, run.cost)):
         low, high = run.budgets.range(bucket)
-        share = run.space.count(run.cost, low=low, high=high) / size
-        yield _row(f"bucket {bucket}", f"{low:,.0f} to {high:,.0f} {run.cost.unit}, {share:.2%} of the paths")
+        yield _row(f"bucket {bucket}", f"{low:,.0f} to {high:,.0f} {run.cost.unit}, {n / size:.2%} of the paths")
 
 
 def _name(run: Run, cost: CostModel) -> str:

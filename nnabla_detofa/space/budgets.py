@@ -56,10 +56,13 @@ class Budgets:
             np.nextafter(self.edges[-1], np.inf) if last else self.edges[bucket + 1]
         )
 
+    def counts(self, space: SearchSpace, cost: CostModel) -> list[int]:
+        """How many paths of `space` each bucket holds."""
+        return [space.count(cost, low=low, high=high) for low, high in map(self.range, range(len(self)))]
+
     def reachable(self, space: SearchSpace, cost: CostModel) -> list[int]:
         """The buckets that hold at least one path of `space`, proved by counting."""
-        ranges = map(self.range, range(len(self)))
-        return [b for b, (low, high) in enumerate(ranges) if space.count(cost, low=low, high=high) > 0]
+        return [bucket for bucket, n in enumerate(self.counts(space, cost)) if n]
 
     def sample(
         self,

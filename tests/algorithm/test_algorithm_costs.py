@@ -7,6 +7,7 @@ from itertools import count
 import numpy as np
 import pytest
 
+from nnabla_detofa.report.finished_runs import FinishedRun
 from nnabla_detofa.space import Budgets, CostModel
 from nnabla_detofa.supernet.latency import Stopwatch
 from nnabla_detofa.training.latency import read_times
@@ -26,6 +27,7 @@ def test_a_run_under_latency(command, tiny):
     answer = command(*LATENCY)
     assert (answer.code, answer.err) == (0, [])
     assert answer.ran[0] == "latency"
+    assert FinishedRun(command.folder).training == ["warmup", "finetune"]  # pricing layers trains nothing
     assert answer.out[1].startswith("latency: sums of the table against 3 whole networks ")
     network = tiny()
     layers = network.network_layers(32)

@@ -111,6 +111,10 @@ def test_progressive_shrinking_opens_depth_then_expand_then_width(command, ready
         np.testing.assert_array_equal(values, last[name], err_msg=name)
 
 
+def test_no_phase_can_be_called_as_a_stage_that_follows():
+    assert {*SEARCH} <= shrinking.TAKEN
+
+
 def test_balanced_draws_go_through_the_path_filter(ready):
     ready.options = changed(ready.options, "sampler.name", "balanced")
     weight = np.random.default_rng(0).normal(size=len(ready.space.family.gene_names))

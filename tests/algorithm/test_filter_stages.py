@@ -29,7 +29,7 @@ def test_the_ablation_of_table_2_is_of_the_papers_filter(ready, switch, given):
 
 
 def test_as_many_paths_are_measured_again_as_at_first(ready, monkeypatch):
-    monkeypatch.setattr(Budgets, "reachable", lambda *_: [0, 3])
+    monkeypatch.setattr(Budgets, "counts", lambda *_: [100, 0, 0, 100, 0])
     run = ready.rehearsal()
     assess_path_filter(run, "paths", measure_paths(run, "paths", run.space))
     planned = run.stages.planned

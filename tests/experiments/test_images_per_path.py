@@ -79,6 +79,10 @@ def test_shared_noise_spoils_only_the_order_of_losses_from_different_images(tmp_
     assert set(seen) == {(2 * DESIGN.measured, seed) for seed in range(DESIGN.sets)}
     assert (found["own images"][:, :, 1:] == 1).all()  # rankers are judged on the paths that were not measured
     assert len(experiment.table(DESIGN, found, ["perfect"])) == 2 + 2 * len(DESIGN.sizes) + 1
+    alone = DESIGN._replace(sizes=DESIGN.sizes[:1])
+    lines = experiment.table(alone, {way: values[:1] for way, values in found.items()}, ["perfect"])
+    said = {way.strip(): int(images) for images, way in (line.split("|")[1:3] for line in lines[2:])}
+    assert said == {**dict.fromkeys(("same images", "own images"), *alone.sizes), "the truth": sum(experiment.TRUTH)}
     fewer = judge.by_paths()
     assert [*fewer] == DESIGN.counts == [2, 5, 10]
     np.testing.assert_array_equal(fewer[10], found["same images"])

@@ -20,7 +20,7 @@ from nnabla_detofa.space import ClassifierLayers, CostModel, SearchSpace
 
 REPOSITORY = Path(__file__).parents[2]
 HOST = Path(os.environ.get("HOST") or "/nowhere")
-LAUNCHER = "python -m nnabla_detofa.host main.py"
+LAUNCHER = "python -m nnabla_detofa.launch main.py"
 pytestmark = pytest.mark.skipif(
     not (HOST / "main.py").is_file(), reason="HOST names no checkout of sony/nnabla-nas: make test-host HOST=FOLDER"
 )

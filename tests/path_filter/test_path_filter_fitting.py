@@ -17,7 +17,8 @@ from nnabla_detofa.path_filter import (
     kendall_tau,
     transformer,
 )
-from nnabla_detofa.path_filter.fitting import split
+from nnabla_detofa.path_filter.cross_validation import _folds
+from nnabla_detofa.path_filter.fitting import _best_scale, split
 from nnabla_detofa.path_filter.metrics import METRICS, weakest
 from nnabla_detofa.path_filter.objectives import OBJECTIVES, Binary, Ranking, any_pairs, pair_weights
 
@@ -291,3 +292,47 @@ def test_held_out_paths_are_judged_by_both_measurements():
     assert found["same_images"]["FLOPs"]["kendall_tau"] == pytest.approx(-1)
     assert found["other_images"]["FLOPs"]["kendall_tau"] == pytest.approx(1)
     assert found["same_images"]["path filter"]["kendall_tau"] > 0.5 > -0.5 > found["filter"]["kendall_tau"]
+
+
+# ---- what a fit sees, and what it keeps of it
+
+
+def test_batches_are_drawn_anew_in_every_epoch(monkeypatch):
+    seen, targets = [], Ranking.targets
+
+    def noted(self, groups, truth):
+        seen.append(truth.tobytes())
+        return targets(self, groups, truth)
+
+    monkeypatch.setattr(Ranking, "targets", noted)
+    fitted(epochs=3, batch=48)
+    _, *batches = seen  # the first are those held out
+    assert len(batches) == len(set(batches)) == 6
+
+
+def test_what_is_learned_of_main_effects_is_kept():
+    options = ({"epochs": 1, "learning_rate": 1e-12}, {"epochs": 20, "learning_rate": 1e-2})
+    start, path_filter = (fitted(path_filter=small_filter(main_effects=True), **one)[0] for one in options)
+    assert np.abs(path_filter.parameters["main"] - start.parameters["main"])[:16].max() > 1e-3
+
+
+def test_the_best_scale_is_the_one_that_is_judged_best():
+    main = np.ones((3, 1))
+    assert _best_scale(main, lambda: abs(main[0, 0] - 1.9)) == 2 and (main == 2).all()
+
+
+def test_folds_are_drawn():
+    first, again, other = (_folds(np.repeat([0, 1], 20), 5, np.random.default_rng(seed)) for seed in (0, 0, 1))
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+
+
+def test_a_held_out_path_is_judged_by_what_has_not_seen_it():
+    """Losses that nothing tells: who had seen them would know them by heart."""
+    rng, layout = np.random.default_rng(0), TokenLayout(4, [*range(40)], [0] * 40)
+    tokens, buckets, losses = rng.integers(0, 4, (60, 40)), np.arange(60) % 2, rng.random(60)
+
+    def new() -> AveragedFilter:
+        return AveragedFilter([PathFilter(layout, 2, rng=np.random.default_rng(0), main_effects=True, **SMALL)])
+
+    judged = cross_validate(new, tokens, buckets, losses, costs=losses, folds=3, rng=rng, epochs=1)["same_images"]
+    assert max(abs(judged[name]["kendall_tau"]) for name in ("path filter", "ridge regression")) < 0.4

@@ -172,3 +172,14 @@ def test_states_of_another_stream(change: dict) -> None:
         stream.restore({**stream.state(), **change})
     with pytest.raises(ConfigError, match="cannot be restored"):
         stream.restore({})
+
+
+def test_thresholds_are_of_the_pruned_spaces_own_paths() -> None:
+    narrow, seen = SPACE.only(widths=[0.65]), []
+
+    def noted(paths: np.ndarray) -> np.ndarray:
+        seen.append(paths)
+        return score(paths)
+
+    path_thresholds(narrow, noted, COST, BUDGETS, paths_per_bucket=50, rng=np.random.default_rng(0))
+    assert narrow.contains(np.concatenate(seen)).all()

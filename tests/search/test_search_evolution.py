@@ -5,6 +5,7 @@ import pytest
 
 from nnabla_detofa.errors import ConfigError, NumericError, SpaceError
 from nnabla_detofa.search import evolve
+from nnabla_detofa.search.offspring import Offspring
 from nnabla_detofa.space import Budgets, CostModel, SearchSpace
 
 SMALL = SearchSpace.ofa_resnet50(base_depths=(1, 1, 1, 1), depths=(0, 1), expands=(0.2, 0.35), elastic_stem=False)
@@ -194,3 +195,30 @@ def test_only_crosses_or_only_mutations(ratio):
         SMALL, score, cost, [limit], budgets=budgets, rng=np.random.default_rng(0), generations=60, mutation_ratio=ratio
     )
     assert found.score == pytest.approx(best)
+
+
+@pytest.mark.parametrize(("ratio", "mutants"), [(0.0, 0), (0.2, 6), (1.0, 30)])
+def test_so_many_children_are_mutants_and_each_gene_by_that_probability(monkeypatch, ratio, mutants):
+    seen, mutate = [], SearchSpace.mutate
+
+    def noted(self, paths, rng, probability):
+        seen.append((len(paths), probability))
+        return mutate(self, paths, rng, probability)
+
+    monkeypatch.setattr(SearchSpace, "mutate", noted)
+    search(SMALL, planted(SMALL), None, generations=1, mutation_ratio=ratio, mutation_probability=0.3)
+    assert seen[0] == (3 * mutants, 0.3)  # of 30 children in each of three searches
+
+
+def test_parents_are_the_best_share_and_no_path_twice(monkeypatch):
+    seen, children = [], Offspring.children
+
+    def noted(self, parents, n, known):
+        seen.append((parents.copy(), n))
+        return children(self, parents, n, known)
+
+    monkeypatch.setattr(Offspring, "children", noted)
+    search(SMALL, planted(SMALL), None, generations=5, parent_ratio=0.25)
+    for parents, n in seen:
+        assert parents.shape[:2] == (3, 10) and n == 30
+        assert all(len(np.unique(own, axis=0)) == 10 for own in parents)

@@ -52,6 +52,8 @@ def test_crossover_takes_stages_and_expands_of_the_parents() -> None:
     assert of_parent[:, :11].all()
     both = (first >= 0) & (second >= 0) & (child >= 0)
     assert of_parent[both].all()
+    of_one = ((first >= 0) != (second >= 0)) & (child >= 0)  # a block that one parent alone has
+    assert of_one.any() and (child == np.maximum(first, second))[of_one].all()
     assert 0.4 < (child[:, 4] == first[:, 4])[first[:, 4] != second[:, 4]].mean() < 0.6
 
 
