@@ -150,8 +150,8 @@ def small_passes(hparams: Mapping[str, Any]) -> str | None:
     if mini >= min(FEW_IMAGES, batch):
         return None
     return (
-        f"batch norm normalises by the {mini} image{'s' * (mini > 1)} of a forward pass, few for it: each process takes"
-        f" its share of hparams.batch_size_train={batch}; raise it with the number of processes, and the learning rate"
+        f"batch norm normalises by the {mini} image{'s' * (mini > 1)} of a forward pass, few for it: raise"
+        f" hparams.mini_batch_train, or hparams.batch_size_train={batch} with the number of processes; the learning rate"
         " follows where hparams.schedule.per_batch is set"
     )
 
