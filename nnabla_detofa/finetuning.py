@@ -4,14 +4,13 @@ Training normalises by each batch's own statistics, as that of a supernet does, 
 anew behind it: so weights and statistics fit, whatever the size of a batch, and figures compare with those of the run.
 """
 
-from io import BytesIO
 from typing import Any
 
 import numpy as np
 
 from .deploy.description import DESCRIPTION
 from .storage import Kept, Work
-from .storage.files import write_bytes
+from .storage.files import write_array
 from .training import Assessed, Run, assessed, figure_inputs
 
 BEFORE, FILE = "before", "before.npy"
@@ -53,10 +52,8 @@ def assess_before(run: Run, inputs: dict[str, Any]) -> Assessed | None:
 
 def _write(run: Run, found: Assessed) -> None:
     """One row: the figure, those of classes, and those on resampled images."""
-    content = BytesIO()
-    np.save(content, np.hstack([found.figure[:, None], found.per_class, found.resampled]), allow_pickle=False)
     if run.folder.writes:
-        write_bytes(run.folder / FILE, content.getvalue())
+        write_array(run.folder / FILE, np.hstack([found.figure[:, None], found.per_class, found.resampled]))
 
 
 def _read(run: Run) -> Assessed:

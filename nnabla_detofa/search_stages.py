@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from .errors import SpaceError
 from .filter_stages import Score
 from .search import Best, best_measured, contested, evolve, pareto_front
 from .space import SearchSpace
-from .storage.files import read_json, write_bytes
+from .storage.files import read_json, write_array
 from .supernet import load_weights
 from .training import (
     HELD_OUT,
@@ -197,7 +196,7 @@ def evaluate(
         if before is not None:
             figures = Assessed(*map(np.concatenate, zip(figures, before, strict=True)))
         if run.folder.writes:
-            write_bytes(run.folder / RESAMPLED, _npy(figures.resampled.astype(np.float32)))
+            write_array(run.folder / RESAMPLED, figures.resampled.astype(np.float32))
         rows = rated(detectors, run.cost(np.array([one.path for one in detectors], np.int8)), figures)
         return rows if before is None else [replace(rows[0], gain=(*paired_difference(*figures.resampled),)), rows[1]]
 
@@ -231,12 +230,6 @@ def equals(resampled: np.ndarray, i: int) -> list[int]:
     """Numbers, from 1 on, of the other rows that the i-th cannot be told from on the same resampled images."""
     alike = paired_difference(resampled[i], resampled).holds(0)
     return [j + 1 for j in np.flatnonzero(alike).tolist() if j != i]
-
-
-def _npy(array: np.ndarray) -> bytes:
-    content = BytesIO()
-    np.save(content, array, allow_pickle=False)
-    return content.getvalue()
 
 
 def _as_rows(detectors: list[Detector]) -> dict[str, Any]:

@@ -151,8 +151,8 @@ def small_passes(hparams: Mapping[str, Any]) -> str | None:
         return None
     return (
         f"batch norm normalises by the {mini} image{'s' * (mini > 1)} of a forward pass, few for it: raise"
-        f" hparams.mini_batch_train, or hparams.batch_size_train={batch} with the number of processes; the rate of"
-        " learning follows where hparams.schedule.per_batch is set"
+        f" hparams.mini_batch_train, or hparams.batch_size_train={batch} with the number of processes; the"
+        " learning rate follows where hparams.schedule.per_batch is set"
     )
 
 

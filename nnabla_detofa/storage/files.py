@@ -6,8 +6,11 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ..errors import RunFolderError
 
@@ -31,6 +34,13 @@ def write_bytes(file: Path, content: bytes) -> None:
 def write_text(file: Path, text: str) -> None:
     """`write_bytes` of the text in UTF-8."""
     write_bytes(file, bytes(text, "utf-8"))
+
+
+def write_array(file: Path, array: np.ndarray) -> None:
+    """`write_bytes` of the array as an NPY file, which holds no objects."""
+    content = BytesIO()
+    np.save(content, array, allow_pickle=False)
+    write_bytes(file, content.getvalue())
 
 
 def write_json(file: Path, value: Any) -> None:
