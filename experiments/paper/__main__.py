@@ -20,8 +20,9 @@ from nnabla_detofa.report import figures
 from nnabla_detofa.storage.files import write_bytes, write_text
 
 from .ablation import ablation
+from .equal_cost import fronts_at_equal_cost
 from .exhibits import Draw, Exhibit, costs, operation_scores
-from .fronts import fronts, fronts_at_equal_cost
+from .fronts import fronts
 from .path_losses import path_losses
 from .plan import EXHIBITS, METHODS, SCALES, methods_of
 from .runs import Pace, Planned, Store, make_all, planned_jobs

@@ -9,14 +9,14 @@ from nnabla_detofa.report import figures
 from nnabla_detofa.report.compared_methods import Estimate, Method
 from nnabla_detofa.report.comparison import Comparison
 from nnabla_detofa.report.comparison_files import picture
-from nnabla_detofa.report.finished_runs import PRUNING, SAMPLING, FinishedRun
+from nnabla_detofa.report.finished_runs import FinishedRun
 
 from .estimates import Runs, aps, difference, estimate, held_out_aps, pairs_needed, shown, table
 from .exhibits import Exhibit, plain
 from .runs import warmup_of
 
 MEAN, LARGEST = "mean of budgets", "largest path"
-OURS, LONGER = "detofa", "ofa_longer"  # methods of equal cost
+OURS = "detofa"
 HALF = 0.4  # points of AP: the interval that a difference is to have
 
 
@@ -194,40 +194,3 @@ class _Compared(NamedTuple):
                 by_pairs = (shown(*one, sign="+") for one in zip(*rises, strict=True))
                 cells.append([self.labels[method], str(len(found)), *by_pairs])
         return table(cells) if len(cells) > 1 else []
-
-
-def fronts_at_equal_cost(runs: Runs, labels: Mapping[str, str]) -> Exhibit:
-    """As `fronts`, and DetOFA beside OFA that was trained for as long as all of DetOFA took (Fig. 5)."""
-    exhibit = fronts(runs, labels)
-    return exhibit._replace(lines=[*exhibit.lines, *_equal_cost(runs, labels)])
-
-
-def _equal_cost(runs: Runs, labels: Mapping[str, str]) -> list[str]:
-    """Seconds until the supernet is trained beside the mean AP of all budgets, and DetOFA's gain by pairs; nothing
-    where either method has no run."""
-    if not {LONGER, OURS} <= {*runs}:
-        return []
-    budgets = next(iter(runs[LONGER].values())).budgets
-    cells = [["at equal cost", "seeds", "epochs", "seconds until trained", *(one.title for one in (TEST, HELD_OUT))]]
-    means = [
-        {
-            method: {s: split.aps(run, budgets)[len(budgets)] for s, run in runs[method].items()}
-            for method in (LONGER, OURS)
-        }
-        for split in (TEST, HELD_OUT)
-    ]
-    for method in (LONGER, OURS):
-        own = [*runs[method].values()]
-        took = estimate([_until_trained(run) for run in own])
-        epochs = "/".join(sorted({str(run.settings[f"{run.training[-1]}.epochs"][1]) for run in own}))
-        by_images = (shown(*map(float, estimate([*one[method].values()]))) for one in means)
-        cells.append([labels[method], str(len(own)), epochs, shown(*map(float, took), digits=0), *by_images])
-    gains = [difference(one[OURS], one[LONGER]) for one in means]
-    by_pairs = (shown(*map(float, gain), sign="+") for gain, _ in gains)
-    cells.append([f"{labels[OURS]} minus {labels[LONGER]}", f"{len(gains[0][1])} pairs", "", "", *by_pairs])
-    return ["", "Means of the budgets:", "", *table(cells)]
-
-
-def _until_trained(run: FinishedRun) -> float:
-    """Seconds of all stages up to the trained supernet, which a search takes over."""
-    return run.seconds_of([*SAMPLING, *PRUNING, *run.training])

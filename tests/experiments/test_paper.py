@@ -415,6 +415,19 @@ def test_ofa_for_as_long_as_detofa_takes(store):
         "| DetOFA minus OFA at DetOFA's cost",
     ]
     assert "| +20.00 |" in rows[2]
+    longer, detofa = (store.folder / job.job.name for job in jobs[1:])
+    stages = read_json(longer / "stages.json")
+    first, last = stages["finetune"]["inputs"]["epochs"]
+    stages["finetune"]["inputs"]["epochs"] = [first, last + 4]
+    (longer / "stages.json").write_text(json.dumps(stages))
+    paper.write_page(store, jobs, "fig5", store.folder.parent)
+    _, table = (store.folder.parent / "fig5.md").read_text().split("| at equal cost |")
+    seconds = read_json(detofa / "summary.json")["seconds"]
+    training = seconds["warmup"] + seconds["finetune"]
+    before = sum(seconds[stage] for stage in ("paths_warmup", "path_filter_warmup", "operations", "thresholds"))
+    short, long, ours = (aps(store.run(job), store.run(job).budgets)[-2] for job in jobs)
+    gain = ours - short - (long - short) * last * before / training / 4
+    assert f"by a straight line between its two | 1 pair |  |  | {gain:+.2f} |" in table
 
 
 def test_a_page_that_compares_nothing_with_the_first_needs_any_method_alone(store):
