@@ -144,10 +144,10 @@ def settle_batches(hparams: dict[str, Any], n_procs: int, *, validates: bool) ->
         _require_multiple(hparams, split, n_procs * mini, said)
 
 
-def small_passes(hparams: Mapping[str, Any]) -> str | None:
-    """A line where a settled batch is so divided that batch norm sees few images at once."""
+def small_passes(hparams: Mapping[str, Any], n_procs: int) -> str | None:
+    """A line where processes share a settled batch so that batch norm sees few images at once."""
     mini, batch = hparams["mini_batch_train"], hparams["batch_size_train"]
-    if mini >= min(FEW_IMAGES, batch):
+    if n_procs == 1 or mini >= FEW_IMAGES:
         return None
     return (
         f"batch norm normalises by the {mini} image{'s' * (mini > 1)} of a forward pass, few for it: raise"

@@ -80,7 +80,7 @@ def launch(config: dict[str, Any], *, plan: bool = False, action: str = "run", f
         **{key: args[key] for key in ("context", "device_id", "type_config") if key in args}
     )
     settle_batches(hparams, args["comm"].n_procs, validates=not hasattr(algorithm, "plan"))
-    said += filter(None, [small_passes(hparams)])
+    said += filter(None, [small_passes(hparams, args["comm"].n_procs)])
     _require_same_start(config)
     _seed(hparams.get("seed"))
     with ExitStack() as held:

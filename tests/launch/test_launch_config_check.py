@@ -132,13 +132,13 @@ def test_a_mini_batch_of_null_is_the_processes_share(refusal, n_procs, share):
 
 
 @pytest.mark.parametrize(
-    ("mini", "batch", "said"), [(8, 16, False), (4, 16, True), (4, 4, False), (1, 32, True), (32, 32, False)]
+    ("mini", "n_procs", "said"), [(8, 4, False), (4, 8, True), (4, 1, False), (1, 32, True), (32, 1, False)]
 )
-def test_few_images_in_a_pass_are_told(mini, batch, said):
-    """Where they are a part of the batch; a small batch is the user's own choice."""
-    line = small_passes({"mini_batch_train": mini, "batch_size_train": batch})
+def test_few_images_in_a_pass_of_several_processes_are_told(mini, n_procs, said):
+    """With one process they are the user's own choice."""
+    line = small_passes({"mini_batch_train": mini, "batch_size_train": 32}, n_procs)
     assert (line is not None) is said
-    assert not said or (f"the {mini} image" in line and f"batch_size_train={batch}" in line)
+    assert not said or (f"the {mini} image" in line and "batch_size_train=32" in line)
 
 
 def checked(**options):
