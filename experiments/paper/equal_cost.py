@@ -23,7 +23,7 @@ def fronts_at_equal_cost(runs: Runs, labels: Mapping[str, str]) -> Exhibit:
 
 
 def _rows(runs: Runs, labels: Mapping[str, str]) -> Iterator[list[str]]:
-    """What each trained supernet cost beside the mean AP of all budgets, and DetOFA's gain by pairs."""
+    """Costs of the trained supernets beside the mean AP of all budgets, and DetOFA's gain by pairs."""
     yield ["at equal cost", "seeds", "epochs", "cost in epochs", *(one.title for one in (TEST, HELD_OUT))]
     budgets = next(iter(runs[LONGER].values())).budgets
     means = [{method: _means(runs, method, split, budgets) for method in runs} for split in (TEST, HELD_OUT)]
