@@ -75,7 +75,7 @@ class _Blank:
     def _findings(self, *_: object) -> list:
         return []
 
-    def _make(self, indices: np.ndarray, _rngs: object, sides: tuple[int, int]) -> Batch:
+    def _make(self, indices: np.ndarray, _rngs: object, sides: tuple[int, int], **_: object) -> Batch:
         n = len(indices)
         targets = [np.zeros((n, *shape), np.float32) for shape in self.target_shapes()]  # type: ignore[attr-defined]
         return Batch(np.zeros((n, 3, *sides), np.float32), targets, indices, np.zeros((n, 2, 3)), n)

@@ -68,7 +68,14 @@ class ClassificationLoader(BatchStream):
         side = int(sizes[rng.integers(len(sizes))])
         return side, side
 
-    def _make(self, indices: np.ndarray, rngs: list[np.random.Generator] | None, sides: tuple[int, int]) -> Batch:
+    def _make(
+        self,
+        indices: np.ndarray,
+        rngs: list[np.random.Generator] | None,
+        sides: tuple[int, int],
+        *,
+        targets: bool = True,  # noqa: ARG002 - they cost nothing
+    ) -> Batch:
         images = np.empty((len(indices), 3, *sides), np.float32)
         for row, index in enumerate(indices):
             self._write(index, rngs[row] if rngs else None, images[row])

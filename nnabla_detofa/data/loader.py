@@ -51,14 +51,22 @@ class WarpedLoader(BatchStream):
         list(each(lambda index, out: self._write(index, None, out), indices, images))
         return images
 
-    def _make(self, indices: np.ndarray, rngs: list[np.random.Generator] | None, sides: tuple[int, int]) -> Batch:
+    def _make(
+        self,
+        indices: np.ndarray,
+        rngs: list[np.random.Generator] | None,
+        sides: tuple[int, int],
+        *,
+        targets: bool = True,
+    ) -> Batch:
         n = len(indices)
         images, matrix = np.empty((n, 3, *sides), np.float32), np.empty((n, 2, 3))
-        targets = []
+        made = []
         for row, index in enumerate(indices):
             matrix[row] = self._write(index, rngs[row] if rngs else None, images[row])
-            targets.append(self._targets(index, matrix[row]))
-        return Batch(images, [np.stack(one) for one in zip(*targets, strict=True)], indices, matrix, n)
+            if targets:
+                made.append(self._targets(index, matrix[row]))
+        return Batch(images, [np.stack(one) for one in zip(*made, strict=True)], indices, matrix, n)
 
     @abstractmethod
     def _targets(self, index: int, matrix: np.ndarray) -> tuple:

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import count
 from typing import Any, NamedTuple, TypeVar
 
@@ -28,8 +28,9 @@ T = TypeVar("T")
 class Batch(NamedTuple):
     """B images with their targets.
 
-    `images` (B, 3, H, W) float32; `targets` as the task has them, B rows each; `indices` (B,) are the images' places in
-    the data set, `matrix` (B, 2, 3) warps annotated coordinates to cells of the output map, where boxes are annotated.
+    `images` (B, 3, H, W) float32; `targets` as the task has them, B rows each, or none; `indices` (B,) are the images'
+    places in the data set, `matrix` (B, 2, 3) warps annotated coordinates to cells of the output map, where boxes are
+    annotated.
     Only the first `n_valid` images count; the others repeat the last one, to fill the batch.
     """
 
@@ -114,8 +115,18 @@ class BatchStream(ABC):
         return found
 
     @abstractmethod
-    def _make(self, indices: np.ndarray, rngs: list[np.random.Generator] | None, sides: tuple[int, int]) -> Batch:
-        """The batch of these images at `sides` (height, width) pixels, varied by these generators, or not at all."""
+    def _make(
+        self,
+        indices: np.ndarray,
+        rngs: list[np.random.Generator] | None,
+        sides: tuple[int, int],
+        *,
+        targets: bool = True,
+    ) -> Batch:
+        """The batch of these images at `sides` (height, width) pixels, varied by these generators, or not at all.
+
+        Where nobody reads the `targets`, it may leave them out.
+        """
 
     @abstractmethod
     def target_shapes(self) -> list[list[int]]:
@@ -147,15 +158,16 @@ class BatchStream(ABC):
         """Go on as if `next` had given that many batches: `loader.seek(**loader.state())`. Costs nothing."""
         self._stream, self._position = None, require_whole("batches", batches, least=0)
 
-    def batches(self, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[Batch]:
+    def batches(self, indices: Sequence[int] | np.ndarray | None = None, *, targets: bool = True) -> Iterator[Batch]:
         """The images at `indices`, in that order, without augmentation, in batches of `batch_size`; the last is filled.
 
-        Without `indices`, every image once; each rank gets its share (from its rank on, every n_ranks-th).
+        Without `indices`, every image once; each rank gets its share (from its rank on, every n_ranks-th). Without
+        `targets`, whoever asks reads none: COCO's heat maps take more memory than its images.
         """
         chosen = np.arange(self._rank, len(self.dataset), self._n_ranks) if indices is None else np.asarray(indices)
         starts = range(0, len(chosen), self.batch_size)
         parts = (chosen[start : start + self.batch_size] for start in starts)
-        return in_order(self._still, parts, self._pool, self.options.prefetch)
+        return in_order(partial(self._still, targets=targets), parts, self._pool, self.options.prefetch)
 
     def close(self) -> None:
         """End the threads."""
@@ -183,9 +195,9 @@ class BatchStream(ABC):
         indices = np.array([self._order(epoch)[place] for epoch, place in samples])
         return self._make(indices, [np.random.default_rng(key) for key in keys], self._sides_at(position))
 
-    def _still(self, indices: np.ndarray) -> Batch:
+    def _still(self, indices: np.ndarray, *, targets: bool) -> Batch:
         full = np.pad(indices, (0, self.batch_size - len(indices)), mode="edge")
-        return self._make(full, None, self.options.image_size)._replace(n_valid=len(indices))
+        return self._make(full, None, self.options.image_size, targets=targets)._replace(n_valid=len(indices))
 
 
 def in_order(

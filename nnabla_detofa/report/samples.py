@@ -38,7 +38,7 @@ def sample_images(run: Run, paths: Mapping[str, Iterable[int]]) -> list[dict[str
 
 
 def _with_boxes(network: Any, loader: Any, chosen: np.ndarray) -> list[dict[str, Any]]:
-    answers = detect(network, loader.batches(chosen), on_device=not network.works_channel_major())
+    answers = detect(network, loader.batches(chosen, targets=False), on_device=not network.works_channel_major())
     return [_boxes(loader.dataset, number, answers) for number in chosen.tolist()]
 
 

@@ -87,7 +87,7 @@ class CenterNet(MapTask):
 
     def answers(self, network, loader) -> Detections:
         """Detections, in the images' own pixels."""
-        batches = loader.batches(np.arange(len(loader.dataset)))
+        batches = loader.batches(np.arange(len(loader.dataset)), targets=False)
         return detect(network, batches, on_device=not network.works_channel_major())
 
     def judged(self, metric: str, answers: Detections, loader) -> JudgedDetections:

@@ -56,7 +56,7 @@ class Segmentation(MapTask):
         def read(outputs: tuple[nn.Variable, ...]):
             return lambda: (outputs[0].forward(clear_buffer=True), outputs[0].d)[1]
 
-        for batch, logits in answers(network, loader.batches(indices), read):
+        for batch, logits in answers(network, loader.batches(indices, targets=False), read):
             for row, index in enumerate(batch.indices[: batch.n_valid].tolist()):
                 yield index, class_map(logits[row], batch.matrix[row], loader.dataset.images[index].size)
 

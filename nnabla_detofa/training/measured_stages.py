@@ -68,7 +68,8 @@ def preparer(run: Run) -> PathPreparer:
 
 def _fixed_images(run: Run, key: str, part: int = 0) -> FixedImages:
     n = n_images(run, key)
-    return FixedImages(run.data[IMAGES[key]], np.arange(part * n, (part + 1) * n))
+    indices = np.arange(part * n, (part + 1) * n)
+    return FixedImages(run.data[IMAGES[key]], indices, targets=IMAGES[key] == "valid")
 
 
 def measured(

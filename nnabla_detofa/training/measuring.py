@@ -17,10 +17,11 @@ class FixedImages:
     Args:
         loader: gives `batches(indices)`, see `data/`.
         indices: (n,) which of its images.
+        targets: whether anybody reads their targets.
     """
 
-    def __init__(self, loader, indices: np.ndarray):
-        self._loader, self._indices = loader, indices
+    def __init__(self, loader, indices: np.ndarray, *, targets: bool = True):
+        self._loader, self._indices, self._targets = loader, indices, targets
         self._kept: list | None = None
 
     def __len__(self) -> int:
@@ -29,11 +30,16 @@ class FixedImages:
     def __iter__(self) -> Iterator:
         if self._kept is not None:
             return iter(self._kept)
-        batches = self._loader.batches(self._indices)
-        if len(self) * 3 * prod(self._loader.options.image_size) * 4 > CACHE_BYTES:
+        batches = self._loader.batches(self._indices, targets=self._targets)
+        if len(self) * self._values_of_one() * 4 > CACHE_BYTES:
             return batches
         self._kept = list(batches)
         return iter(self._kept)
+
+    def _values_of_one(self) -> int:
+        """The numbers that make up an image and its targets, of four bytes each."""
+        image = 3 * prod(self._loader.options.image_size)
+        return image + (sum(map(prod, self._loader.target_shapes())) if self._targets else 0)
 
 
 class PathPreparer:

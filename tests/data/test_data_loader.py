@@ -215,6 +215,11 @@ def test_chosen_images_come_without_augmentation(voc, workers):
     batches = list(loader.batches(chosen))
     assert [batch.n_valid for batch in batches] == [2, 1]
     np.testing.assert_array_equal(np.concatenate([batch.images for batch in batches])[:3], images)
+    without = list(loader.batches(chosen, targets=False))
+    assert [batch.targets for batch in without] == [[], []]
+    for mine, whole in zip(without, batches, strict=True):
+        np.testing.assert_array_equal(mine.images, whole.images)
+        np.testing.assert_array_equal(mine.matrix, whole.matrix)
     loader.next()
     np.testing.assert_array_equal(loader.images(chosen), images)
 

@@ -50,27 +50,39 @@ def test_a_network_that_diverged_has_no_finite_loss(measurer, tiny):
     assert np.isnan(measurer(range(4), network).loss(network.space.smallest()))
 
 
-FIVE = 5 * 3 * 32 * 32 * 4  # bytes of five images
+PICTURES = 5 * 3 * 32 * 32 * 4  # bytes of five images
+HEAT_MAPS = 5 * 3 * 8 * 8 * 4  # and of the largest part of their targets
 
 
-@pytest.mark.parametrize("limit", [0, FIVE - 1, FIVE, 1 << 30])
-def test_fixed_images_are_the_same_every_time(loader, monkeypatch, limit):
+@pytest.mark.parametrize(
+    ("limit", "targets", "kept"),
+    [
+        (0, True, False),
+        (PICTURES - 1, False, False),
+        (PICTURES, False, True),
+        (PICTURES + HEAT_MAPS, True, False),
+        (1 << 30, True, True),
+    ],
+)
+def test_fixed_images_are_the_same_every_time(loader, monkeypatch, limit, targets, kept):
     monkeypatch.setattr(measuring, "CACHE_BYTES", limit)
     one, reads = loader(training=False), []
+    assert one.target_shapes()[0] == [3, 8, 8]
     batches = one.batches
-    monkeypatch.setattr(one, "batches", lambda indices: reads.append(1) or batches(indices))
-    images = FixedImages(one, np.array([5, 3, 0, 1, 9]))
+    monkeypatch.setattr(one, "batches", lambda *given, **options: reads.append(1) or batches(*given, **options))
+    images = FixedImages(one, np.array([5, 3, 0, 1, 9]), targets=targets)
     assert len(images) == 5
     first, second = (
         [(batch.n_valid, [a.copy() for a in (batch.indices, batch.images, *batch.targets)]) for batch in images]
         for _ in range(2)
     )
     assert [n_valid for n_valid, _ in first] == [4, 1]
+    assert [len(arrays) for _, arrays in first] == [7 if targets else 2] * 2
     np.testing.assert_array_equal(first[0][1][0], [5, 3, 0, 1])
     for (_, ours), (_, theirs) in zip(first, second, strict=True):
         for a, b in zip(ours, theirs, strict=True):
             np.testing.assert_array_equal(a, b)
-    assert len(reads) == (1 if limit >= FIVE else 2)
+    assert len(reads) == (1 if kept else 2)
 
 
 @pytest.fixture
