@@ -124,6 +124,7 @@ class SegmentationLoader(WarpedLoader):
     """Images with the class of each cell (B, 1, h, w): that of the pixel in its middle, IGNORED beyond the image."""
 
     task = "segmentation"
+    target_types = (np.uint8,)
 
     def target_shapes(self) -> list[list[int]]:
         """Shape of one image's map of classes."""
@@ -133,5 +134,5 @@ class SegmentationLoader(WarpedLoader):
         stride = self.options.output_stride
         return to_cells(super()._write(index, rng, out) * stride, stride)
 
-    def _targets(self, index: int, matrix: np.ndarray) -> tuple[np.ndarray]:
-        return (warp_classes(self.dataset.images[index].classes(), matrix, self._cells)[None],)
+    def _write_targets(self, index: int, matrix: np.ndarray, out: Sequence[np.ndarray]) -> None:
+        out[0][0] = warp_classes(self.dataset.images[index].classes(), matrix, self._cells)

@@ -2,11 +2,11 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 
-from ..detection import encode, transform_boxes
+from ..detection import encode_into, transform_boxes
 from ..options import IMAGE_SIZE, Whole
 from .augment import NO_COLOUR_CHANGE, Augmentation, centred_warp, mean_rgb, normalise, random_colour, random_warp, warp
 from .dataset_options import OUTPUT_STRIDE, StreamOptions
@@ -37,6 +37,7 @@ class WarpedLoader(BatchStream):
     """
 
     options: WarpOptions
+    target_types: ClassVar[tuple[type[np.generic], ...]]
 
     @property
     def _cells(self) -> tuple[int, int]:
@@ -61,16 +62,17 @@ class WarpedLoader(BatchStream):
     ) -> Batch:
         n = len(indices)
         images, matrix = np.empty((n, 3, *sides), np.float32), np.empty((n, 2, 3))
-        made = []
+        kinds = zip(self.target_shapes(), self.target_types, strict=True) if targets else ()
+        made = [np.zeros((n, *shape), type_) for shape, type_ in kinds]
         for row, index in enumerate(indices):
             matrix[row] = self._write(index, rngs[row] if rngs else None, images[row])
             if targets:
-                made.append(self._targets(index, matrix[row]))
-        return Batch(images, [np.stack(one) for one in zip(*made, strict=True)], indices, matrix, n)
+                self._write_targets(index, matrix[row], [array[row] for array in made])
+        return Batch(images, made, indices, matrix, n)
 
     @abstractmethod
-    def _targets(self, index: int, matrix: np.ndarray) -> tuple:
-        """The targets of an image, by its matrix from annotated coordinates to cells."""
+    def _write_targets(self, index: int, matrix: np.ndarray, out: Sequence[np.ndarray]) -> None:
+        """Write an image's targets into arrays of zeros, by its matrix from annotated coordinates to cells."""
 
     def still(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """The image at `index` without augmentation, as (h, w, 3) RGB bytes, and its matrix (2, 3) from annotated
@@ -111,14 +113,13 @@ class DetectionLoader(WarpedLoader):
 
     task = "detection"
     options: LoaderOptions
+    target_types = (np.float32, np.float32, np.float32, np.int32, np.float32)
 
     def target_shapes(self) -> list[list[int]]:
         """Shapes of one image's heat map, sizes, offsets, indices and mask."""
         most = self.options.max_objects
         return [[self.n_classes, *self._cells], [most, 2], [most, 2], [most], [most]]
 
-    def _targets(self, index: int, matrix: np.ndarray) -> tuple:
+    def _write_targets(self, index: int, matrix: np.ndarray, out: Sequence[np.ndarray]) -> None:
         image = self.dataset.images[index]
-        boxes, labels = transform_boxes(image.boxes[image.trained], matrix), image.labels[image.trained]
-        most = self.options.max_objects
-        return encode(boxes, labels, n_classes=self.n_classes, shape=self._cells, max_objects=most)[:5]
+        encode_into(out, transform_boxes(image.boxes[image.trained], matrix), image.labels[image.trained])

@@ -19,7 +19,7 @@ from .boxes import Detections, GroundTruth
 from .coco_ap import coco_ap, to_coco
 from .coco_file import Id, as_flag, bbox_of, has_bbox, id_order, is_bbox, is_id, read_instances
 from .decode import Peaks, decode, to_detections
-from .targets import Targets, encode
+from .targets import Targets, encode, encode_into
 from .voc_ap import voc_ap
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "coco_ap",
     "decode",
     "encode",
+    "encode_into",
     "fitting_zoom",
     "has_bbox",
     "id_order",

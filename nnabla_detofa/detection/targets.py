@@ -1,5 +1,6 @@
 """Boxes to CenterNet's heat map, sizes and offsets (2.1; Objects as Points, section 3)."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -34,27 +35,36 @@ def encode(
     Boxes are clipped to the map; those left without area are outside the crop and no objects. Raises DataError for
     a label that is not in 0 .. n_classes - 1 and for arrays that do not fit together.
     """
+    heatmap, index = np.zeros((n_classes, *shape), np.float32), np.zeros(max_objects, np.int32)
+    size, offset = np.zeros((max_objects, 2), np.float32), np.zeros((max_objects, 2), np.float32)
+    mask = np.zeros(max_objects, np.float32)
+    dropped = encode_into((heatmap, size, offset, index, mask), boxes, labels)
+    return Targets(heatmap, size, offset, index, mask, dropped)
+
+
+def encode_into(targets: Sequence[np.ndarray], boxes: np.ndarray, labels: np.ndarray) -> int:
+    """Write an image's targets, as of `encode`, into arrays of zeros, as of `Targets`; returns how many are dropped.
+
+    Of a batch's array only the cells of objects are touched: most pages of a large one are never brought to memory.
+    """
+    heatmap, sizes, offsets, index, mask = targets
+    n_classes, height, width = heatmap.shape
     boxes = check_boxes(boxes, "boxes")
     labels = check_labels(labels, len(boxes), n_classes, "labels")
-    height, width = shape
     low, high = np.split(np.clip(boxes, 0, [width - 1, height - 1] * 2), 2, axis=1)
     inside = (high > low).all(axis=1)
     low, high, labels = low[inside], high[inside], labels[inside]
     size, centre = high - low, (low + high) / 2
     cell = centre.astype(np.int32)
 
-    heatmap = np.zeros((n_classes, height, width), np.float32)
     draw(heatmap, labels, cell, gaussian_radius(np.ceil(size)))
-
-    rows = np.argsort(-size.prod(axis=1), kind="stable")[:max_objects]
-    n, empty = len(rows), np.zeros((2, max_objects, 2), np.float32)
-    index, mask = np.zeros(max_objects, np.int32), np.zeros(max_objects, np.float32)
-    targets = Targets(heatmap, empty[0], empty[1], index, mask, len(labels) - n)
-    targets.size[:n] = size[rows]
-    targets.offset[:n] = (centre - cell)[rows]
-    targets.index[:n] = (cell[:, 1] * width + cell[:, 0])[rows]
-    targets.mask[:n] = 1
-    return targets
+    rows = np.argsort(-size.prod(axis=1), kind="stable")[: len(mask)]
+    n = len(rows)
+    sizes[:n] = size[rows]
+    offsets[:n] = (centre - cell)[rows]
+    index[:n] = (cell[:, 1] * width + cell[:, 0])[rows]
+    mask[:n] = 1
+    return len(labels) - n
 
 
 def gaussian_radius(size: np.ndarray) -> np.ndarray:
