@@ -11,7 +11,7 @@ import numpy as np
 from ..space import CostModel
 from ..space.layers import FLOAT_BYTES
 from ..storage import Work
-from ..training import Run, drawn_paths, measurer
+from ..training import Run, drawn_paths, kept_bytes, measurer
 from ..training.gradients import PathGradients
 from .lines import duration
 
@@ -148,6 +148,8 @@ def _memory(run: Run, floats: int) -> Iterator[str]:
     step = 2 * FLOAT_BYTES * floats * mini_batch
     yield f"at most {_bytes(step)} for maps and gradients of a mini-batch of {mini_batch}, the largest path"
     yield f"{_bytes(2 * FLOAT_BYTES * _weights(run))} for the network's weights and gradients, and the solver's own"
+    if only is None and (kept := kept_bytes(run)):
+        yield f"{_bytes(kept)} of each process for the images that paths are measured on, which stay in memory"
 
 
 def measure_pace(run: Run, floats: int) -> Pace:

@@ -61,6 +61,11 @@ def measurer(run: Run, part: int = 0) -> PathMeasurer:
     return PathMeasurer(run.model, run.options.loss_weights, **sets)
 
 
+def kept_bytes(run: Run) -> int:
+    """The memory of each process for the images that paths are measured on."""
+    return sum(_fixed_images(run, key).kept_bytes for key in ("bn_images", "validation_images"))
+
+
 def preparer(run: Run) -> PathPreparer:
     """Makes the network ready for a path whose figure is asked for, which needs no held-out image."""
     return PathPreparer(run.model, _fixed_images(run, EVALUATION))

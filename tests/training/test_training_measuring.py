@@ -83,6 +83,8 @@ def test_fixed_images_are_the_same_every_time(loader, monkeypatch, limit, target
         for a, b in zip(ours, theirs, strict=True):
             np.testing.assert_array_equal(a, b)
     assert len(reads) == (1 if kept else 2)
+    size = sum(array[: batch.n_valid].nbytes for batch in images for array in (batch.images, *batch.targets))
+    assert images.kept_bytes == (size if kept else 0)
 
 
 @pytest.fixture
