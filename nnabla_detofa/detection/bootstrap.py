@@ -75,9 +75,7 @@ class JudgedDetections:
 
     def figure(self, weights: np.ndarray) -> np.ndarray:
         """Mean average precision over the classes that have an object in the resample."""
-        found = self.per_class(weights)
-        n = np.count_nonzero(~np.isnan(found), axis=1)
-        return np.where(n, np.nansum(found, axis=1) / np.maximum(n, 1), np.nan)
+        return np.ma.masked_invalid(self.per_class(weights)).mean(axis=1).filled(np.nan)
 
     def _average(self, rows: np.ndarray, weights: np.ndarray, positives: np.ndarray) -> np.ndarray:
         """Of one class, whose detections are `rows`, by `weights` (n_images, r) with `positives` (r,) to find; (r,)."""

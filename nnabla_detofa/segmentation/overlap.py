@@ -29,9 +29,7 @@ class Overlap:
 
     def figure(self, weights: np.ndarray) -> np.ndarray:
         """Its mean over the classes that are found or annotated; nan where nothing is judged."""
-        per_class = self.per_class(weights)
-        n = np.count_nonzero(~np.isnan(per_class), axis=1)
-        return np.where(n, np.nansum(per_class, axis=1) / np.maximum(n, 1), np.nan)
+        return np.ma.masked_invalid(self.per_class(weights)).mean(axis=1).filled(np.nan)
 
 
 def overlap_of(found: np.ndarray, annotated: np.ndarray, n_classes: int) -> Overlap:
