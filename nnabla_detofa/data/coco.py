@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -19,10 +18,12 @@ from .images import MAX_PIXELS, SUFFIXES, image_size
 from .listing import Listing, composed
 from .loader import DetectionLoader, LoaderOptions
 from .objects import CORNERS, Object, Sample, Wanted, are_corners, dataset_of
+from .sharing import read_once
 
 ORIGIN = 0.5  # COCO measures lengths from the image's corner: the first pixel's centre is at one half
 
 
+@read_once
 def read_coco(
     folder: str | Path,
     file: str | Path,
@@ -39,30 +40,8 @@ def read_coco(
     as CenterNet does. Raises DataError for whatever is missing or not of COCO's form; where not `strict`, what is wrong
     with one image or annotation only goes into the findings.
     """
-    names = None if classes is None else tuple(str(one) for one in classes)
-    return _read(Path(folder), Path(file), names, listed_by, strict, stamp_of(Path(file)))
-
-
-def stamp_of(file: Path) -> tuple[int, int]:
-    """Time and size of an annotation file, by which a reading of it is known; DataError where there is none."""
-    try:
-        status = file.stat()
-    except OSError as error:
-        raise DataError(f"cannot read the annotations {file}: {error.strerror}") from error
-    return status.st_mtime_ns, status.st_size
-
-
-@lru_cache(maxsize=2)  # the loaders for training and for validation share one: COCO takes half a minute to read
-def _read(
-    folder: Path,
-    file: Path,
-    classes: tuple[str, ...] | None,
-    listed_by: str | None,
-    strict: bool,
-    stamp: tuple[int, int],  # noqa: ARG001
-) -> DetectionDataset:
-    findings = Findings(strict=strict)
-    content = Instances.read(folder, file, findings)
+    file, findings = Path(file), Findings(strict=strict)
+    content = Instances.read(Path(folder), file, findings)
     objects: dict[Id, list[Object]] = {key: [] for key in content.rows}
     for row, key, name in content.annotations(findings):
         if one := _object(row, key, name, file, findings):

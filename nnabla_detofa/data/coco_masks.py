@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,11 @@ import numpy as np
 from ..detection import Id, as_flag, bbox_of, has_bbox, is_bbox
 from ..segmentation import IGNORED, in_region, region_of
 from .class_masks import MaskedDataset, MaskedImage, ObjectClasses, SegmentationLoader, note_empty
-from .coco import CocoSplits, Instances, stamp_of
+from .coco import CocoSplits, Instances
 from .dataset_loader import DatasetLoader
 from .flaws import Findings, Flaw
 from .loader import WarpOptions
+from .sharing import read_once
 
 Region = dict[str, Any]  # COCO's compressed run lengths
 
@@ -44,6 +44,7 @@ class Outlined:
         return found
 
 
+@read_once
 def read_coco_masks(
     folder: str | Path,
     file: str | Path,
@@ -58,21 +59,8 @@ def read_coco_masks(
     categories by ascending id. Raises DataError for whatever is missing or not of COCO's form; where not `strict`, what
     is wrong with one image or annotation only goes into the findings.
     """
-    names = None if classes is None else tuple(str(one) for one in classes)
-    return _read(Path(folder), Path(file), names, listed_by, strict, stamp_of(Path(file)))
-
-
-@lru_cache(maxsize=2)  # loaders share one: COCO takes a while to read
-def _read(
-    folder: Path,
-    file: Path,
-    classes: tuple[str, ...] | None,
-    listed_by: str | None,
-    strict: bool,
-    stamp: tuple[int, int],  # noqa: ARG001
-) -> MaskedDataset:
-    findings = Findings(strict=strict)
-    content = Instances.read(folder, file, findings)
+    file, findings = Path(file), Findings(strict=strict)
+    content = Instances.read(Path(folder), file, findings)
     labels = ObjectClasses(classes, dict.fromkeys(content.categories.values()), listed_by)
     images = {key: (image, size) for key, image, size in content.images(findings)}
     regions: dict[Id, list[tuple[int, Region]]] = {key: [] for key in images}

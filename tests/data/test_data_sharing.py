@@ -1,10 +1,13 @@
-"""In one scope a split is read once; outside, and for other options, as often as somebody asks."""
+"""In one scope a split is read once; outside, and for other options, as often as somebody asks, but for COCO's."""
 
+import os
 from collections import Counter
 
 import pytest
 
+from nnabla_detofa.data import read_coco
 from nnabla_detofa.data import voc as module
+from nnabla_detofa.data.coco_masks import read_coco_masks
 from nnabla_detofa.data.sharing import read_split, splits_shared
 from nnabla_detofa.errors import DataError
 
@@ -56,3 +59,15 @@ def test_what_is_read_leniently_is_not_for_the_strict(filled_voc):
         for _ in range(2):
             with pytest.raises(DataError, match="a01"):
                 read_split(options, "train", None)
+
+
+@pytest.mark.parametrize("read", [read_coco, read_coco_masks])
+def test_a_file_of_coco_is_read_again_where_it_or_what_is_asked_for_is_another(coco, read):
+    def found(**options):
+        return read(str(coco.root / "train2017"), coco.file(), strict=False, **options)
+
+    first = found(classes=["cat"])
+    assert found(classes=("cat",)) is first
+    assert found().classes != first.classes
+    os.utime(coco.file(), ns=(1, 1))
+    assert found(classes=["cat"]) is not first
