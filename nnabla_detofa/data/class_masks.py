@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -14,6 +14,7 @@ import numpy as np
 
 from ..detection import Id
 from ..segmentation import to_cells, warp_classes
+from .dataset import AnnotatedImages, digest_of
 from .flaws import Finding, Findings, Flaw
 from .loader import WarpedLoader
 from .objects import Wanted
@@ -52,7 +53,7 @@ class Packed:
 
 
 @dataclass(frozen=True)
-class MaskedDataset:
+class MaskedDataset(AnnotatedImages):
     """Images with masks; `classes` are BACKGROUND and the classes of objects.
 
     `findings` are the flaws met in reading it, as far as they show without opening its images.
@@ -60,18 +61,9 @@ class MaskedDataset:
 
     origin: ClassVar[float] = 0.0  # of every set: masks have no coordinates of their own
 
-    name: str
-    classes: tuple[str, ...]
     images: tuple[MaskedImage, ...]
     findings: tuple[Finding, ...] = ()
     category_ids: tuple[Id | None, ...] = ()  # COCO: of each class; None for what the file does not define
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def picture(self, index: int) -> tuple[Path, tuple[int, int]]:
-        """File and annotated (width, height) of an image."""
-        return self.images[index].file, self.images[index].size
 
     @property
     def class_counts(self) -> np.ndarray:
@@ -81,15 +73,8 @@ class MaskedDataset:
 
     @cached_property
     def digest(self) -> str:
-        """Of classes, image names, sizes and masks, in their order: other annotations are another data set."""
-        found = hashlib.sha256(repr(self.classes).encode())
-        for image in self.images:
-            found.update(repr((image.id, image.size, image.digest)).encode())
-        return found.hexdigest()[:16]
-
-    def subset(self, indices: Sequence[int] | np.ndarray) -> MaskedDataset:
-        """The images at `indices`, in that order."""
-        return replace(self, images=tuple(self.images[i] for i in indices))
+        """Of classes, image names, sizes and masks, in their order."""
+        return digest_of(self.classes, (repr((one.id, one.size, one.digest)).encode() for one in self.images))
 
 
 class ObjectClasses:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from ..detection import GroundTruth, Id
 from ..errors import DataError
 from .flaws import Finding, Findings, Flaw, what_was_lost
 
+Own = TypeVar("Own", bound="AnnotatedImages")
 HELD_OUT, ORDER, SAMPLE, DIGITS, LETTERS = range(5)  # spawn keys: each use of the seed has a stream of its own
 
 
@@ -36,8 +37,36 @@ class Image(NamedTuple):
         return np.flatnonzero(~self.ignored)
 
 
+def digest_of(classes: tuple[str, ...], annotations: Iterable[bytes]) -> str:
+    """The digest of a data set: other annotations, and another order of them, are another data set."""
+    found = hashlib.sha256(repr(classes).encode())
+    for one in annotations:
+        found.update(one)
+    return found.hexdigest()[:16]
+
+
 @dataclass(frozen=True)
-class DetectionDataset:
+class AnnotatedImages:
+    """Images in memory, each with its `file` and its `size` (width, height); a task adds what is annotated in them."""
+
+    name: str
+    classes: tuple[str, ...]
+    images: tuple[Any, ...]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def picture(self, index: int) -> tuple[Path, tuple[int, int]]:
+        """File and annotated (width, height) of an image."""
+        return self.images[index].file, self.images[index].size
+
+    def subset(self: Own, indices: Sequence[int] | np.ndarray) -> Own:
+        """The images at `indices`, in that order."""
+        return replace(self, images=tuple(self.images[i] for i in indices))
+
+
+@dataclass(frozen=True)
+class DetectionDataset(AnnotatedImages):
     """Images with their objects; image i of detections and ground truth is `images[i]`.
 
     `origin` is what the annotation's coordinates call the centre of the top left pixel: 1 in VOC, which counts pixels
@@ -46,8 +75,6 @@ class DetectionDataset:
     `findings` are the flaws met in reading it, as far as they show without opening its images.
     """
 
-    name: str
-    classes: tuple[str, ...]
     images: tuple[Image, ...]
     origin: float
     findings: tuple[Finding, ...] = ()
@@ -55,16 +82,9 @@ class DetectionDataset:
     annotation_file: Path | None = None  # COCO: the instances json
     validation: DetectionDataset | None = None  # of a training split that brings its own held-out images
 
-    def __len__(self) -> int:
-        return len(self.images)
-
     @property
     def image_ids(self) -> tuple[str | int, ...]:
         return tuple(image.id for image in self.images)
-
-    def picture(self, index: int) -> tuple[Path, tuple[int, int]]:
-        """File and annotated (width, height) of an image."""
-        return self.images[index].file, self.images[index].size
 
     @property
     def class_counts(self) -> np.ndarray:
@@ -75,21 +95,17 @@ class DetectionDataset:
 
     @cached_property
     def digest(self) -> str:
-        """Of classes, image names, sizes and objects, in their order: other annotations are another data set."""
-        found = hashlib.sha256(repr(self.classes).encode())
-        for image in self.images:
-            found.update(repr((image.id, image.size, len(image.labels))).encode())
-            for array in (image.boxes, image.labels, image.difficult, image.crowd):
-                found.update(array.tobytes())
-            if image.ignored.any():  # sets without any keep the digest that they had before these were known
-                found.update(image.ignored.tobytes())
-        if self.validation is not None:
-            found.update(self.validation.digest.encode())
-        return found.hexdigest()[:16]
+        """Of classes, image names, sizes and objects, in their order."""
+        return digest_of(self.classes, self._annotations())
 
-    def subset(self, indices: Sequence[int] | np.ndarray) -> DetectionDataset:
-        """The images at `indices`, in that order."""
-        return replace(self, images=tuple(self.images[i] for i in indices))
+    def _annotations(self) -> Iterator[bytes]:
+        for image in self.images:
+            yield repr((image.id, image.size, len(image.labels))).encode()
+            yield from (one.tobytes() for one in (image.boxes, image.labels, image.difficult, image.crowd))
+            if image.ignored.any():  # sets without any keep the digest that they had before these were known
+                yield image.ignored.tobytes()
+        if self.validation is not None:
+            yield self.validation.digest.encode()
 
     def ground_truth(self) -> GroundTruth:
         """All objects, flat. Crowds and ignored ones count as difficult: finding one is neither right nor wrong."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ import numpy as np
 from ..options import Value
 from . import digits
 from .classification import ClassificationLoader, ClassificationOptions
+from .dataset import digest_of
 from .dataset_loader import DatasetLoader
 from .dataset_options import PLACE, RootOptions
 from .flaws import Finding, Findings, Flaw
@@ -57,10 +57,7 @@ class ImageFolder:
     @cached_property
     def digest(self) -> str:
         """Of classes, files' names and labels, in their order."""
-        found = hashlib.sha256(repr(self.classes).encode())
-        for array in (self.files, self.labels):
-            found.update(array.tobytes())
-        return found.hexdigest()[:16]
+        return digest_of(self.classes, (array.tobytes() for array in (self.files, self.labels)))
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> ImageFolder:
         """The images at `indices`, in that order."""
