@@ -15,7 +15,7 @@ from .dataset_loader import DatasetLoader
 from .dataset_options import RootOptions
 from .flaws import Findings, Flaw
 from .images import MAX_PIXELS, SUFFIXES, image_size
-from .listing import Listing, composed
+from .listing import Listing
 from .loader import DetectionLoader, LoaderOptions
 from .objects import CORNERS, Object, Sample, Wanted, are_corners, dataset_of
 from .sharing import read_once
@@ -118,11 +118,11 @@ def _first_of_each(rows: list[dict], what: str, same: str, file: Path, findings:
 
 
 def _categories(rows: list[dict], file: Path, findings: Findings) -> dict[Id, str]:
-    """Names by id, ids ascending."""
-    if not rows or not all(isinstance(row.get("name"), str) and row["name"].strip() for row in rows):
+    """Names by id, ids ascending, as `read_instances` has stripped and composed them."""
+    if not rows or not all(isinstance(row.get("name"), str) and row["name"] for row in rows):
         raise DataError(f"{file} must define categories, each with a name")
     found = _first_of_each(rows, "categories", "name", file, findings)
-    names = {key: composed(found[key]["name"].strip()) for key in sorted(found, key=id_order)}
+    names = {key: found[key]["name"] for key in sorted(found, key=id_order)}
     first: dict[str, Id] = {}
     for key, name in names.items():
         if first.setdefault(name, key) != key:
