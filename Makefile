@@ -36,7 +36,7 @@ paper: venv  ## the paper's tables and figures in miniature: hours, and goes on;
 	$(BIN)/python -m experiments.paper all --scale mini --seeds 5 $(ARGS)
 
 test: lint  ## lint and all tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-gpu: venv  ## CUDA beside the CPU, in minutes; what has not run says why; all of it goes to log/test_gpu.txt
 	mkdir -p log
