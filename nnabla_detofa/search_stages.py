@@ -190,7 +190,7 @@ def evaluate(
     def work() -> list[Detector]:
         distinct, place = np.unique([one.genes for one in present], axis=0, return_inverse=True)
         statistics = Taken(run)
-        figures = assessed(run, "evaluate", distinct, behind=statistics.take)
+        figures = assessed(run, "evaluate", distinct, statistics=statistics)
         statistics.write(distinct)
         figures = Assessed(*(column[place] for column in figures))
         if before is not None:

@@ -9,6 +9,7 @@ from ..detection import N_RESAMPLES, resampling
 from ..errors import ConfigError, NumericError
 from ..storage import Kept, MeasuredPaths, PathTable, Work
 from .measuring import FixedImages, PathMeasurer, PathPreparer
+from .path_statistics import Taken
 from .run import Run
 
 EVALUATION = "evaluation_bn_images"
@@ -220,13 +221,13 @@ def assessed(
     paths: np.ndarray,
     *,
     prepare: Callable[[np.ndarray], None] | None = None,
-    behind: Callable[[np.ndarray], None] = lambda _: None,
+    statistics: Taken | None = None,
 ) -> Assessed:
     """The metric of each path on the test split, with what tells how certain it is.
 
-    `prepare` makes the network ready for a path, with BN statistics that are estimated for it where it is None;
-    `behind` is called with each path that this process measured, while the network's statistics are the path's. The
-    images decide which resamples are drawn, so that those of other runs on the same images are the same.
+    `prepare` makes the network ready for a path, with BN statistics that are estimated for it where it is None. Where
+    `statistics` takes them, each path's figures are kept beside, and an interrupted evaluation goes on. The images
+    decide which resamples are drawn, so that those of other runs on the same images are the same.
     """
     loader, prepare = run.data["test"], prepare or preparer(run).prepare
     bounds = np.cumsum([1, loader.n_classes])
@@ -235,12 +236,19 @@ def assessed(
         prepare(path)
         rng = resampling(loader.split_digest)
         one = np.hstack(run.model.task.assess(run.options.metric, run.model, loader, rng=rng))
-        behind(path)
+        if statistics is not None:
+            statistics.take(path)
         return one
 
     found = np.zeros((len(paths), bounds[-1] + N_RESAMPLES))
-    for some, values in shared(run, name, paths, value, shape=found.shape[1:]):
+    done = [] if statistics is None else statistics.go_on(paths)
+    if done:
+        found[: len(done)] = done
+    run.processes.barrier()  # all have read what is there before one writes it
+    for some, values in shared(run, name, paths, value, first=len(done), shape=found.shape[1:]):
         found[some] = values
+        if statistics is not None:
+            statistics.keep(paths[some], values)
     figure, *rest = np.split(found, bounds, axis=1)
     return Assessed(figure[:, 0], *rest)
 

@@ -1,6 +1,7 @@
 """The BN statistics of evaluated detectors, in a file with what else their use needs (Section 4.1)."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,15 +16,17 @@ from .run import Run
 
 STATISTICS = "statistics.h5"
 ABOUT = "about"  # an attribute: JSON
-PATH = "path"  # a dataset of each group
+PATH, FIGURES = "path", "figures"  # datasets of each group; the latter until all paths are evaluated
 START = ("pretrained", "labels", "seed")  # options of a network that its weights replace
 
 
 class Statistics(NamedTuple):
-    """`about`: what `about` says of the run. `arrays`: for the bytes of each path its statistics by name."""
+    """`about`: what `about` says of the run. `arrays`: for the bytes of each path its statistics by name. `figures`:
+    those of each path that an unfinished evaluation has done."""
 
     about: dict[str, Any]
     arrays: dict[bytes, dict[str, np.ndarray]]
+    figures: dict[bytes, np.ndarray]
 
     def detector(self, network: Supernet, path: np.ndarray, **changed: Any) -> Supernet:
         """The path of the supernet alone, as `extract`, with the statistics that it was evaluated with."""
@@ -40,16 +43,35 @@ class Taken:
     def __init__(self, run: Run):
         self._run = run
         self._own: dict[bytes, dict[str, np.ndarray]] = {}
+        self._of_all = Statistics(about(run), {}, {})
 
     def take(self, path: np.ndarray) -> None:
         """Take those of a path that the network has now."""
         self._own[path.tobytes()] = statistics_of(self._run.model, path)
 
+    def go_on(self, paths: np.ndarray) -> list[np.ndarray]:
+        """The figures of the first of these paths, as an interrupted evaluation left them with their statistics."""
+        file, first = self._run.folder / STATISTICS, [path.tobytes() for path in paths]
+        if file.is_file():
+            found = read(file)
+            if [*found.figures] == first[: len(found.figures)]:
+                self._of_all = found
+        return [*self._of_all.figures.values()]
+
+    def keep(self, paths: np.ndarray, figures: np.ndarray) -> None:
+        """Add paths, each taken by any one process, and their figures (n, ...) to the file."""
+        self._gather(paths)
+        self._of_all.figures.update(zip([path.tobytes() for path in paths], figures, strict=True))
+        self._write(self._of_all)
+
     def write(self, paths: np.ndarray) -> None:
         """The file of these paths, which any process has taken."""
-        arrays = {path.tobytes(): self._gathered(path) for path in paths}
-        if self._run.folder.writes:
-            write(self._run.folder / STATISTICS, Statistics(about(self._run), arrays))
+        self._gather([path for path in paths if path.tobytes() not in self._of_all.arrays])
+        arrays = {path.tobytes(): self._of_all.arrays[path.tobytes()] for path in paths}
+        self._write(self._of_all._replace(arrays=arrays, figures={}))
+
+    def _gather(self, paths: Iterable[np.ndarray]) -> None:
+        self._of_all.arrays.update((path.tobytes(), self._gathered(path)) for path in paths)
 
     def _gathered(self, path: np.ndarray) -> dict[str, np.ndarray]:
         own = self._own.get(path.tobytes())
@@ -57,6 +79,10 @@ class Taken:
         together = self._run.processes.sum(np.concatenate([value.ravel() for value in values.values()]))
         parts = np.split(together, np.cumsum([value.size for value in values.values()])[:-1])
         return {name: part.reshape(values[name].shape) for name, part in zip(values, parts, strict=True)}
+
+    def _write(self, statistics: Statistics) -> None:
+        if self._run.folder.writes:
+            write(self._run.folder / STATISTICS, statistics)
 
 
 def about(run: Run) -> dict[str, Any]:
@@ -84,6 +110,7 @@ def write(file: Path, statistics: Statistics) -> None:
         for number, (path, own) in enumerate(statistics.arrays.items())
         for name, value in {PATH: np.frombuffer(path, np.int8), **own}.items()
     }
+    arrays |= {f"{number}/{FIGURES}": value for number, value in enumerate(statistics.figures.values())}
     write_bytes(file, as_bytes(arrays, **{ABOUT: json.dumps(statistics.about)}))
 
 
@@ -92,4 +119,5 @@ def read(file: Path) -> Statistics:
     with opened(file, lambda reason: WeightsError(f"{file} cannot be read: {reason}")) as source:
         about = json.loads(source.attrs[ABOUT])
         groups = [read_arrays(source[name]) for name in sorted(source, key=int)]
-        return Statistics(about, {arrays.pop(PATH).tobytes(): arrays for arrays in groups})
+        arrays = {own.pop(PATH).tobytes(): own for own in groups}
+        return Statistics(about, arrays, {path: own.pop(FIGURES) for path, own in arrays.items() if FIGURES in own})

@@ -15,7 +15,9 @@ import pytest
 from experiments.reliability.run_digest import digest_of
 from nnabla_detofa import search_stages
 from nnabla_detofa.host.lock import sole_session
+from nnabla_detofa.search_stages import EVALUATED, evaluated
 from nnabla_detofa.signals import STOP, Stopped
+from nnabla_detofa.tasks import Task
 from nnabla_detofa.training import measurer
 from nnabla_detofa.training.interruption import StopRequest
 from nnabla_detofa.training.measuring import PathMeasurer
@@ -98,7 +100,13 @@ def test_a_run_that_was_stopped_everywhere_ends_as_one_that_was_not(command, fin
     assert command("args.checkpoint_minutes=1e-9").code == 75
     assert not (command.folder / "search.json").exists()
     monkeypatch.undo()
+
+    assessed = signalled(Task, "assess", 2)
+    assert (command("args.checkpoint_steps=1").code, len(assessed)) == (75, 2)
+    assert not (command.folder / EVALUATED).exists()
     assert command("args.checkpoint_steps=1").code == 0
+    found = evaluated(command.json(EVALUATED))
+    assert len(assessed) == len({tuple(one.genes) for one in found}) > 2  # nor evaluated
     assert digest_of(command.folder) == digest_of(finished[0].folder)
 
 
