@@ -469,6 +469,22 @@ def test_some_methods_alone(store, monkeypatch, capsys):
     assert capsys.readouterr().err.startswith("paper: --methods is 'paths_10'")
 
 
+def test_a_plan_is_made_of_each_method_where_the_data_are_not_there(monkeypatch, capsys):
+    ends, asked = [2, 0], []
+
+    def run(command, **_):
+        asked.append(command)
+        return subprocess.CompletedProcess(command, ends.pop(0))
+
+    monkeypatch.setattr(paper.subprocess, "run", run)
+    assert paper.main(["fig6", "--scale", "tiny", "--plan"]) == 2
+    assert capsys.readouterr().out.splitlines() == ["OFA:", "DetOFA:"]
+    assert all(command[-1] == "plan=true" for command in asked)
+    ends += [75]
+    assert paper.main(["fig6", "--scale", "tiny", "--plan"]) == 75  # stopped there
+    assert (len(asked), ends) == (3, [])
+
+
 def test_a_seed_that_there_is_not_is_refused_in_a_line(store, capsys):
     assert paper.main(["fig6", "--scale", "tiny", "--seeds", "3", "--out", str(store.folder), "--only", "3"]) == 2
     assert capsys.readouterr().err.startswith("paper: --only is 3")
