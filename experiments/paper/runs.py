@@ -12,10 +12,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from omegaconf import DictConfig
 
 from nnabla_detofa.errors import RunFolderError
 from nnabla_detofa.launch.composition import compose, plain_part
@@ -69,9 +71,13 @@ class Job(NamedTuple):
     @property
     def arguments(self) -> list[str]:
         """Of the command, but for the configuration and the run's name."""
+        return [*self.of_all_seeds, f"hparams.seed={self.seed}"]
+
+    @property
+    def of_all_seeds(self) -> tuple[str, ...]:
+        """The arguments without the seed."""
         scale = SCALES[self.scale]
-        own = scale.overrides, scale.of_method(self.method), self.overrides
-        return [*(one for some in own for one in some), f"hparams.seed={self.seed}"]
+        return (*scale.overrides, *scale.of_method(self.method), *self.overrides)
 
 
 class Planned:
@@ -79,7 +85,8 @@ class Planned:
 
     def __init__(self, job: Job):
         self.job = job
-        composed = compose(SCALES[job.scale].config, job.arguments)
+        composed = _composed(SCALES[job.scale].config, job.of_all_seeds)
+        composed.hparams.seed = job.seed
         self.settings = {group: _relevant(plain_part(composed, group, Path())) for group in GROUPS}
 
     @cached_property
@@ -103,6 +110,12 @@ class Planned:
         own = {**_without(hparams, AFTER_WARMUP), "n_buckets": measuring["n_buckets"]}
         found[WARMUP] = _digest({**self.settings, "hparams": own})
         return found
+
+
+@cache
+def _composed(config: str, arguments: tuple[str, ...]) -> DictConfig:
+    """The configuration of all seeds: Hydra takes a second for one, and a page needs that of dozens of runs."""
+    return compose(config, arguments)
 
 
 def _relevant(settings: Any) -> Any:

@@ -21,6 +21,7 @@ from experiments.paper.path_losses import taken_apart
 from experiments.paper.plan import EXHIBITS, METHODS, SCALES, methods_of
 from experiments.paper.runs import ABOUT, FILTER, PATHS, WARMUP, Job, Pace, Planned, Store, make_all, planned_jobs
 from nnabla_detofa.errors import RunFolderError
+from nnabla_detofa.launch.composition import compose, plain_part
 from nnabla_detofa.storage import MeasuredPaths
 from nnabla_detofa.storage.files import read_json
 
@@ -82,6 +83,18 @@ def test_methods_that_prune_share_the_first_stages():
     fewer, others = (planned("detofa", 0, f"path_filter.{one}").first_stages for one in ("folds=3", "bn_images=7"))
     assert fewer[PATHS] == first["detofa"][PATHS] != others[PATHS] and others[WARMUP] == first["detofa"][WARMUP]
     assert len({planned(method).digest for method in METHODS}) == len(METHODS)
+
+
+@pytest.mark.parametrize("seed", [3, 0])
+def test_the_settings_of_a_seed_are_those_of_its_command(seed):
+    one = planned("detofa", seed)
+    composed = compose(SCALES["tiny"].config, one.job.arguments)
+    for group, settings in one.settings.items():
+        given = plain_part(composed, group, Path())
+        assert {key: given[key] for key in settings if not isinstance(given[key], dict)} == {
+            key: value for key, value in settings.items() if not isinstance(value, dict)
+        }
+    assert one.settings["hparams"]["seed"] == seed
 
 
 def test_what_decides_no_figure_is_not_in_the_digest(monkeypatch):
