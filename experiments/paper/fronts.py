@@ -58,15 +58,27 @@ def fronts(runs: Runs, labels: Mapping[str, str]) -> Exhibit:
             rows, lines = [*rows, *compared.rows()], [*lines, *([""] if lines else []), *compared.lines()]
             if found := compared.gains():
                 gains[split.title] = found
-    # means over other seeds do not compare
-    drawn = {method: own for method, own in runs.items() if own.keys() >= runs[first].keys()}
+    seeds = drawn_seeds(runs)
+    drawn = {method: own for method, own in runs.items() if own.keys() >= seeds}
     if left_out := "; ".join(labels[method] for method in runs if method not in drawn):
-        n = f"{len(runs[first])} seed{'s' * (len(runs[first]) > 1)}"
-        lines += ["", f"The picture of fronts is of methods with {labels[first]}'s {n}, without {left_out}."]
-    methods = [Method(labels[method], [own[seed] for seed in runs[first]]) for method, own in drawn.items()]
+        told = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, sorted(seeds)))}"
+        lines += ["", f"The picture of fronts is of methods with {told}, without {left_out}."]
+    methods = [Method(labels[method], [own[seed] for seed in sorted(seeds)]) for method, own in drawn.items()]
     comparison = Comparison(methods)
     comparison.settings = []  # labels say them
     return Exhibit(rows, lines, picture(comparison), figures.gains(gains, over=labels[first]) if gains else None)
+
+
+def drawn_seeds(runs: Runs) -> set[int]:
+    """The seeds that a picture of means is of, as those over other seeds do not compare: the first method's, or some
+    of them, that show the most runs."""
+    first = next(iter(runs.values())).keys()
+
+    def shown_runs(seeds: set[int]) -> tuple[int, int]:
+        methods = sum(own.keys() >= seeds for own in runs.values())
+        return methods * len(seeds), methods
+
+    return max(({*own} & first for own in runs.values()), key=shown_runs)
 
 
 class _Pairs:

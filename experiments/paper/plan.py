@@ -19,7 +19,7 @@ METHODS = {
     "ofa": Method("OFA", ("method=ofa",), 1.0),
     "ofa_ps": Method("OFA, progressive shrinking", ("method=ofa_ps",), 3.0),
     "compofa": Method("CompOFA*", ("method=compofa",), 1.0),
-    "ofa_longer": Method("OFA at DetOFA's cost", ("method=ofa",), 1.5),  # more epochs: `Scale.longer`
+    "ofa_longer": Method("OFA, longer", ("method=ofa",), 1.5),  # more epochs: `Scale.longer`
     "fullnet": Method("largest path alone", ("method=fullnet",), 1.0),
     # DetOFA's shares of operations (10 %, then 30 % of the rest) and of paths, thrown out by chance
     "random": Method(
