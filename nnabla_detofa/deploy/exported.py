@@ -16,6 +16,7 @@ import numpy as np
 from ..data.images import read_image
 from ..errors import DataError, HostError, WeightsError
 from ..options import IMAGE_SIZE
+from ..storage.files import SUMS, damage
 from .maps import DESCRIPTION, extra, normalised
 
 ONNX, NNP = "detector.onnx", "detector.nnp"
@@ -68,6 +69,7 @@ class Exported:
         if not place.exists():
             raise WeightsError(f"there is no detector at {place}: give a folder detectors/RANK-COST of a run")
         if place.suffix in RUNTIMES:
+            _require_undamaged(place)
             kind, described, answer = (_onnx if place.suffix == ".onnx" else _nnp)(place)
             if not issubclass(kind, cls):
                 raise WeightsError(f"{place} is for {kind.task}: take {kind.__name__}.load")
@@ -109,6 +111,17 @@ def _kind(described: dict[str, Any]) -> type[Exported]:
     if (task := described.get("task", TASK)) not in kinds:
         raise ValueError(f"it is for the task {task!r}, and known are {', '.join(kinds)}")
     return kinds[task]
+
+
+def _require_undamaged(file: Path) -> None:
+    """WeightsError for an exported file that is not as its checksum beside it says: its answers would be any."""
+    if file.name not in (ONNX, NNP) or not (file.parent / SUMS).is_file():
+        return
+    if (damaged := damage(file.parent, (file.name,))) is not None:
+        raise WeightsError(
+            f"{file} is damaged ({damaged}): nnabla_detofa export RUN writes it again; where it was changed on purpose,"
+            f" delete {SUMS} beside it"
+        )
 
 
 def _onnx(file: Path) -> tuple[type[Exported], dict[str, Any], Answer]:

@@ -171,6 +171,25 @@ def test_what_is_no_detector_is_refused(folder, case):
     assert str(folder.parent) in str(error.value)
 
 
+@pytest.mark.parametrize("name", ["detector.onnx", "detector.nnp"])
+def test_a_file_that_changed_since_it_was_written_is_refused(folder, name):
+    content = bytearray((folder / name).read_bytes())
+    content[len(content) // 2] ^= 1  # one bit of a weight: it would be read, and answer anything
+    damaged(folder, name, bytes(content))
+    with pytest.raises(
+        WeightsError, match=rf"{name} is damaged \(the checksum of {name} differs\): .*delete sums.json"
+    ):
+        Detector.load(folder / name)
+
+
+def test_a_file_that_was_changed_on_purpose_answers_without_checksums(folder):
+    model = onnx.load(folder / "detector.onnx")
+    model.producer_name = "someone else"
+    onnx.save(model, folder / "detector.onnx")
+    (folder / "sums.json").unlink()
+    assert Detector.load(folder).file == folder / "detector.onnx"
+
+
 def test_an_nnp_beside_the_description_of_another_is_refused(folder):
     description = folder / "detector.json"
     described = json.loads(description.read_text())
