@@ -117,7 +117,7 @@ class Comparison:
             figures = [
                 f"{method.mean(lambda run: sum(run.seconds.values())):,.1f}",
                 _percent(method.mean(lambda run: run.pruned_share)),
-                _percent(method.mean(lambda run: _number(run.said("rejected_share")))),
+                _percent(method.mean(lambda run: run.rejected_share)),
             ]
             aps = [_cell(*one, "") for one in zip(*found, strict=True)]
             rows.append([method.name, str(len(method.runs)), *(own[i] for _, own in self.settings), *aps, *figures])
@@ -165,10 +165,6 @@ class Comparison:
 
 def _is_nothing(value: Any) -> bool:
     return value is None or value == NOTHING or (isinstance(value, float) and bool(np.isnan(value)))
-
-
-def _number(value: Any) -> float:
-    return np.nan if value is None else float(value)
 
 
 def _percent(share: float) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ConfigError, RunFolderError
+from ..errors import ConfigError, RunFolderError, is_number
 from ..storage.files import read_json
 
 SUMMARY, MANIFEST, RESAMPLED = "summary.json", "stages.json", "resampled.npy"
@@ -35,6 +35,7 @@ class FinishedRun:
     """The files of a run whose last stage is done; UnfinishedRunError for another, RunFolderError for damage.
 
     rows: what was found under each budget and, last, the largest path.
+    pruned_share: of the space's paths, what operation pruning took out; nan where not said, as `rejected_share` is.
     """
 
     def __init__(self, folder: Path):
@@ -56,9 +57,12 @@ class FinishedRun:
             self.searched = self.rows[0].get("score") is not None
             self.seconds = {str(stage): float(took) for stage, took in self.summary["seconds"].items()}
             self.settings = self._settings()
+            self.pruned_share = 1 - self._number("pruned_space_size") / (self._number("space_size") or np.nan)
+            self.rejected_share = self._number("rejected_share")
         except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
             raise RunFolderError(
-                f"{folder / SUMMARY} is no summary of a run ({type(error).__name__}: {error})"
+                f"{folder / SUMMARY} is damaged, or no summary of a run ({type(error).__name__}: {error}); its"
+                " command, run again, writes it anew"
             ) from error
 
     def _is_done(self, stage: str) -> bool:
@@ -80,6 +84,13 @@ class FinishedRun:
         for part in key.split("."):
             value = value.get(part) if isinstance(value, dict) else None
         return value
+
+    def _number(self, key: str) -> float:
+        """The summary's number at the dotted key, nan where it says nothing; TypeError for what is no number."""
+        value = self.said(key)
+        if value is not None and not is_number(value):
+            raise TypeError(f"{key} is {value!r}")
+        return np.nan if value is None else float(value)
 
     def _settings(self) -> dict[str, Any]:
         """Its settings by dotted names, which begin with the stage but for those of the first, that methods share
@@ -133,12 +144,6 @@ class FinishedRun:
     def training_seconds(self) -> float:
         """Seconds of all stages that train."""
         return self.seconds_of(self.training)
-
-    @property
-    def pruned_share(self) -> float:
-        """The share of the space's paths that operation pruning took out; nan where not said."""
-        whole, left = self.said("space_size"), self.said("pruned_space_size")
-        return 1 - left / whole if whole and left is not None else np.nan
 
 
 def _leaves(inputs: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:

@@ -356,6 +356,16 @@ def test_a_multirun_of_which_nothing_is_finished_is_refused(compare, run, tmp_pa
         read_methods([f"mine={done},{begun[1]}"])
 
 
+WRONG = [("pareto", 3), ("largest", []), ("seconds", "x"), *((key, "x") for key in SHAPES if key.endswith("size"))]
+
+
+@pytest.mark.parametrize(("key", "value"), [*WRONG, ("rejected_share", []), ("rejected_share", "x")])
+def test_a_summary_of_another_shape_is_named_with_its_remedy(compare, run, key, value):
+    said = compare(folder := run("a", {**summary(), key: value}), run("b"), refused=True)
+    assert f"{folder / 'summary.json'} is damaged, or no summary of a run" in said
+    assert said.strip().endswith("its command, run again, writes it anew")
+
+
 @pytest.mark.parametrize("content", [b"no array", b"", "shape"])
 def test_damaged_resamples_are_named(compare, run, content):
     folder = run("a", record=stages(), resampled=np.zeros((2, 5)))
