@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from ..errors import ConfigError, DetOFAError, one_line, unknown
+from ..errors import REFUSED, ConfigError, DetOFAError, one_line, refusals_of_the_disk, unknown
 from .overrides import ambiguous, is_missing_key, unreadable, with_known_keys
 
 SHIPPED = Path(str(files("nnabla_detofa.conf")))
@@ -131,6 +131,9 @@ def composing(begun: Collection = ()) -> Iterator[None]:
     except BARE as error:
         if begun:
             raise
+        if isinstance(cause := error.__cause__, OSError) and cause.errno in REFUSED:  # of a log's file that it opens
+            with refusals_of_the_disk():
+                raise cause from None
         raise ConfigError(f"the configuration cannot be composed: {error}") from error
 
 

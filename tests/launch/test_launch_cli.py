@@ -331,6 +331,15 @@ def test_a_disk_that_refuses_is_one_line(monkeypatch, capfd, name):
     assert answer(capfd, "-c", "mine").startswith("cannot write /log/trial/.lock: No; results go to log/NAME")
 
 
+def test_a_log_that_cannot_be_opened_is_one_line(capfd):
+    """As on a disk that has become read-only: before all else Hydra opens the log of a run folder that is there."""
+    Path("logs.yaml").write_text(CONFIG.replace("  - override hydra/job_logging: none\n", ""))
+    (log := Path("log/trial/logs.log")).mkdir(parents=True)
+    said = answer(capfd, "-c", "logs", "hydra.job.name=logs")
+    assert said.startswith(f"cannot write {log.absolute()}: Is a directory; results go to log/NAME")
+    assert "cannot be composed" in answer(capfd, "-c", "logs", "hydra.job.name=none/logs")
+
+
 def test_a_run_folder_that_cannot_be_made_is_one_line(capfd):
     Path("log").touch()
     said = answer(capfd, "-c", "mine")
