@@ -20,7 +20,7 @@ from hydra.core.plugins import Plugins
 from omegaconf import DictConfig
 
 from .. import processes
-from ..errors import RunFolderError, refusals_of_the_disk
+from ..errors import RunFolderError, refusals_of_the_disk, unknown
 from ..signals import Stopped, handled_by, held_back, let_through
 from .arguments import USAGE, split_arguments, split_plan
 from .commands import COMMANDS, call
@@ -52,6 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
             require_folder()
             if arguments and arguments[0] in COMMANDS:
                 return call(arguments[0], arguments[1:])
+            require_no_word(arguments)
             ends = run_or_plan(arguments)
     except INPUT_ERRORS as error:
         ends = [Ended(WRONG_INPUT, message_of(error))]
@@ -76,6 +77,12 @@ def require_folder() -> None:
         Path.cwd()
     except FileNotFoundError:
         raise RunFolderError("the folder where the command was started is gone; change to one that is there") from None
+
+
+def require_no_word(arguments: list[str]) -> None:
+    """ConfigError where they begin with what is neither an option nor an override: a command's name is meant."""
+    if arguments and "=" not in arguments[0] and arguments[0][:1] not in ("-", "~"):
+        raise unknown("command", arguments[0], [*COMMANDS, "-c FILE"])
 
 
 def run_or_plan(arguments: list[str]) -> list[Ended]:

@@ -15,6 +15,8 @@ from ..errors import ConfigError
 from ..signals import held_back
 
 T = TypeVar("T")
+NO_OPTION = "Config group override must be"  # what Hydra says bare
+AN_OPTION = "a group takes the name of one of its files, as in pruning=flops"
 
 
 def options_first(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -42,6 +44,18 @@ def with_known_keys(use: Callable[[list[str]], T], overrides: list[str]) -> T:
             if added == overrides:
                 raise
             overrides = added
+        except ValueError as error:
+            if not str(error).startswith(NO_OPTION):
+                raise
+            raise ConfigError(f"the configuration cannot be composed: {_of_no_option(overrides)}") from error
+
+
+def _of_no_option(overrides: list[str]) -> str:
+    """What is wrong where Hydra says `NO_OPTION`, without saying of which override."""
+    for one in OverridesParser.create().parse_overrides(overrides):
+        if "." not in one.key_or_group and not isinstance(value := one.value(), (str, list)):
+            return f"'{one.input_line}' gives the group '{one.key_or_group}' an {type(value).__name__}; {AN_OPTION}"
+    return AN_OPTION
 
 
 def _added(overrides: list[str], error: HydraException) -> Iterator[str]:
