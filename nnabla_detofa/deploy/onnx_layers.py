@@ -8,8 +8,8 @@ import onnx
 from onnx import helper, numpy_helper
 
 from ..space import Layer
-from ..space.layers import IDENTITY
-from ..supernet.elastic import HARD_SWISH, LINEAR, RELU, ElasticBatchNorm
+from ..space.layers import HARD_SWISH, IDENTITY
+from ..supernet.elastic import LINEAR, RELU, ElasticBatchNorm
 from ..supernet.inverted import InvertedBottleneck, PlainConv
 from ..supernet.modules import Bottleneck, Head, Stem, UpConvolution
 from ..supernet.xception import SeparableConv, XceptionBlock
@@ -46,7 +46,7 @@ class Graph:
         return self.add("HardSigmoid", x, alpha=1 / 6, beta=0.5)
 
     def activation(self, x: str, ceiling: Any) -> str:
-        """x clipped to [0, ceiling], or its hard-swish; None leaves it as it is."""
+        """x clipped to [0, ceiling], or its hard-swish; LINEAR leaves it as it is."""
         if ceiling is LINEAR:
             return x
         if ceiling == HARD_SWISH:

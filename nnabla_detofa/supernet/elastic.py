@@ -14,16 +14,17 @@ import numpy as np
 from ..host import Mo
 from ..kernels import BatchNormalization, Convolution, Deconvolution, HardSwish, Window
 from ..precision import single_precision
+from ..space.layers import HARD_SWISH  # an activation without a ceiling
 
 RELU, RELU6, LINEAR = np.inf, 6.0, None  # the ceiling of an activation
-HARD_SWISH = "hard swish"  # an activation without one
+STATISTICS = ("_mean", "_var")  # of a normalisation, as its parameters are called
 
 Axis = tuple[str, int]  # of a parameter: where a map's channels are
 
 
 def activate(x, ceiling, *, channel_major: bool = False):
-    """Clip x to [0, ceiling], or its hard-swish; None leaves it as it is."""
-    if ceiling is None:
+    """Clip x to [0, ceiling], or its hard-swish; LINEAR leaves it as it is."""
+    if ceiling is LINEAR:
         return x
     if ceiling == HARD_SWISH:
         return HardSwish()(x) if channel_major else x * hard_sigmoid(x)
@@ -215,11 +216,12 @@ def swapped(x):
 def made(*layers: str, nested: bool = True) -> list[Axis]:
     """The output channels of the convolutions, and of the normalisations behind them, of layers."""
     conv, bn = ("conv/conv", "bn/bn") if nested else ("conv", "bn")
-    statistics = ("_gamma", "_beta", "_mean", "_var")
-    return [
-        *((f"{one}/{conv}/_W", 0) for one in layers),
-        *((f"{one}/{bn}/{name}", 1) for one in layers for name in statistics),
-    ]
+    return [*((f"{one}/{conv}/_W", 0) for one in layers), *normalised(*(f"{one}/{bn}" for one in layers))]
+
+
+def normalised(*norms: str) -> list[Axis]:
+    """The channels of normalisations."""
+    return [(f"{one}/{name}", 1) for one in norms for name in ("_gamma", "_beta", *STATISTICS)]
 
 
 def read(*layers: str, nested: bool = True) -> list[Axis]:

@@ -13,10 +13,8 @@ from ..host import Mo
 from ..kernels import Depthwise, Scaling, Window
 from ..precision import single_precision
 from ..space import Layer
-from ..space.layers import HARD_SWISH as BY_HARD_SWISH
-from ..space.layers import IDENTITY
+from ..space.layers import HARD_SWISH, IDENTITY
 from .elastic import (
-    HARD_SWISH,
     LINEAR,
     RELU,
     Axis,
@@ -30,6 +28,7 @@ from .elastic import (
     hard_sigmoid,
     made,
     normal,
+    normalised,
     read,
 )
 
@@ -45,7 +44,7 @@ def matrix_name(larger: int, smaller: int) -> str:
 
 def ceiling_of(layer: Layer):
     """The activation behind a layer's normalisations, see `elastic.activate`."""
-    return HARD_SWISH if layer.activation == BY_HARD_SWISH else RELU
+    return HARD_SWISH if layer.activation == HARD_SWISH else RELU
 
 
 class PlainConv(Mo.Module):
@@ -53,7 +52,7 @@ class PlainConv(Mo.Module):
 
     reads = (("conv/_W", 1),)
     inside = ()
-    makes = (("conv/_W", 0), *((f"bn/{name}", 1) for name in ("_gamma", "_beta", "_mean", "_var")))
+    makes = (("conv/_W", 0), *normalised("bn"))
 
     def __init__(self, layer: Layer, rng: np.random.Generator):
         super().__init__()

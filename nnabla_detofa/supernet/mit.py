@@ -9,6 +9,7 @@ import nnabla as nn
 import numpy as np
 
 from ..errors import WeightsError
+from .elastic import STATISTICS
 from .weights import write_parameters
 
 # Published files say `conv.weight` where the present package says `conv.conv.weight`; both are read.
@@ -90,7 +91,7 @@ def from_mit(state: Mapping[str, np.ndarray]) -> dict[str, nn.Variable]:
         place = match["place"].replace("mobile_inverted_conv", "conv").replace(".", "/")
         array = value.T if axes == 2 else value.reshape(1, -1, 1, 1) if kind == "bn" else value
         found[becomes.format(place=place, kind=kind, ours=ours)] = nn.Variable.from_numpy_array(
-            np.ascontiguousarray(array, np.float32), need_grad=ours not in ("_mean", "_var")
+            np.ascontiguousarray(array, np.float32), need_grad=ours not in STATISTICS
         )
     if not found:
         raise WeightsError("there are no parameters of MIT's OFA-ResNet50 or OFA-MobileNetV3")

@@ -5,10 +5,8 @@ from collections.abc import Iterable
 import nnabla as nn
 import numpy as np
 
-from .elastic import ElasticBatchNorm
+from .elastic import STATISTICS, ElasticBatchNorm
 from .network import Supernet, extract, outputs_of
-
-STATISTICS = ("_mean", "_var")  # what their parameters are called
 
 
 def reestimate(network: Supernet, batches: Iterable[np.ndarray]) -> int:

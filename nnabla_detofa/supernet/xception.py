@@ -13,14 +13,13 @@ from ..host import Mo
 from ..kernels import Window
 from ..space import Layer
 from ..space.layers import IDENTITY, PROJECTION, separables
-from .elastic import RELU, Axis, ElasticBatchNorm, ElasticConv, activate, put
+from .elastic import RELU, Axis, ElasticBatchNorm, ElasticConv, activate, normalised, put
 from .inverted import POINTWISE, ElasticDepthwise
 
 # of the n-th separable convolution: its depthwise part, its 1×1 and its normalisation
 ALONE = "dwconv", "pointwise", "bn"
 PLAIN = "rep/sepconv{0}/dwconv", "rep/sepconv{0}/pointwise", "rep/sepconv{0}/bn"
 ELASTIC = "_depth_conv{0}/dwconv", "_point_linear{0}/ptconv", "_point_linear{0}/bn"
-STATISTICS = ("_gamma", "_beta", "_mean", "_var")
 
 
 class SeparableConv(Mo.Module):
@@ -28,7 +27,7 @@ class SeparableConv(Mo.Module):
 
     reads = (("dwconv/_W", 0), ("pointwise/_W", 1))
     inside = ()
-    makes = (("pointwise/_W", 0), *((f"bn/{name}", 1) for name in STATISTICS))
+    makes = (("pointwise/_W", 0), *normalised("bn"))
 
     def __init__(self, layer: Layer, rng: np.random.Generator):
         super().__init__()
@@ -73,7 +72,7 @@ class XceptionBlock(Mo.Module):
         self.inside = [
             ([*made[n - 1], *read[n][:1]], read[n][1:], partial(channels_behind, n)) for n in range(1, layer.depth)
         ]
-        self.makes = [*made[-1], ("_skip/_W", 0), *((f"_skipbn/{name}", 1) for name in STATISTICS)]
+        self.makes = [*made[-1], ("_skip/_W", 0), *normalised("_skipbn")]
 
     def call(self, x, layer: Layer):
         y, added = activate(x, RELU), x if layer.shortcut == IDENTITY else None
@@ -109,8 +108,8 @@ def separable(
 def axes(n: int, *, nested: bool) -> tuple[list[Axis], list[Axis]]:
     """The output channels of a block's n-th separable convolution, and the input channels of its parts."""
     depthwise, pointwise, norm = (name.format(n) for name in (ELASTIC if nested else PLAIN))
-    conv, bn = ("/conv/_W", "/bn/") if nested else ("/_W", "/")
-    made = [(pointwise + conv, 0), *((norm + bn + name, 1) for name in STATISTICS)]
+    conv, bn = ("/conv/_W", "/bn") if nested else ("/_W", "")
+    made = [(pointwise + conv, 0), *normalised(norm + bn)]
     return made, [(depthwise + conv, 0), (pointwise + conv, 1)]
 
 
