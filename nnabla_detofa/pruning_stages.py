@@ -16,7 +16,7 @@ from .pruning import (
 )
 from .space import PROPOSALS, Score, SearchSpace
 from .storage.files import write_text
-from .storage.tables import read_column
+from .storage.tables import as_csv, read_column
 from .training import FINETUNE, PathSampler, Run
 
 TABLE, SPACE, NEAR = "operations.csv", "pruned_space.json", "near_threshold"
@@ -46,9 +46,10 @@ def prune(run: Run, space: SearchSpace, score: PathScore) -> SearchSpace:
 
     def left() -> Pruned:
         result = work()
+        rows = result.rows()
         if run.folder.writes:
-            write_text(run.folder / TABLE, result.to_csv())
-        return Pruned(result.space, None if result.votes is None else [row for row in result.rows() if row[NEAR]])
+            write_text(run.folder / TABLE, as_csv(rows, rows[0]))
+        return Pruned(result.space, None if result.votes is None else [row for row in rows if row[NEAR]])
 
     def rehearsed() -> Pruned:
         work(paths_per_operation=1)  # by random scores, which says what is wrong with its options

@@ -7,21 +7,20 @@ Exit code 0 where all runs are there, 2 for wrong input, 75 where it was interru
 """
 
 import argparse
-import csv
 import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from io import StringIO
 from pathlib import Path
 
 from nnabla_detofa.errors import ConfigError, DetOFAError
 from nnabla_detofa.report import figures
 from nnabla_detofa.storage.files import write_bytes, write_text
+from nnabla_detofa.storage.tables import as_csv
 
 from .ablation import ablation
 from .equal_cost import fronts_at_equal_cost
-from .exhibits import Draw, Exhibit, costs, operation_scores
+from .exhibits import Draw, costs, operation_scores
 from .fronts import fronts
 from .path_losses import path_losses
 from .plan import EXHIBITS, METHODS, SCALES, methods_of
@@ -158,7 +157,7 @@ def write_page(store: Store, jobs: Sequence[Planned], name: str, out: Path) -> s
         return f"{name}: no page, since no run of {' or '.join(labels[one] for one in needed)} is done"
     title, draw = DRAWN[name]
     exhibit = draw(runs, labels)
-    write_text(out / f"{name}.csv", _csv(exhibit))
+    write_text(out / f"{name}.csv", as_csv(exhibit.rows, exhibit.rows[0]))
     pictures = {name: exhibit.figure} | ({f"{name}_gains": exhibit.gains} if exhibit.gains else {})
     for one, figure in pictures.items():
         write_bytes(out / f"{one}.png", figures.as_png(figure))
@@ -183,14 +182,6 @@ def _missing(store: Store, wanted: Sequence[Planned], labels: dict[str, str]) ->
         seeds = [f"{seed}{' (stale)' * (state == 'stale')}" for seed, state in own.items() if state != "done"]
         lines += [f"- {label}: seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}"] if seeds else []
     return ["Missing runs, so that this page is not the last word:", "", *lines, ""] if lines else []
-
-
-def _csv(exhibit: Exhibit) -> str:
-    text = StringIO(newline="")
-    writer = csv.DictWriter(text, [*exhibit.rows[0]])
-    writer.writeheader()
-    writer.writerows(exhibit.rows)
-    return text.getvalue()
 
 
 if __name__ == "__main__":

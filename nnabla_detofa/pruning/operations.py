@@ -1,10 +1,8 @@
 """Operation pruning (Section 3.2, Algorithm 1 line 5): 𝒜 in, 𝒜̃ and what happened to every operation out."""
 
-import csv
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from io import StringIO
 from typing import Annotated, Any
 
 import numpy as np
@@ -55,14 +53,6 @@ class PruningResult:
             **({} if self.votes is None else {"near_threshold": self.near}),
         }
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-
-    def to_csv(self) -> str:
-        """`rows` as a table."""
-        table, rows = StringIO(newline=""), self.rows()
-        writer = csv.DictWriter(table, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
-        return table.getvalue()
 
 
 @checked("pruning", "flops", "each", "rng")

@@ -1,9 +1,7 @@
 """Files of a comparison: a page, a table and a picture (Fig. 5; the page is an addition)."""
 
-import csv
 from collections.abc import Iterator, Sequence
 from html import escape
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ from matplotlib.figure import Figure
 
 from ..search import pareto_front
 from ..storage.files import refused, write_bytes
+from ..storage.tables import as_csv
 from . import figures
 from .compared_methods import Estimate, read_methods
 from .comparison import NOTHING, Comparison
@@ -33,9 +32,10 @@ def compare(given: Sequence[str], out: Path) -> Iterator[str]:
     """Compare the runs, leave the files in `out`, and return the lines for the user; DetOFAError where they do not
     compare. Nothing is trained or measured."""
     comparison = Comparison(*read_methods(given))
-    lines = list(text_of(comparison))
+    lines, records = list(text_of(comparison)), comparison.records()
     figure = picture(comparison)
-    contents = (page(comparison, figures.as_uri(figure)).encode(), table(comparison).encode(), figures.as_png(figure))
+    table = as_csv(records, records[0]).encode()
+    contents = (page(comparison, figures.as_uri(figure)).encode(), table, figures.as_png(figure))
     with refused(out):
         out.mkdir(parents=True, exist_ok=True)
     for name, content in zip(FILES, contents, strict=True):
@@ -55,15 +55,6 @@ def text_of(comparison: Comparison) -> Iterator[str]:
 
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> list[str]:
     return [f"{cell:{'<' if i == 0 else '>'}{width}}" for i, (cell, width) in enumerate(zip(row, widths, strict=True))]
-
-
-def table(comparison: Comparison) -> str:
-    """CSV of `Comparison.records`."""
-    records, text = comparison.records(), StringIO(newline="")
-    writer = csv.DictWriter(text, [*records[0]])
-    writer.writeheader()
-    writer.writerows(records)
-    return text.getvalue()
 
 
 def page(comparison: Comparison, uri: str) -> str:

@@ -1,15 +1,14 @@
 """The Pareto front as a table and as a picture (Section 4.2, Fig. 5)."""
 
-import csv
 import json
 from collections.abc import Sequence
-from io import StringIO
 
 from ..ranking import folders
 from ..search_stages import Detector
 from ..space import CostModel, SearchSpace
 from ..storage import Stages
 from ..storage.files import write_bytes, write_text
+from ..storage.tables import as_csv
 
 COLUMNS = ("budget", "flops", "score", "ap", "ap_low", "ap_high", "on_front", "file", "genotype")
 MILLIONS = {
@@ -32,15 +31,14 @@ def write_pareto(
 
     Where the cost is not FLOPs every row has it too, and the table says its unit. `file` is the detector's folder.
     """
-    table = StringIO(newline="")
     columns = COLUMNS if cost.name == "flops" else ("budget", "flops", "cost", "unit", *COLUMNS[2:])
-    writer = csv.DictWriter(table, columns, extrasaction="ignore")
-    writer.writeheader()
+    rows = []
     for one, file in zip(detectors[:-1], folders(detectors), strict=False):
         ends = dict(zip(("ap_low", "ap_high"), one.ap_interval or (), strict=False))
         genotype = json.dumps(space.genotype(one.genes))
-        writer.writerow({**one.to_dict(), **ends, "unit": cost.unit, "file": file, "genotype": genotype})
-    write_text(folder / "pareto.csv", table.getvalue())
+        known = {**one.to_dict(), **ends, "unit": cost.unit, "file": file, "genotype": genotype}
+        rows.append({name: known[name] for name in columns if name in known})
+    write_text(folder / "pareto.csv", as_csv(rows, columns))
     write_bytes(folder / "pareto.png", picture(detectors, metric=metric, cost=cost.name))
 
 

@@ -2,9 +2,10 @@
 
 import csv
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from io import StringIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -109,6 +110,15 @@ class PathTable:
         columns = [getattr(measured, name) for name in self._fields[:-1]]  # the last is the loss
         for *numbers, loss, path in zip(*columns, measured.loss, measured.paths, strict=True):
             yield [*map(int, numbers), repr(float(loss)), *path.tolist()]
+
+
+def as_csv(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> str:
+    """A table of texts and numbers; what a row lacks is empty, and ValueError for what has no column."""
+    text = StringIO(newline="")
+    writer = csv.DictWriter(text, [*columns])
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def read_column(file: Path, name: str) -> list[str]:

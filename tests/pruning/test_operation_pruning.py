@@ -13,6 +13,7 @@ from nnabla_detofa.options import ratio
 from nnabla_detofa.pruning import STRATEGIES, Drop, PruningResult, prune_operations, strategies, strategy_options
 from nnabla_detofa.pruning.guards import Guards
 from nnabla_detofa.space import Budgets, CostModel, SearchSpace
+from nnabla_detofa.storage.tables import as_csv
 
 SMALL = {"base_depths": (1, 1, 2, 1), "depths": (0, 1), "widths": (0.65, 1.0), "expands": (0.2, 0.35)}
 SPACE = SearchSpace.ofa_resnet50(**SMALL, elastic_stem=False)
@@ -179,7 +180,7 @@ def test_reasons_say_what_happened() -> None:
 def test_csv_holds_every_operation_by_value() -> None:
     for score in ("genes", None):
         result = prune(strategy="flops", score=score)
-        rows = list(csv.DictReader(result.to_csv().splitlines()))
+        rows = list(csv.DictReader(as_csv(result.rows(), result.rows()[0]).splitlines()))
         assert list(rows[0]) == COLUMNS
         assert len(rows) == SPACE.n_operations
         assert {row["width"] for row in rows} == {"0.65", "1.0"}
