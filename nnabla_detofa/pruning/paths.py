@@ -1,7 +1,6 @@
 """Path pruning (Section 3.2, Algorithm 1 lines 6 and 10-13): thresholds of the buckets, and the paths that pass."""
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -9,7 +8,7 @@ import numpy as np
 
 from ..errors import ConfigError, SpaceError, require_ratio, unknown
 from ..options import Whole, checked
-from ..space import Budgets, CostModel, Draw, Score, SearchSpace, path_scores
+from ..space import Budgets, CostModel, Draw, DrawnPaths, Score, SearchSpace, path_scores
 
 MOST_BATCHES = 100  # drawn in a row without one accepted path
 
@@ -70,10 +69,10 @@ def pruning_score(strategy: str, score: Score, space: SearchSpace, rng: np.rando
     return score if strategy == "score" else fixed_random_score(space, rng)
 
 
-class AcceptedPaths:
+class AcceptedPaths(DrawnPaths):
     """Lines 10-13 as a stream: drawn paths with score at least the δ of their bucket.
 
-    Drawn and scored in batches, accepted ones queued in order, so their distribution is that of the loop.
+    Scored in batches, accepted ones queued in order, so their distribution is that of the loop.
     `space` is 𝒜̃; `seconds` holds the time spent drawing and scoring; `drawn` and `rejected` (n_buckets,) count paths.
     Thresholds are of paths uniform within a bucket: of draws that are not, another share than `path_ratio` is rejected.
     """
@@ -91,23 +90,15 @@ class AcceptedPaths:
         batch: int = 256,
     ) -> None:
         """`thresholds` (n_buckets,), as `PathThresholds.at` gives them; `draw` as a ~ U(𝒜̃) where None."""
+        super().__init__(draw or space.sample, rng, batch=batch)
         self.space, self._score, self._cost, self._budgets = space, score, cost, budgets
-        self._thresholds, self._rng, self._batch = thresholds, rng, batch
-        self._draw: Draw = draw or space.sample
-        self._queue = np.empty((0, space.family.n_genes), np.int8)
+        self._thresholds = thresholds
         self.drawn, self.rejected = np.zeros((2, len(budgets)), np.int64)
         self.seconds = 0.0
 
-    def next(self) -> np.ndarray:
-        """One accepted path, (genes,) int8; SpaceError where practically none is accepted."""
-        if not len(self._queue):
-            began = time.perf_counter()
-            self._queue = self._refill()
-            self.seconds += time.perf_counter() - began
-        path, self._queue = self._queue[0], self._queue[1:]
-        return path
-
     def _refill(self) -> np.ndarray:
+        """Those of a batch that are accepted; SpaceError where practically none is."""
+        began = time.perf_counter()
         for _ in range(MOST_BATCHES):
             paths = self._draw(self._batch, self._rng)
             bucket = self._budgets.bucket(self._cost(paths))
@@ -115,17 +106,18 @@ class AcceptedPaths:
             self.drawn += np.bincount(bucket, minlength=len(self._budgets))
             self.rejected += np.bincount(bucket[~accepted], minlength=len(self._budgets))
             if accepted.any():
+                self.seconds += time.perf_counter() - began
                 return paths[accepted]
         raise SpaceError(
             f"none of {MOST_BATCHES * self._batch:,} drawn paths reached its bucket's threshold; lower path_ratio"
         )
 
-    def state(self) -> dict[str, object]:
-        """State from which a resumed run goes on with the same paths, as JSON holds it."""
+    def state(self) -> dict[str, Any]:
+        """Queue, generator and counts."""
         counts = {"drawn": self.drawn.tolist(), "rejected": self.rejected.tolist(), "seconds": self.seconds}
-        return {"rng": self._rng.bit_generator.state, "queue": self._queue.tolist(), **counts}
+        return {**super().state(), **counts}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `state` gave; ConfigError where it is of another space or generator."""
         try:
             queue = np.array(state["queue"], np.int8).reshape(-1, self.space.family.n_genes)

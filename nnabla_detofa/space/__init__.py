@@ -10,7 +10,7 @@ from .layers import Layer
 from .masks import Operations
 from .mobilenetv3 import MobileNetV3, MobileNetV3Options
 from .network_layers import ClassifierLayers, DetectorLayers, MapLayers, NetworkLayers
-from .path_distributions import PROPOSALS, Draw
+from .path_distributions import PROPOSALS, Draw, DrawnPaths
 from .resnet50 import ResNet50, ResNet50Options
 from .scores import Score, path_scores
 from .search_space import SearchSpace
@@ -27,6 +27,7 @@ __all__ = [
     "CostModel",
     "DetectorLayers",
     "Draw",
+    "DrawnPaths",
     "Family",
     "Layer",
     "LayerCosts",

@@ -10,6 +10,7 @@ A path of many blocks is one of many that differ in an expand alone, so what is 
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,34 @@ from .search_space import SearchSpace
 from .variation_operators import draw_keys, settle
 
 Draw = Callable[[int, np.random.Generator], np.ndarray]  # n and a generator to paths (n, genes)
+
+
+class DrawnPaths:
+    """Paths one by one that are drawn in batches, which costs less."""
+
+    def __init__(self, draw: Draw, rng: np.random.Generator, *, batch: int = 64):
+        self._draw, self._rng, self._batch = draw, rng, batch
+        self._queue = np.empty((0, 0), np.int8)
+
+    def next(self) -> np.ndarray:
+        """The next path, (genes,) int8."""
+        if not len(self._queue):
+            self._queue = self._refill()
+        path, self._queue = self._queue[0], self._queue[1:]
+        return path
+
+    def _refill(self) -> np.ndarray:
+        """The next paths, at least one."""
+        return self._draw(self._batch, self._rng)
+
+    def state(self) -> dict[str, Any]:
+        """State from which a resumed run goes on with the same paths, as JSON holds it."""
+        return {"queue": self._queue.tolist(), "rng": self._rng.bit_generator.state}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on where `state` was taken."""
+        self._queue = np.array(state["queue"], np.int8)
+        self._rng.bit_generator.state = state["rng"]
 
 
 def uniform(space: SearchSpace, cost: CostModel, budgets: Budgets) -> Draw:  # noqa: ARG001

@@ -1,13 +1,12 @@
 """Path samplers of supernet training (Algorithm 1, line 2): who decides which path the next step trains."""
 
-from collections import deque
 from typing import Protocol
 
 import numpy as np
 
 from ..errors import unknown
 from ..run_options import FULLNET
-from ..space import PROPOSALS, Budgets, CostModel, Draw, SearchSpace
+from ..space import PROPOSALS, Budgets, CostModel, DrawnPaths, SearchSpace
 
 
 class PathSampler(Protocol):
@@ -21,29 +20,6 @@ class PathSampler(Protocol):
 
     def restore(self, state: dict) -> None:
         """Go on where `state` was taken."""
-
-
-class DrawnPaths:
-    """Paths of a distribution, as it draws them: in batches, which costs less than one by one."""
-
-    def __init__(self, draw: Draw, rng: np.random.Generator, *, batch: int = 64):
-        self._draw, self._rng, self._batch = draw, rng, batch
-        self._queue: deque[np.ndarray] = deque()
-
-    def next(self) -> np.ndarray:
-        """The next path, a row of genes."""
-        if not self._queue:
-            self._queue.extend(self._draw(self._batch, self._rng))
-        return self._queue.popleft()
-
-    def state(self) -> dict:
-        """Queue and generator as plain data."""
-        return {"queue": [path.tolist() for path in self._queue], "rng": self._rng.bit_generator.state}
-
-    def restore(self, state: dict) -> None:
-        """Go on where `state` was taken."""
-        self._queue = deque(np.array(path, np.int8) for path in state["queue"])
-        self._rng.bit_generator.state = state["rng"]
 
 
 class OnePath:
