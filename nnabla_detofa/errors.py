@@ -100,21 +100,6 @@ def is_whole(value: Any) -> TypeGuard[int]:
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
-def require_whole(name: str, value: object, *, least: int = 1, most: int | None = None) -> int:
-    """`value` as an int from `least` to `most`; raises ConfigError otherwise."""
-    if not is_whole(value) or value < least or (most is not None and value > most):
-        allowed = f"of at least {least}" if most is None else f"from {least} to {most}"
-        raise ConfigError(key=name, given=value, allowed=f"a whole number {allowed}")
-    return int(value)
-
-
-def require_ratio(name: str, value: float) -> float:
-    """`value` as a float in [0, 1); raises ConfigError otherwise."""
-    if not is_number(value) or not 0 <= value < 1:
-        raise ConfigError(key=name, given=value, allowed="a number in [0, 1)")
-    return float(value)
-
-
 @contextmanager
 def refusals_of_the_disk(
     remedy: str = "results go to log/NAME in the folder where the command is started",

@@ -15,10 +15,9 @@ from nnabla_detofa.errors import (
     is_whole,
     one_line,
     refusals_of_the_disk,
-    require_ratio,
-    require_whole,
     unknown,
 )
+from nnabla_detofa.options import Whole, ratio
 
 
 def test_the_sentence_of_an_option():
@@ -56,14 +55,14 @@ def test_other_errors_of_the_system_pass():
 @pytest.mark.parametrize("value", [3, np.int64(3), np.int8(3), np.uint32(3)], ids=repr)
 def test_whole_numbers_are_those_of_python_and_of_numpy(value):
     assert is_whole(value) and is_number(value)
-    whole = require_whole("n", value, least=3, most=3)
+    whole = Whole(least=3, most=3).required("n", value)
     assert (whole, type(whole)) == (3, int)
 
 
 @pytest.mark.parametrize("value", [True, np.bool_(True), 3.0, np.float64(3), "3", None, np.array(3), [3], 0], ids=repr)
 def test_what_is_no_whole_number(value):
     with pytest.raises(ConfigError) as caught:
-        require_whole("n", value)
+        Whole().required("n", value)
     assert (caught.value.key, caught.value.allowed) == ("n", "a whole number of at least 1")
     assert is_whole(value) is (type(value) is int)
 
@@ -71,11 +70,11 @@ def test_what_is_no_whole_number(value):
 @pytest.mark.parametrize("value", [0.5, np.float32(0.5), np.float64(0.5), np.float16(0.5), Fraction(1, 2)], ids=repr)
 def test_numbers_are_those_of_python_and_of_numpy(value):
     assert is_number(value)
-    assert require_ratio("share", value) == 0.5
+    assert ratio().required("share", value) == 0.5
 
 
 @pytest.mark.parametrize("value", [True, np.bool_(True), np.nan, np.float32(np.inf), 10**400, "1", None], ids=repr)
 def test_what_is_no_finite_number(value):
     assert not is_number(value)
     with pytest.raises(ConfigError):
-        require_ratio("share", value)
+        ratio().required("share", value)

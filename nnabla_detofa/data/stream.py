@@ -15,7 +15,8 @@ from typing import Any, NamedTuple, TypeVar
 import cv2
 import numpy as np
 
-from ..errors import DataError, require_whole
+from ..errors import DataError
+from ..options import Whole
 from .dataset import ORDER, SAMPLE, hold_out, to_test_on, to_train_on, validation_of
 from .dataset_options import StreamOptions
 from .flaws import Finding, Findings, count_lines, tell
@@ -70,7 +71,7 @@ class BatchStream(ABC):
         communicator: Any = None,
     ) -> None:
         self.training, self.options = training, options
-        self.batch_size = require_whole("batch_size", batch_size)
+        self.batch_size = Whole().required("batch_size", batch_size)
         self.dataset, self.split_digest = self._part(dataset, searching), dataset.digest
         self.classes, self.n_classes = dataset.classes, len(dataset.classes)
         self._rank: int = communicator.rank if communicator else 0
@@ -156,7 +157,7 @@ class BatchStream(ABC):
 
     def seek(self, batches: int) -> None:
         """Go on as if `next` had given that many batches: `loader.seek(**loader.state())`. Costs nothing."""
-        self._stream, self._position = None, require_whole("batches", batches, least=0)
+        self._stream, self._position = None, Whole(least=0).required("batches", batches)
 
     def batches(self, indices: Sequence[int] | np.ndarray | None = None, *, targets: bool = True) -> Iterator[Batch]:
         """The images at `indices`, in that order, without augmentation, in batches of `batch_size`; the last is filled.

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic_core import core_schema
 
-from ..errors import is_number, is_whole, unknown
+from ..errors import ConfigError, is_number, is_whole, unknown
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,13 @@ class Kind:
         except (ValueError, TypeError, OverflowError) as error:
             own = isinstance(error, ValueError) and type(error) is not ValueError  # a ConfigError says more
             raise (error if own else ValueError(self.allowed)) from None
+
+    def required(self, key: str, value: Any) -> Any:
+        """As a call; ConfigError, of that `key`, for what is none."""
+        try:
+            return self(value)
+        except ValueError:
+            raise ConfigError(key=key, given=value, allowed=self.allowed) from None
 
     def __get_pydantic_core_schema__(self, _source: Any, _handler: Any) -> Any:
         """This check in the place of pydantic's own, which would take "3" for a number."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic_core import core_schema
 
-from ..errors import ConfigError, is_whole
+from ..errors import is_whole
 from .kinds import Kind, Value
 
 STEP = 32  # of a network's input; its backbone halves a map five times
@@ -26,13 +26,6 @@ class Sides(Kind):
         """See `Kind`."""
         height, width = value if isinstance(value, (list, tuple)) else (value, value)
         return self.of(height), self.of(width)
-
-    def required(self, key: str, value: Any) -> tuple[int, int]:
-        """As a call; ConfigError, of that `key`, for what is none."""
-        try:
-            return self(value)
-        except ValueError:
-            raise ConfigError(key=key, given=value, allowed=self.allowed) from None
 
     def plain(self, value: tuple[int, int]) -> int | list[int]:
         """See `Kind`: one number for a square, else [height, width]."""

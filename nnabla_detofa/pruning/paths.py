@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from ..errors import ConfigError, SpaceError, require_ratio, unknown
-from ..options import Whole, checked
+from ..errors import ConfigError, SpaceError, unknown
+from ..options import Whole, checked, ratio
 from ..space import Budgets, CostModel, Draw, DrawnPaths, Score, SearchSpace, path_scores
 
 MOST_BATCHES = 100  # drawn in a row without one accepted path
@@ -21,8 +21,8 @@ class PathThresholds:
 
     def at(self, path_ratio: float) -> np.ndarray:
         """δ of each bucket, (n_buckets,): the `path_ratio` quantile; -inf at ratio 0 and for buckets without paths."""
-        ratio = require_ratio("path_ratio", path_ratio)
-        return np.array([np.quantile(s, ratio) if ratio and len(s) else -np.inf for s in self.scores])
+        share = ratio().required("path_ratio", path_ratio)
+        return np.array([np.quantile(s, share) if share and len(s) else -np.inf for s in self.scores])
 
 
 @checked("pruning", "rng")

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ConfigError, SpaceError, require_whole
+from ..errors import ConfigError, SpaceError
+from ..options import Whole
 from .cost import CostModel
 from .search_space import SearchSpace
 
@@ -33,7 +34,7 @@ class Budgets:
         """`n` buckets between the exact smallest and largest cost of the unpruned space; of OFA's for CompOFA*, which
         prunes that by hand, so that both are searched under the same budgets.
         """
-        require_whole("the number of buckets", n)
+        Whole().required("the number of buckets", n)
         cost = cost.whole()
         low, high = cost.range(cost.space)
         if low == high:

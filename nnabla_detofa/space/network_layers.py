@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import require_whole
-from ..options import IMAGE_SIZE
+from ..options import IMAGE_SIZE, Whole
 from .layer_costs import LayerCosts
 from .layers import HEAD, KINDS, NOTHING, UP, Layer, Side
 from .search_space import SearchSpace
@@ -91,7 +90,7 @@ class MapLayers(NetworkLayers):
     ) -> None:
         for name, widths in (("n_classes", outputs), ("head", (head,)), ("neck", neck)):
             for width in widths:
-                require_whole(name, width)
+                Whole().required(name, width)
 
         def tail(n_in: int, side: Side) -> list[Layer]:
             layers = []
@@ -117,6 +116,6 @@ class ClassifierLayers(NetworkLayers):
     """
 
     def __init__(self, space: SearchSpace, *, n_classes: int, **backbone: Any) -> None:
-        require_whole("n_classes", n_classes)
+        Whole().required("n_classes", n_classes)
         classifier = space.family.classifier
         super().__init__(space, lambda n_in, side: [*classifier(n_in, side, n_classes).values()], **backbone)
