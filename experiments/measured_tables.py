@@ -1,6 +1,5 @@
 """Tables of measured paths that rankers are compared on: GAIA-det, NAS-Bench-Macro, and paths that a run measured."""
 
-import csv
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ from nnabla_detofa.path_filter import TokenLayout, gene_basis
 from nnabla_detofa.report.finished_runs import FinishedRun
 from nnabla_detofa.space import Budgets, SearchSpace
 from nnabla_detofa.storage import MeasuredPaths, PathTable
+from nnabla_detofa.storage.tables import read_rows
 from nnabla_detofa.supernet.networks import NETWORKS, search_space
 
 from .search_on_nas_bench_macro import Macro
@@ -128,6 +128,5 @@ def tokens_of(genes: np.ndarray, blocks: tuple[int, ...]) -> tuple[TokenLayout, 
 
 
 def _columns(file: Path) -> dict[str, np.ndarray]:
-    with file.open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
+    rows = read_rows(file)
     return {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}

@@ -10,7 +10,6 @@ counts is how many distinct networks they have looked up when they meet it.
 """
 
 import argparse
-import csv
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +21,7 @@ from nnabla_detofa.errors import SpaceError
 from nnabla_detofa.report.compared_methods import students_t
 from nnabla_detofa.search import evolve
 from nnabla_detofa.space import Budgets
+from nnabla_detofa.storage.tables import read_rows
 
 LAYERS, CHOICES = 8, 3
 COMMUTING = (slice(3, 5), slice(6, 8))  # behind the first layer of the second and of the third stage
@@ -44,8 +44,7 @@ class Macro:
 
     @classmethod
     def read(cls, file: Path) -> "Macro":
-        with file.open(newline="") as stream:
-            rows = list(csv.DictReader(stream))
+        rows = read_rows(file)
         chains = np.array([list(row["path"]) for row in rows], np.int8)
         return cls(chains, *(np.array([float(row[name]) for row in rows]) for name in ("flops", "mean_acc")))
 

@@ -1,11 +1,12 @@
 """The page of measured figures: means and paired differences with their intervals, and the learning curve."""
 
-import csv
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from scipy import stats
+
+from nnabla_detofa.storage.tables import read_rows
 
 from .rankers import TRANSFORMER
 
@@ -25,12 +26,11 @@ def read(file: Path) -> dict[tuple[str, str], dict[str, Folds]]:
     the run is "".
     """
     found: dict = {}
-    with file.open(newline="") as stream:
-        for row in csv.DictReader(stream):
-            kind = "curve" if row["kind"].endswith("curve") else "folds"
-            table, _, run = row["table"].partition("/")
-            own = found.setdefault((table, kind), {}).setdefault(row["ranker"], {})
-            own[run, row["repetition"], row["part"]] = np.array([float(row[name]) for name in FIGURES])
+    for row in read_rows(file):
+        kind = "curve" if row["kind"].endswith("curve") else "folds"
+        table, _, run = row["table"].partition("/")
+        own = found.setdefault((table, kind), {}).setdefault(row["ranker"], {})
+        own[run, row["repetition"], row["part"]] = np.array([float(row[name]) for name in FIGURES])
     return found
 
 

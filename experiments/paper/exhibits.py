@@ -1,6 +1,5 @@
 """The paper's tables and figures from finished runs: rows, a text, and a picture drawn by `report/figures.py`."""
 
-import csv
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -10,7 +9,7 @@ from matplotlib.figure import Figure
 from nnabla_detofa.path_filter import kendall_tau
 from nnabla_detofa.report import figures
 from nnabla_detofa.report.comparison import GROUPS
-from nnabla_detofa.report.finished_runs import FinishedRun
+from nnabla_detofa.storage.tables import read_rows
 
 from .estimates import Runs, estimate, shown, table
 
@@ -48,7 +47,7 @@ def operation_scores(runs: Runs, labels: Mapping[str, str]) -> Exhibit:  # noqa:
     scores: dict[tuple, list[dict[str, str]]] = {}
     taus = []
     for run in own.values():
-        operations = _rows(run, "operations.csv")
+        operations = read_rows(run.folder / "operations.csv")
         blocks = {(one["stage"], one["layer"]) for one in operations}
         inside = [[one for one in operations if (one["stage"], one["layer"]) == block] for block in sorted(blocks)]
         taus.append([_tau(some) for some in inside])
@@ -69,11 +68,6 @@ def operation_scores(runs: Runs, labels: Mapping[str, str]) -> Exhibit:  # noqa:
 def _tau(operations: Sequence[Mapping[str, str]]) -> float:
     scores, sizes = ([float(one[key] or "nan") for one in operations] for key in ("score", "flops"))
     return kendall_tau(np.array(scores), np.array(sizes)) if len(scores) > 1 else np.nan
-
-
-def _rows(run: FinishedRun, name: str) -> list[dict[str, str]]:
-    with (run.folder / name).open(newline="") as stream:
-        return [*csv.DictReader(stream)]
 
 
 def plain(value: Any) -> Any:

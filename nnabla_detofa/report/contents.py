@@ -1,6 +1,5 @@
 """Contents of a run's page: its sections' values, from the run's summary and the files beside it."""
 
-import csv
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +11,7 @@ import numpy as np
 from ..figure_names import figure_name
 from ..search import pareto_front
 from ..storage.files import read_json
+from ..storage.tables import read_rows
 from .curves import read_curves
 from .pareto import millions
 
@@ -131,10 +131,7 @@ def data_parts(file: Path) -> list[dict[str, Any]]:
 
 def _table(file: Path) -> list[dict[str, str]]:
     """All rows; none where there is no such file."""
-    if not file.is_file():
-        return []
-    with file.open(newline="") as stream:
-        return list(csv.DictReader(stream))
+    return read_rows(file) if file.is_file() else []
 
 
 def costs_and_losses(rows: Sequence[Mapping[str, str]]) -> tuple[np.ndarray, np.ndarray]:

@@ -121,11 +121,16 @@ def as_csv(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> str:
     return text.getvalue()
 
 
+def read_rows(file: Path) -> list[dict[str, str]]:
+    """All rows of any table, texts by column."""
+    with file.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
 def read_column(file: Path, name: str) -> list[str]:
     """One column of any table; RunFolderError where the file or the column is not there."""
     try:
-        with file.open(newline="") as stream:
-            return [row[name] for row in csv.DictReader(stream)]
+        return [row[name] for row in read_rows(file)]
     except (OSError, KeyError, UnicodeDecodeError, csv.Error) as error:
         raise RunFolderError(f"{file} cannot be read ({error}); delete it to redo its stage") from error
 
