@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .deploy.description import DESCRIPTION
+from .deploy.maps import DESCRIPTION
 from .storage import Kept, Work
 from .storage.files import write_array
 from .training import Assessed, Run, assessed, figure_inputs

@@ -8,9 +8,8 @@ import numpy as np
 
 from .detection import interval, paired_difference
 from .errors import SpaceError
-from .filter_stages import Score
 from .search import Best, best_measured, contested, evolve, pareto_front
-from .space import SearchSpace
+from .space import Score, SearchSpace
 from .storage.files import read_json, write_array
 from .supernet import load_weights
 from .training import (

@@ -49,7 +49,7 @@ GRANTS = {
     "filter_stages": "numpy path_filter space storage training",
     "guided_sampling": "numpy options path_filter pruning space storage",
     "pruning_stages": "numpy filter_stages pruning space storage training",
-    "search_stages": "numpy detection filter_stages search space storage supernet training",
+    "search_stages": "numpy detection search space storage supernet training",
     "ranking": "search_stages",
     "shrinking": "space supernet training",
     "report": "numpy nnabla cv2 jinja2 matplotlib scipy tensorboard "

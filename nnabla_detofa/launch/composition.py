@@ -148,7 +148,7 @@ def plain_part(config: DictConfig, group: str, start: Path) -> Any:
     if group not in config:
         raise ConfigError(f"the configuration lacks {group}", key=group)
     with composing():
-        return absolute_paths(OmegaConf.to_container(config[group], resolve=True, throw_on_missing=True), start)
+        return plain(config[group], start)
 
 
 def absolute_paths(config: Any, start: Path) -> Any:

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigError, RunFolderError, is_number
+from ..storage import MANIFEST
 from ..storage.files import read_json
 
-SUMMARY, MANIFEST, RESAMPLED = "summary.json", "stages.json", "resampled.npy"
+SUMMARY, RESAMPLED = "summary.json", "resampled.npy"
 TASK = ("dataset", "test.dataset", "test.images", "metric", "cost.name")  # what all runs must have in common
 ALONE = ("before fine-tuning", "the only path")  # the last row of runs of one path, as `search_stages` calls it
 DERIVED = {"digest", "images", "budgets", "cost"}  # of a stage's inputs: follow from data and settings
