@@ -17,7 +17,7 @@ from .flaws import Findings, Flaw
 from .images import MAX_PIXELS, SUFFIXES, image_size
 from .listing import Listing
 from .loader import DetectionLoader, LoaderOptions
-from .objects import CORNERS, Object, Sample, Wanted, are_corners, dataset_of
+from .objects import CORNERS, Object, Sample, Wanted, are_corners, dataset_of, note_repeated
 from .sharing import read_once
 
 ORIGIN = 0.5  # COCO measures lengths from the image's corner: the first pixel's centre is at one half
@@ -49,7 +49,7 @@ def read_coco(
     samples = [Sample(image, key, size, objects[key], image) for key, image, size in content.images(findings)]
     wanted = Wanted(dict.fromkeys(content.categories.values()) if classes is None else classes, listed_by)
     more: dict[str, Any] = {"category_ids": content.ids_of(wanted.names), "annotation_file": file}
-    return dataset_of(file.stem, samples, wanted, origin=ORIGIN, sides=True, place=file, findings=findings, **more)
+    return dataset_of(file.stem, samples, wanted, origin=ORIGIN, form="sides", place=file, findings=findings, **more)
 
 
 class Instances(NamedTuple):
@@ -123,10 +123,7 @@ def _categories(rows: list[dict], file: Path, findings: Findings) -> dict[Id, st
         raise DataError(f"{file} must define categories, each with a name")
     found = _first_of_each(rows, "categories", "name", file, findings)
     names = {key: found[key]["name"] for key in sorted(found, key=id_order)}
-    first: dict[str, Id] = {}
-    for key, name in names.items():
-        if first.setdefault(name, key) != key:
-            findings.add(Flaw.CATEGORY_REPEATED, file, repr(name), object=key)
+    note_repeated(names, file, findings)
     return names
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,6 +72,14 @@ class Wanted:
             findings.add(Flaw.CLASSES_ABSENT, place, reason)
 
 
+def note_repeated(names: Mapping[Any, str], file: Path, findings: Findings) -> None:
+    """The flaw of a name that classes of several ids have, of each but the first."""
+    first: dict[str, Any] = {}
+    for key, name in names.items():
+        if first.setdefault(name, key) != key:
+            findings.add(Flaw.CATEGORY_REPEATED, file, repr(name), object=key)
+
+
 def note_shared(samples: Iterable[Sample], findings: Findings) -> None:
     """The flaw of images that take their objects from one file, as a.jpg and a.png do from a.xml."""
     first: dict[Path, Sample] = {}
@@ -91,8 +99,7 @@ def dataset_of(
     wanted: Wanted,
     *,
     origin: float,
-    sides: bool = False,
-    shares: bool = False,
+    form: str,
     place: Path,
     findings: Findings,
     **more: Any,
@@ -100,8 +107,8 @@ def dataset_of(
     """The images with the objects of wanted classes that have an area and touch their image, each once.
 
     A box that only sticks out is kept: the part inside is what is trained on, the whole is what AP compares. `origin`
-    is as in `DetectionDataset`, where `more` goes too. The boxes of the split's files, which are at `place`,
-    are x, y, width, height with `sides`, centre, width, height as `shares` of the image with that, else corners.
+    is as in `DetectionDataset`, where `more` goes too. `form`: the one of FORMS that boxes have in the split's files,
+    which are at `place`.
     """
     wanted.require_some((one.name for sample in samples for one in sample.objects), place, name, findings)
     objects: list[Object] = []  # of all images
@@ -139,7 +146,6 @@ def dataset_of(
         for i in np.flatnonzero(each):
             corners = f"({', '.join(f'{corner:.6g}' for corner in boxes[i])})" if flaw.name.startswith("BOX") else ""
             findings.add(flaw, samples[image[i]].place, corners, object=objects[i].key)
-    form = "shares" if shares else "sides" if sides else "corners"
     _require_usual_form(exact, size, {flaw: int(each.sum()) for flaw, each in found.items()}, place, findings, form)
     counts = np.bincount(image[sound], minlength=len(samples))
     ends = np.cumsum(counts)

@@ -51,7 +51,7 @@ def read_voc(
         findings.add(Flaw.NOTHING_TO_TRAIN, root, reason + what_was_lost(findings))
     note_shared(samples.values(), findings)
     wanted = Wanted(sorted(found) if classes is None else classes, listed_by)
-    return dataset_of(name, [*samples.values()], wanted, origin=ORIGIN, sides=False, place=root, findings=findings)
+    return dataset_of(name, [*samples.values()], wanted, origin=ORIGIN, form="corners", place=root, findings=findings)
 
 
 def _add_samples(samples: dict[Path, Sample], part: Part, findings: Findings) -> None:

@@ -71,7 +71,7 @@ def _read(source: DataFile, split: str, wanted: Wanted, findings: Findings) -> D
     note_shared(samples, findings)
     for label in labels.alone():
         findings.add(Flaw.ANNOTATION_ALONE, label)
-    return dataset_of(name, samples, wanted, origin=ORIGIN, shares=True, place=source.file, findings=findings)
+    return dataset_of(name, samples, wanted, origin=ORIGIN, form="shares", place=source.file, findings=findings)
 
 
 class YoloOptions(LoaderOptions, DatasetOptions):

@@ -21,6 +21,7 @@ from ..errors import DataError
 from .flaws import Findings, Flaw
 from .images import SUFFIXES, read_bytes, read_list
 from .listing import Listing, composed, split_suffix
+from .objects import note_repeated
 from .voc_layout import VALIDATION
 
 LARGEST = 2**22  # bytes of a data.yaml
@@ -179,11 +180,9 @@ def _names(given: Any, file: Path, findings: Findings) -> dict[int, str]:
         names[int(key)] = composed(name.strip())
     if not names:
         raise DataError(f"{file} must define names, those of the classes in the order of their ids")
-    first: dict[str, int] = {}
-    for key, name in sorted(names.items()):
-        if first.setdefault(name, key) != key:
-            findings.add(Flaw.CATEGORY_REPEATED, file, repr(name), object=key)
-    return dict(sorted(names.items()))
+    names = dict(sorted(names.items()))
+    note_repeated(names, file, findings)
+    return names
 
 
 class LabelFiles:

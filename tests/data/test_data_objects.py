@@ -25,7 +25,8 @@ def form(boxes, *, sides, strict=False):
     """Whether boxes, one an image, are found to be of another form."""
     findings, place = Findings(strict=strict), Path("set")
     samples = [Sample(place, i, SIZE, [Object(0, "cat", tuple(box))], place) for i, box in enumerate(boxes.tolist())]
-    dataset_of("set", samples, Wanted(["cat"]), origin=0.5, sides=sides, place=place, findings=findings)
+    own = "sides" if sides else "corners"
+    dataset_of("set", samples, Wanted(["cat"]), origin=0.5, form=own, place=place, findings=findings)
     return Flaw.BOXES_IN_ANOTHER_FORM in {one.flaw for one in findings}
 
 
