@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from experiments.paper.estimates import estimate, shown, table
 from experiments.rebuilt_run import RebuiltRun
 from nnabla_detofa.path_filter import evaluate, kendall_tau
-from nnabla_detofa.report.compared_methods import students_t
 from nnabla_detofa.storage import NumberTable
 from nnabla_detofa.storage.files import write_text
 from nnabla_detofa.supernet import load_weights
@@ -82,16 +82,16 @@ class Run(RebuiltRun):
         return {**found, self.epochs: self.folder / "weights.h5"}
 
 
-def measure(run: Run, table: NumberTable, number: int) -> None:
-    """Losses of the paths after every epoch, as far as the table lacks them."""
-    known = {(int(row[0]), int(row[1]), int(row[2])) for row in table.read()}
+def measure(run: Run, losses: NumberTable, number: int) -> None:
+    """Losses of the paths after every epoch, as far as `losses` lacks them."""
+    known = {(int(row[0]), int(row[1]), int(row[2])) for row in losses.read()}
     for epoch, file in tqdm(sorted(run.weights().items()), desc=str(run.folder), unit="epoch"):
         open_ = [path for path in range(len(run.paths)) if (number, epoch, path) not in known]
         if open_:
             load_weights(run.network, file)
         for path in open_:
             loss = run.measures.loss(run.paths[path])
-            table.append([(number, epoch, path, loss, run.costs[path], run.buckets[path])])
+            losses.append([(number, epoch, path, loss, run.costs[path], run.buckets[path])])
 
 
 def compared(rows: np.ndarray) -> dict[int, list[list[float]]]:
@@ -119,15 +119,10 @@ def _by_cost(rows: np.ndarray, epoch: int) -> float:
 
 def page(rows: np.ndarray) -> list[str]:
     """Lines of a Markdown table: means over the runs, with Student's 95 % intervals where there are several."""
-    lines = [f"| epochs | runs | {' | '.join(FIGURES)} |", "|---" * (2 + len(FIGURES)) + "|"]
+    cells = [["epochs", "runs", *FIGURES]]
     for epoch, each in sorted(compared(rows).items()):
-        values = np.array(each)
-        cells = [f"{one:.2f}" for one in values.mean(axis=0)]
-        if len(values) > 1:
-            _, low, high = students_t(values)
-            cells = [f"{c} [{a:.2f}, {b:.2f}]" for c, a, b in zip(cells, low, high, strict=True)]
-        lines.append(f"| {epoch} | {len(values)} | {' | '.join(cells)} |")
-    return lines
+        cells.append([str(epoch), str(len(each)), *(shown(*one) for one in zip(*estimate(each), strict=True))])
+    return table(cells)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -143,12 +138,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.out is None:
         parser.error("measure needs --out FOLDER")
     given.out.mkdir(parents=True, exist_ok=True)
-    table = NumberTable(given.out / "losses.csv", COLUMNS)
-    if not len(table.read()):
-        table.start([])
+    losses = NumberTable(given.out / "losses.csv", COLUMNS)
+    if not len(losses.read()):
+        losses.start([])
     for number, folder in enumerate(given.runs):
-        measure(Run(folder, given.root, given.paths), table, number)
-    lines = page(table.read())
+        measure(Run(folder, given.root, given.paths), losses, number)
+    lines = page(losses.read())
     write_text(given.out / "ranks.md", "\n".join(lines) + "\n")
     print("\n".join(lines))
     return None
