@@ -51,7 +51,7 @@ def with_known_keys(use: Callable[[list[str]], T], overrides: list[str]) -> T:
 
 
 def _of_no_option(overrides: list[str]) -> str:
-    """What is wrong where Hydra says `NO_OPTION`, without saying of which override."""
+    """The fault of the override that `NO_OPTION` is about, which Hydra does not name."""
     for one in OverridesParser.create().parse_overrides(overrides):
         if "." not in one.key_or_group and not isinstance(value := one.value(), (str, list)):
             return f"'{one.input_line}' gives the group '{one.key_or_group}' an {type(value).__name__}; {AN_OPTION}"
